@@ -1,0 +1,152 @@
+// What a handler may ask about its message, and what it may send, publish and reply.
+//
+// Everything sent through a Context is held until the handler returns and dropped when it throws.
+// A Context lives as long as its handler call and belongs to the handler's thread.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <shmbus/message.h>
+#include <shmbus/options.h>
+#include <shmbus/result.h>
+
+#include <array>
+#include <vector>
+
+namespace shmbus {
+
+namespace detail {
+
+// The bytes of a value: its own for types that travel as they are, the codec's otherwise.
+// Holds up to 256 bytes inside; longer variable-length values cost one allocation.
+class Encoded {
+public:
+    template <class T>
+    explicit Encoded(const T& value) {
+        if constexpr (InPlace<T>) {
+            bytes_ = std::as_bytes(std::span<const T, 1>(&value, 1));
+        } else {
+            const std::size_t size = Codec<T>::size(value);
+            std::span<std::byte> into = room(size);
+            Codec<T>::encode(value, into);
+            bytes_ = into;
+        }
+    }
+    Encoded(const Encoded&) = delete;
+    Encoded& operator=(const Encoded&) = delete;
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
+
+private:
+    std::span<std::byte> room(std::size_t size) {
+        if (size <= sizeof(inside_)) return {inside_, size};
+        outside_.resize(size);
+        return outside_;
+    }
+    std::span<const std::byte> bytes_;
+    std::vector<std::byte> outside_;
+    alignas(16) std::byte inside_[256];
+};
+
+// Keeps what a handler sends until it returns. The bus has one, the test kit has another.
+class Outbox {
+public:
+    virtual Result<void> send(const TypeDescriptor&, std::span<const std::byte>,
+                              const SendOptions&) = 0;
+    virtual Result<void> publish(const TypeDescriptor&, std::span<const std::byte>,
+                                 const SendOptions&) = 0;
+    virtual Result<void> reply(const TypeDescriptor&, std::span<const std::byte>) = 0;
+    virtual Result<void> send_local(const TypeDescriptor&, std::span<const std::byte>) = 0;
+
+protected:
+    ~Outbox() = default;
+};
+
+}  // namespace detail
+
+// Why a message lies in the error endpoint. `none` for any other message.
+enum class FailureReason : std::uint8_t {
+    none = 0,
+    handler_threw,    // as often as the endpoint allows
+    process_died,     // the handling process died that often while it held the message
+    unknown_type,     // the endpoint has no handler for it
+    wrong_size,       // the size does not match the type
+    not_decodable,    // the codec refused the bytes
+};
+[[nodiscard]] std::string_view name_of(FailureReason reason) noexcept;
+
+// The failure of a message in the error endpoint.
+struct Failure {
+    FailureReason reason = FailureReason::none;
+    std::uint8_t attempts = 0;  // handler calls that were begun
+    std::int32_t signal = 0;    // that ended the process, where it could be learnt
+    std::int64_t pid = 0;       // of the process that gave up
+    std::string_view endpoint;  // where it failed
+    std::string_view what;      // what the exception said, at most 95 bytes
+};
+
+// What the dispatcher knows of the message in hand. Filled per message; views point into it.
+struct Envelope {
+    MessageId id;
+    MessageId correlation;   // of the request this belongs to; its own id when none was given
+    MessageId conversation;  // of the first message of the family
+    MessageId related_to;    // the message whose handler sent this one; zero when none
+    std::string_view type;   // the message's name
+    std::uint32_t reply_to = 0;
+    std::uint32_t attempt = 1;        // this call's number, over all processes
+    bool redelivered = false;         // it may have been handled before: its taker died
+    bool repeated = false;            // its sender's handler was redelivered when it sent this
+    std::int64_t time_sent_ns = 0;    // CLOCK_MONOTONIC; 0: not sampled for this message
+    Failure failure;
+};
+
+class Context {
+public:
+    // Made by the dispatcher and by the test kit; both outlive it.
+    Context(const Envelope& envelope, detail::Outbox& outbox) noexcept
+        : envelope_(&envelope), outbox_(&outbox) {}
+    Context(const Context&) = delete;
+    Context& operator=(const Context&) = delete;
+
+    // Sends a command, after the handler has returned. Errors known at once: no_route,
+    // no_endpoint, too_large, too_many. Lack of room then is a failure of the handler: the message
+    // in hand is tried again.
+    template <Command T>
+    Result<void> send(const T& message, const SendOptions& options = {}) {
+        const detail::Encoded encoded(message);
+        return outbox_->send(descriptor_of<T>, encoded.bytes(), options);
+    }
+    // Sends a command to this endpoint itself, whichever process takes it. Errors as send().
+    template <Command T>
+    Result<void> send_local(const T& message) {
+        const detail::Encoded encoded(message);
+        return outbox_->send_local(descriptor_of<T>, encoded.bytes());
+    }
+    // Publishes an event, after the handler has returned. Errors: too_large, too_many.
+    template <Event T>
+    Result<void> publish(const T& message, const SendOptions& options = {}) {
+        const detail::Encoded encoded(message);
+        return outbox_->publish(descriptor_of<T>, encoded.bytes(), options);
+    }
+    // Answers the message in hand. Errors: no_reply_address, too_large, too_many. A requester
+    // that has died or given up costs nothing: the reply is dropped and counted.
+    template <Reply T>
+    Result<void> reply(const T& message) {
+        const detail::Encoded encoded(message);
+        return outbox_->reply(descriptor_of<T>, encoded.bytes());
+    }
+
+    // The facts of the message in hand; valid during the handler call.
+    [[nodiscard]] const Envelope& envelope() const noexcept { return *envelope_; }
+    [[nodiscard]] MessageId id() const noexcept { return envelope_->id; }
+    [[nodiscard]] MessageId correlation() const noexcept { return envelope_->correlation; }
+    [[nodiscard]] MessageId conversation() const noexcept { return envelope_->conversation; }
+    [[nodiscard]] bool redelivered() const noexcept { return envelope_->redelivered; }
+    [[nodiscard]] bool repeated() const noexcept { return envelope_->repeated; }
+    [[nodiscard]] std::uint32_t attempt() const noexcept { return envelope_->attempt; }
+
+private:
+    const Envelope* envelope_;
+    detail::Outbox* outbox_;
+};
+
+}  // namespace shmbus

@@ -1,0 +1,93 @@
+// The options of a bus, an endpoint, a send and a request, each with its default.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+namespace shmbus {
+
+// How a handler waits for work. spin never sleeps; adaptive spins, then sleeps until it is rung;
+// sleep goes to sleep at once.
+enum class Waiting : std::uint8_t { spin, adaptive, sleep };
+
+// What a send does when the receiver's lane has no room.
+enum class WhenFull : std::uint8_t {
+    refuse,       // return Error full at once
+    wait,         // wait until the deadline, then return Error full
+    drop_newest,  // let this message go, count it, return success
+    drop_oldest,  // subscriptions only: let the oldest unread message go, count it
+};
+
+// How urgent a line for the log callback is.
+enum class LogLevel : std::uint8_t { debug, info, warning, error };
+// Called by the library from whichever thread noticed something; must be thread-safe, must not
+// call back into the bus. The text is valid during the call.
+using LogCallback = std::function<void(LogLevel, std::string_view)>;
+
+// Options of Bus::open.
+struct BusOptions {
+    // What this process is called in tools and errors; the program's name when empty.
+    std::string process_name;
+    // Start shmbusd when none runs. Environment SHMBUS_START_DAEMON=0 turns it off as well.
+    bool start_daemon = true;
+    // How long one call to the daemon may take.
+    std::chrono::milliseconds daemon_timeout{5000};
+    // Bytes of data of each lane this process writes; a power of two of at least 4096.
+    // 0: what the receiving endpoint asks for.
+    std::size_t lane_bytes = 0;
+    // Time sent is written into every n-th message of a lane; 0: never.
+    std::uint32_t time_sent_every = 1024;
+    LogCallback log;
+};
+
+// Options of Bus::endpoint.
+struct EndpointOptions {
+    Waiting waiting = Waiting::adaptive;
+    // Handler threads of run(); 1 handles in the thread that runs. poll() ignores it.
+    unsigned handler_threads = 1;
+    // Bytes of data of the lanes of those who send to this endpoint; a power of two.
+    std::size_t lane_bytes = std::size_t{1} << 20;
+    // Attempts before a message whose handler throws goes to the error endpoint.
+    unsigned attempts_when_throwing = 5;
+    // Deaths of the handling process before a message goes to the error endpoint.
+    unsigned attempts_when_dying = 3;
+    // Where such messages go.
+    std::string error_endpoint = "error";
+    // on<T>() of an event subscribes to it as well.
+    bool subscribe_automatically = true;
+    // What publishers do when this endpoint's lane from them is full.
+    WhenFull events_when_full = WhenFull::wait;
+    // How long a publisher waits for this endpoint when it is full (WhenFull::wait).
+    std::chrono::nanoseconds events_wait{std::chrono::seconds{1}};
+    // Hand handlers a private copy of each payload even if the sender is the same user.
+    bool copy_payload = false;
+};
+
+// Options of one send or publish.
+struct SendOptions {
+    WhenFull when_full = WhenFull::wait;
+    // How long to wait for room (WhenFull::wait).
+    std::chrono::nanoseconds wait{std::chrono::seconds{1}};
+    // An explicit endpoint instead of the one that announced the command.
+    std::string_view destination;
+};
+
+// Options of one request.
+struct RequestOptions {
+    // Counted from the call; the answer must have arrived by then.
+    std::chrono::nanoseconds deadline{std::chrono::seconds{30}};
+    std::stop_token stop;
+    std::string_view destination;
+};
+
+// Options of Context::reply: nothing yet but room to grow.
+struct ReplyOptions {};
+
+}  // namespace shmbus
