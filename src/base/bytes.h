@@ -1,0 +1,49 @@
+// Arithmetic on sizes, and reading a field that another process may be writing.
+//
+// Called anywhere, from any thread; holds nothing.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <atomic>
+#include <concepts>
+#include <cstddef>
+#include <type_traits>
+
+namespace shmbus::base {
+
+// Cores exchange memory in pieces of this size. Fixed rather than asked of the compiler: it is
+// part of the layout of shared files.
+inline constexpr std::size_t cache_line_bytes = 64;
+
+template <std::unsigned_integral T>
+[[nodiscard]] constexpr bool is_power_of_two(T value) noexcept {
+    return value != 0 && (value & (value - 1)) == 0;
+}
+
+// The smallest multiple of `power_of_two` that is not below `value`. A value within one step of
+// the type's end wraps to 0, so bound values of strangers before rounding them.
+template <std::unsigned_integral T>
+[[nodiscard]] constexpr T round_up(T value, std::type_identity_t<T> power_of_two) noexcept {
+    return static_cast<T>((value + (power_of_two - 1)) & ~(power_of_two - 1));
+}
+
+// The largest multiple of `power_of_two` that is not above `value`.
+template <std::unsigned_integral T>
+[[nodiscard]] constexpr T round_down(T value, std::type_identity_t<T> power_of_two) noexcept {
+    return static_cast<T>(value & ~(power_of_two - 1));
+}
+
+// Reads a plain field of shared memory exactly once: without this the compiler may read it again
+// after the check, and find another value there.
+template <class T>
+    requires(std::is_trivially_copyable_v<T> && sizeof(T) <= sizeof(void*))
+[[nodiscard]] inline T read_once(const T& field) noexcept {
+    static_assert(std::atomic_ref<T>::is_always_lock_free);
+    // The reference is to const in our hands; the load does not write. std::atomic_ref<const T>
+    // comes with C++26 only.
+    // relaxed: what makes the field's value worth reading is the edge that the caller has taken.
+    return std::atomic_ref<T>(const_cast<T&>(field)).load(std::memory_order_relaxed);
+}
+
+}  // namespace shmbus::base
