@@ -1,0 +1,164 @@
+// One consumer of an inbox: takes messages from its lanes, keeps account of them, rescues what
+// dead consumers held, sleeps until there is something.
+//
+// Used by one thread, the one that polls; begin, fail and done of a batch's records may come from
+// other threads. Nothing from take to finish enters the kernel, locks or allocates, save when a
+// lane or a consumer has come or gone.
+#pragma once
+
+#include "lane/doorbell.h"
+#include "lane/inbox_file.h"
+#include "lane/peers.h"
+#include "lane/protocol.h"
+
+#include <functional>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace shmbus::lane {
+
+// One lane as its consumers see it.
+class ReaderLane;
+
+// One record of a batch. `record` points into the lane and stays valid until finish().
+struct Entry {
+    std::uint64_t position;
+    std::uint64_t meta;  // read once and checked: the record lies inside the lane
+    const std::byte* record;
+};
+
+// Messages in one hand. Owned by the Consumer.
+struct Batch {
+    ReaderLane* lane = nullptr;
+    StdHand* hand = nullptr;
+    std::uint32_t count = 0;
+    bool adopted = false;  // its taker died: deliver what is not done, marked
+    std::array<Entry, most_entries> entries;
+
+    // relaxed, all three: only the holder of the hand writes its progress; an adopter reads it
+    // after the kernel has proved that the holder is gone.
+    [[nodiscard]] Progress progress(std::uint32_t index) const noexcept {
+        return Progress::of(hand->progress[index].load(std::memory_order_relaxed));
+    }
+    void set(std::uint32_t index, Progress progress) noexcept {
+        hand->progress[index].store(progress.word(), std::memory_order_relaxed);
+    }
+    // The signal of the process that died last with this batch, where it could be learnt.
+    [[nodiscard]] std::int32_t signal() const noexcept {
+        return static_cast<std::int32_t>(hand->signal.load(std::memory_order_relaxed));
+    }
+};
+
+// The lane a batch comes from, for ids and diagnostics.
+struct LaneFacts {
+    std::uint64_t lane_id;
+    std::uint64_t writer;      // participant reference
+    std::uint32_t writer_uid;
+};
+[[nodiscard]] LaneFacts facts_of(const ReaderLane& lane) noexcept;
+
+class Consumer {
+public:
+    using Log = std::function<void(bool is_error, std::string_view)>;
+    // Joins the inbox as consumer `slot`, which the daemon has assigned to participant `me`. Lanes
+    // are opened by name in `lanes_directory`, which outlives this. Takes over what an earlier
+    // owner of the slot held. Throws SetupError.
+    Consumer(const base::File& inbox, std::uint16_t slot, std::uint64_t me, int lanes_directory,
+             Peers peers, Log log);
+    ~Consumer();
+    Consumer(const Consumer&) = delete;
+    Consumer& operator=(const Consumer&) = delete;
+
+    // The next batch, of at most `limit` records, or null when nothing is there. First what was
+    // rescued, then the lanes in turn. The batch is the caller's until finish(), and there may be
+    // several: as long as one is open it occupies one of four hands, and with all four occupied
+    // null is returned.
+    [[nodiscard]] Batch* take(std::uint32_t limit) noexcept;
+    // All records of the batch are done: lets go of the hand and gives room back when it is due.
+    void finish(Batch* batch) noexcept;
+
+    // Looks for dead consumers and takes over their hands. Called by take() now and then, and by
+    // sleep(). True when there is something to deliver. Makes system calls only when a peer seems
+    // to be dead.
+    bool rescue() noexcept;
+
+    // Sleeps until the bell rings, a peer dies or `limit` passes, at most 50 ms. Returns true when
+    // there is, or may be, something to take.
+    bool sleep(std::chrono::nanoseconds limit) noexcept;
+    // The same in two halves for those who wait for a descriptor: announce; false when there is
+    // something to take at once, and then nothing was announced.
+    bool announce(bool by_descriptor) noexcept;
+    void withdraw() noexcept;
+
+    // The reader found what cannot be: nobody in this process reads the lane again, its writer is
+    // told. Logged.
+    void poison(ReaderLane& lane, std::string_view why) noexcept;
+
+    [[nodiscard]] std::uint16_t slot() const noexcept { return slot_; }
+    [[nodiscard]] std::uint64_t poisoned_lanes() const noexcept { return poisoned_; }
+    // Looks at every lane, also those that were quiet for long.
+    [[nodiscard]] bool anything_there() noexcept;
+    // A batch is open or waits in a rescued hand.
+    [[nodiscard]] bool holds_anything() const noexcept;
+
+private:
+    struct Rescued {
+        StdHand* hand;
+        std::uint16_t index;
+    };
+    void refresh() noexcept;
+    void open_lane(std::uint64_t lane_id) noexcept;
+    void start_successors() noexcept;
+    Batch* take_from(ReaderLane& lane, std::uint32_t limit) noexcept;
+    Batch* take_rescued() noexcept;
+    std::uint32_t walk(ReaderLane& lane, std::uint64_t position, std::uint64_t end_limit,
+                       std::uint32_t limit, Batch& into) noexcept;
+    bool adopt_hands_of(std::uint16_t owner, std::uint64_t participant, std::int32_t signal) noexcept;
+    void count_room(ReaderLane& lane) noexcept;
+    void warm(ReaderLane& lane) noexcept;
+    ReaderLane* known(std::uint64_t lane_id) noexcept;
+    [[nodiscard]] StdConsumers& table() const noexcept {
+        return all_.at<StdConsumers>(consumers_page_at);
+    }
+    [[nodiscard]] StdDoorbell& doorbell() const noexcept {
+        return all_.at<StdDoorbell>(doorbell_page_at);
+    }
+    [[nodiscard]] StdHands& hands() const noexcept { return all_.at<StdHands>(hands_at); }
+    [[nodiscard]] LaneTable& lane_table() const noexcept {
+        return all_.at<LaneTable>(lane_table_at);
+    }
+
+    std::uint16_t slot_;
+    std::uint64_t me_;
+    int lanes_directory_;
+    Peers peers_;
+    Log log_;
+    std::atomic<bool> lost_{false};
+    base::Mapping all_;
+    base::FaultGuard guard_;
+    StdConsumers* table_;
+    StdDoorbell* doorbell_;
+    StdHand* hands_;
+
+    std::unordered_map<std::uint64_t, std::unique_ptr<ReaderLane>> lanes_;
+    std::vector<ReaderLane*> warm_;     // had messages lately: looked at by every take
+    std::vector<ReaderLane*> cold_;     // looked at in turn, two per take
+    std::vector<ReaderLane*> waiting_;  // successors whose predecessor is not drained
+    std::size_t warm_next_ = 0;
+    std::size_t cold_next_ = 0;
+    std::uint64_t known_version_ = 0;
+    bool fresh_ = true;
+    std::array<Batch, hands_each> batches_;
+    std::uint32_t open_batches_ = 0;
+    std::vector<Rescued> rescued_;
+    std::vector<std::unique_ptr<Batch>> rescued_batches_;
+    std::uint32_t batch_limit_ = 1;
+    std::uint64_t stamp_ = 0;  // base::ticks() of the last look at the clock
+    std::uint64_t fast_ticks_ = 0;
+    std::uint32_t quiet_takes_ = 0;
+    std::uint64_t poisoned_ = 0;
+    bool can_barrier_;
+};
+
+}  // namespace shmbus::lane

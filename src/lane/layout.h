@@ -1,0 +1,201 @@
+// The bytes of a lane file and of an inbox file. Both are versioned together.
+//
+// Templates over the atomics policy, so that the tests can put a step, or a model checker, behind
+// every operation; sizes and offsets are asserted for the real one. Zeroed memory is an empty
+// state everywhere but in the identity pages, where it means: not ready.
+#pragma once
+
+#include "base/atomics.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace shmbus::lane {
+
+inline constexpr std::size_t page_bytes = 4096;
+inline constexpr std::uint64_t lane_magic = 0x316e6c2d73756273U;   // "sbus-ln1"
+inline constexpr std::uint64_t inbox_magic = 0x3178692d73756273U;  // "sbus-ix1"
+inline constexpr std::uint32_t layout_major = 1;
+inline constexpr std::uint32_t layout_minor = 0;
+
+inline constexpr std::uint32_t most_consumers = 32;
+inline constexpr std::uint32_t hands_each = 4;
+inline constexpr std::uint32_t most_hands = most_consumers * hands_each;
+inline constexpr std::uint32_t most_entries = 64;  // messages in one hand
+inline constexpr std::uint32_t most_lanes = 4096;  // into one inbox
+inline constexpr std::uint16_t no_hand = 0xFFFF;
+
+// A lane file:
+//
+//   0        4096       8192        12288                       12288 + capacity
+//   +--------+----------+-----------+---------------------------+
+//   | who    | writer's | readers'  | data: records              |   mapped twice back to back
+//   +--------+----------+-----------+---------------------------+
+//   read-only  written by  written by   written by the writer
+//   when ready its writer  consumers    alone
+//
+struct LaneIdentity {
+    std::uint64_t magic;
+    std::uint32_t major;
+    std::uint32_t minor;
+    std::uint64_t lane_id;       // 52 bits, never reused
+    std::uint64_t salt;
+    std::uint64_t capacity;      // bytes of data, a power of two
+    std::uint64_t writer;        // participant reference
+    std::uint64_t predecessor;   // lane to be drained before this one; 0: none
+    std::uint32_t endpoint;      // index of the endpoint whose inbox this is
+    std::uint32_t endpoint_generation;
+    std::uint32_t writer_uid;
+    std::uint32_t ready;         // stored last, with release
+};
+static_assert(sizeof(LaneIdentity) == 72 && offsetof(LaneIdentity, ready) == 68);
+
+template <class A>
+struct WriterPage {
+    // 1: no record will ever follow. Stored by the writer when it leaves.
+    typename A::template word<std::uint32_t> closed;
+    // 1: the writer waits for room; whoever gives some back rings `room_bell`.
+    typename A::template word<std::uint32_t> wants_room;
+    // Where the last record ends; valid once `closed` is 1.
+    typename A::template word<std::uint64_t> end;
+};
+
+template <class A>
+struct ReaderPage {
+    // {position:48, hand:16}: everything below is taken; the hand that took last.
+    alignas(64) typename A::template word<std::uint64_t> head;
+    // Everything below may be overwritten. Only grows.
+    alignas(64) typename A::template word<std::uint64_t> reclaim;
+    // Futex word of the writer that waits for room.
+    typename A::template word<std::uint32_t> room_bell;
+    // 1: a reader found something here that cannot be; nobody reads this lane any more.
+    typename A::template word<std::uint32_t> poisoned;
+};
+
+inline constexpr std::size_t writer_page_at = page_bytes;
+inline constexpr std::size_t reader_page_at = 2 * page_bytes;
+inline constexpr std::size_t data_at = 3 * page_bytes;
+
+// The head word: who took last decides, after a death, which take happened.
+[[nodiscard]] constexpr std::uint64_t head_word(std::uint64_t position, std::uint16_t hand) {
+    return position << 16 | hand;
+}
+[[nodiscard]] constexpr std::uint64_t position_in(std::uint64_t head) { return head >> 16; }
+[[nodiscard]] constexpr std::uint16_t hand_in(std::uint64_t head) {
+    return static_cast<std::uint16_t>(head);
+}
+
+// What a consumer holds: messages [from, end) of one lane. Five cache lines.
+//
+//   IDLE --take--> TAKING --head moved--> TAKEN --all done--> IDLE
+//                    |  lost the head                 adopted: owner changes, still TAKEN
+//                    +-----------> IDLE
+//
+//   word    {sequence:44, owner:16, state:4}: compared whole, so no two fillings look alike
+//   fields  stored by the owner before TAKING; frozen until IDLE, save low
+enum class HandState : std::uint8_t { idle = 0, taking = 1, taken = 2 };
+
+template <class A>
+struct Hand {
+    alignas(64) typename A::template word<std::uint64_t> word;
+    typename A::template word<std::uint64_t> lane;    // lane id
+    typename A::template word<std::uint64_t> from;
+    typename A::template word<std::uint64_t> end;
+    typename A::template word<std::uint64_t> since;   // base::ticks() of the take, for display
+    typename A::template word<std::uint32_t> count;   // records in [from, end), at most 64
+    typename A::template word<std::uint32_t> signal;  // of the last holder's death, if learnt
+    // Per record {done:16, failures:8, starts:8}: messages of it that are handled (a packed
+    // record has many), handler calls that threw, calls begun and not ended: deaths.
+    alignas(64) std::array<typename A::template word<std::uint32_t>, most_entries> progress;
+};
+
+[[nodiscard]] constexpr std::uint64_t hand_word(std::uint64_t sequence, std::uint16_t owner,
+                                                HandState state) {
+    return sequence << 20 | std::uint64_t{owner} << 4 | static_cast<std::uint64_t>(state);
+}
+[[nodiscard]] constexpr std::uint64_t sequence_in(std::uint64_t word) { return word >> 20; }
+[[nodiscard]] constexpr std::uint16_t owner_in(std::uint64_t word) {
+    return static_cast<std::uint16_t>(word >> 4);
+}
+[[nodiscard]] constexpr HandState state_in(std::uint64_t word) {
+    return static_cast<HandState>(word & 0xFU);
+}
+
+struct Progress {
+    std::uint16_t done = 0;
+    std::uint8_t failures = 0;
+    std::uint8_t starts = 0;
+    [[nodiscard]] constexpr std::uint32_t word() const {
+        return done | std::uint32_t{failures} << 16 | std::uint32_t{starts} << 24;
+    }
+    [[nodiscard]] static constexpr Progress of(std::uint32_t word) {
+        return {static_cast<std::uint16_t>(word), static_cast<std::uint8_t>(word >> 16),
+                static_cast<std::uint8_t>(word >> 24)};
+    }
+};
+
+// An inbox file:
+//
+//   0        4096       8192               12288            45056
+//   +--------+----------+------------------+----------------+--------------------+
+//   | who    | doorbell | consumers        | lanes[4096]    | hands[32 x 4]      |
+//   +--------+----------+------------------+----------------+--------------------+
+//   read-only  senders    daemon             daemon           consumers
+//
+struct InboxIdentity {
+    std::uint64_t magic;
+    std::uint32_t major;
+    std::uint32_t minor;
+    std::uint32_t endpoint;
+    std::uint32_t endpoint_generation;
+    std::uint64_t bus_high;  // the bus's uuid
+    std::uint64_t bus_low;
+    std::uint32_t spare;
+    std::uint32_t ready;     // stored last, with release
+};
+static_assert(sizeof(InboxIdentity) == 48);
+
+template <class A>
+struct DoorbellPage {
+    // A bit per consumer that sleeps or is about to. A waker clears the bit of the one it wakes.
+    alignas(64) typename A::template word<std::uint64_t> sleepers;
+    // Bits of those consumers that wait for a descriptor: ring their socket as well.
+    typename A::template word<std::uint64_t> by_descriptor;
+    // Futex words, one per consumer.
+    alignas(64) std::array<typename A::template word<std::uint32_t>, most_consumers> bells;
+};
+
+template <class A>
+struct ConsumersPage {
+    // Moves after each change of the lanes or the consumers below.
+    alignas(64) typename A::template word<std::uint64_t> version;
+    typename A::template word<std::uint32_t> lanes_used;      // slots ever used: scan no further
+    typename A::template word<std::uint32_t> consumers_used;  // same
+    // Participant references; 0: free.
+    alignas(64) std::array<typename A::template word<std::uint64_t>, most_consumers> consumers;
+};
+
+inline constexpr std::size_t doorbell_page_at = page_bytes;
+inline constexpr std::size_t consumers_page_at = 2 * page_bytes;
+inline constexpr std::size_t lane_table_at = 3 * page_bytes;
+inline constexpr std::size_t hands_at = lane_table_at + most_lanes * 8;
+
+using StdHand = Hand<base::StdAtomics>;
+using StdWriterPage = WriterPage<base::StdAtomics>;
+using StdReaderPage = ReaderPage<base::StdAtomics>;
+using StdDoorbell = DoorbellPage<base::StdAtomics>;
+using StdConsumers = ConsumersPage<base::StdAtomics>;
+using LaneTable = std::array<base::StdAtomics::word<std::uint64_t>, most_lanes>;
+using StdHands = std::array<StdHand, most_hands>;
+
+static_assert(sizeof(StdHand) == 320 && offsetof(StdHand, progress) == 64);
+static_assert(sizeof(StdReaderPage) == 128 && offsetof(StdReaderPage, reclaim) == 64);
+static_assert(offsetof(StdWriterPage, wants_room) == 4 && offsetof(StdWriterPage, end) == 8);
+static_assert(sizeof(StdDoorbell) <= page_bytes && sizeof(StdConsumers) <= page_bytes);
+static_assert(hands_at % page_bytes == 0 && sizeof(StdHands) % page_bytes == 0);
+
+inline constexpr std::size_t inbox_bytes = hands_at + sizeof(StdHands);
+static_assert(inbox_bytes == 86016);
+
+}  // namespace shmbus::lane

@@ -1,0 +1,202 @@
+// Who holds what: publish, take, clear, room, adopt. The protocols of the lane, on any atomics.
+//
+// Every function here may be cut off by the death of its process between any two operations; the
+// comment at each says who repairs it. The library runs them on mapped files, the tests on a
+// policy that kills before each operation and on a model checker's atomics. The README of this
+// room has the table of edges named here in capitals.
+#pragma once
+
+#include "lane/layout.h"
+#include "wire/record.h"
+
+#include <atomic>
+
+namespace shmbus::lane {
+
+// Edges:
+//   PUBLISHED  control word:  writer's payload and meta        -> reader that finds it valid
+//   HELD       head CAS:      the hand's fields and its TAKING -> whoever reads head
+//   CLEARED    hand exchange: last read of the payload         -> whoever counts the room
+//   ROOM       reclaim CAS:   the counted hands                -> writer that overwrites
+
+// Makes the record at `position` visible, with everything written before. Never undone; a writer
+// that dies before has published nothing.
+template <class Word>
+[[gnu::always_inline]] inline void publish(Word& control, std::uint64_t salt,
+                                           std::uint64_t position) noexcept {
+    // PUBLISHED: meta, extensions and payload. Other end: is_published.
+    control.store(wire::control_word(salt, position), std::memory_order_release);
+}
+
+template <class Word>
+[[nodiscard, gnu::always_inline]] inline bool is_published(const Word& control,
+                                                           std::uint64_t salt,
+                                                           std::uint64_t position) noexcept {
+    // PUBLISHED: from here the record is frozen. Other end: publish.
+    return control.load(std::memory_order_acquire) == wire::control_word(salt, position);
+}
+
+// Marks the former taker's hand TAKEN on its behalf, if it still says TAKING for the batch that
+// ends here. Must be done before the head moves on: afterwards nothing else would tell that its
+// take happened. Comparing the whole word keeps a slow helper from touching a later filling.
+template <class A>
+void help(Hand<A>& former, std::uint64_t lane_id, std::uint64_t position) noexcept {
+    // Acquire pairs with the store of TAKING: the fields below are of this filling or newer.
+    std::uint64_t word = former.word.load(std::memory_order_acquire);
+    if (state_in(word) != HandState::taking) return;
+    // relaxed: fields of another filling only make the comparison below fail.
+    if (former.lane.load(std::memory_order_relaxed) != lane_id) return;
+    if (former.end.load(std::memory_order_relaxed) != position) return;
+    const std::uint64_t taken = hand_word(sequence_in(word), owner_in(word), HandState::taken);
+    // HELD: carried on, for those who will read the head that moves after this.
+    static_cast<void>(former.word.compare_exchange(word, taken, std::memory_order_acq_rel,
+                                                   std::memory_order_relaxed));
+}
+
+struct Span {
+    std::uint64_t lane_id;
+    std::uint64_t from;
+    std::uint64_t end;
+    std::uint32_t count;
+    std::uint64_t since;
+};
+
+// Takes [span.from, span.end), published records that begin at the position of `head`, into the
+// idle hand `mine`, whose index is `index`. False: somebody else moved the head; nothing is held.
+//   killed before the head moves   an adopter clears the hand: never happened
+//   killed after                   an adopter finds it by head, or marked by a helper
+template <class A>
+[[nodiscard]] bool take(typename A::template word<std::uint64_t>& head_of_lane,
+                        std::uint64_t head, Hand<A>& mine, std::uint16_t index,
+                        std::uint16_t owner, const Span& span) noexcept {
+    // relaxed: nobody but its owner moves the word of an idle hand.
+    const std::uint64_t sequence =
+        sequence_in(mine.word.load(std::memory_order_relaxed)) + 1;
+    // relaxed, all fields: the store of TAKING and the CAS below carry them.
+    mine.lane.store(span.lane_id, std::memory_order_relaxed);
+    mine.from.store(span.from, std::memory_order_relaxed);
+    mine.end.store(span.end, std::memory_order_relaxed);
+    mine.since.store(span.since, std::memory_order_relaxed);
+    mine.count.store(span.count, std::memory_order_relaxed);
+    mine.signal.store(0, std::memory_order_relaxed);
+    for (std::uint32_t i = 0; i < span.count; ++i)
+        mine.progress[i].store(0, std::memory_order_relaxed);
+    // HELD: the fields, for helpers and adopters that read the word. Other ends: help, judge.
+    mine.word.store(hand_word(sequence, owner, HandState::taking), std::memory_order_release);
+    // HELD: the same for those who read the head. Other ends: room, judge. On failure nothing is
+    // read but the fact.
+    if (!head_of_lane.compare_exchange(head, head_word(span.end, index),
+                                       std::memory_order_acq_rel, std::memory_order_relaxed)) {
+        // Nobody counted this hand: the head never named it with this end. seq_cst as in clear.
+        mine.word.exchange(hand_word(sequence, owner, HandState::idle),
+                           std::memory_order_seq_cst);
+        return false;
+    }
+    // release: may already be done by a helper, with the same value.
+    mine.word.store(hand_word(sequence, owner, HandState::taken), std::memory_order_release);
+    return true;
+}
+
+// Lets go of a hand whose records are all done. Killed before: an adopter finds all done, clears.
+template <class A>
+void clear(Hand<A>& mine) noexcept {
+    // relaxed: the word of a TAKEN hand is its owner's.
+    const std::uint64_t word = mine.word.load(std::memory_order_relaxed);
+    // CLEARED, and seq_cst because two who clear at the same time and then count must not both
+    // miss the other's clearing: in the single order of all seq_cst operations one of the two
+    // exchanges comes second, and the count that follows it sees both.
+    mine.word.exchange(hand_word(sequence_in(word), owner_in(word), HandState::idle),
+                       std::memory_order_seq_cst);
+}
+
+// What one hand holds back of a lane whose head was read as `head`, or `none`.
+template <class A>
+[[nodiscard]] std::uint64_t held_by(const Hand<A>& hand, std::uint16_t index,
+                                    std::uint64_t lane_id, std::uint64_t head,
+                                    std::uint64_t none) noexcept {
+    // Ends: each turn that repeats means that the hand's owner has moved on to another filling.
+    for (;;) {
+        // CLEARED. Other end: clear. seq_cst: see there.
+        const std::uint64_t word = hand.word.load(std::memory_order_seq_cst);
+        const HandState state = state_in(word);
+        if (state == HandState::idle) return none;
+        // relaxed: believed only if the word is the same afterwards. acquire on each keeps the
+        // second look at the word behind them.
+        const std::uint64_t lane = hand.lane.load(std::memory_order_acquire);
+        const std::uint64_t from = hand.from.load(std::memory_order_acquire);
+        const std::uint64_t end = hand.end.load(std::memory_order_acquire);
+        const std::uint64_t again = hand.word.load(std::memory_order_seq_cst);
+        if (again != word) continue;
+        if (lane != lane_id) return none;
+        if (state == HandState::taking && head != head_word(end, index)) return none;
+        return from;
+    }
+}
+
+// The position below which the writer may overwrite: a pure function that anybody may compute.
+// The head first, then every hand: a hand filled after the head was read holds later records.
+template <class A, class Hands>
+[[nodiscard]] std::uint64_t room(const typename A::template word<std::uint64_t>& head_of_lane,
+                                 const Hands& hands, std::uint32_t hands_used,
+                                 std::uint64_t lane_id) noexcept {
+    // HELD. Other end: take. seq_cst: see clear.
+    const std::uint64_t head = head_of_lane.load(std::memory_order_seq_cst);
+    std::uint64_t lowest = position_in(head);
+    for (std::uint32_t i = 0; i < hands_used; ++i) {
+        const std::uint64_t from =
+            held_by<A>(hands[i], static_cast<std::uint16_t>(i), lane_id, head, lowest);
+        if (from < lowest) lowest = from;
+    }
+    return lowest;
+}
+
+// Raises `reclaim` to `position`; a late or mistaken smaller value changes nothing. Killed before:
+// the room is counted again by the next who clears, buries, or waits for room.
+template <class Word>
+void give_room(Word& reclaim, std::uint64_t position) noexcept {
+    // relaxed: only compared with.
+    std::uint64_t known = reclaim.load(std::memory_order_relaxed);
+    // Ends: each failure means that another one has raised it.
+    while (known < position) {
+        // ROOM: the payloads below are read for the last time. Other end: the writer's claim.
+        if (reclaim.compare_exchange(known, position, std::memory_order_release,
+                                     std::memory_order_relaxed))
+            return;
+    }
+}
+
+enum class Verdict : std::uint8_t { nothing, adopted, cleared };
+
+// Takes over the hand of an owner that was proved dead, whole: the hand stays where it is and
+// belongs to `me` afterwards. `word` is its word as read before the death was proved. `head` reads
+// the head of the hand's lane, which may be unknown (0 then). The adopter may die too: the hand is
+// then found under its name.
+//   nothing   it was idle, or another one was faster
+//   adopted   the caller owns it and delivers what is not done
+//   cleared   its take never happened; count the room
+template <class A, class ReadHead>
+[[nodiscard]] Verdict adopt(Hand<A>& hand, std::uint16_t index, std::uint64_t word,
+                            std::uint16_t me, ReadHead&& read_head) noexcept {
+    const HandState state = state_in(word);
+    if (state == HandState::idle) return Verdict::nothing;
+    bool happened = state == HandState::taken;
+    if (!happened) {
+        // The word before, the head now: had the head moved on from this hand's take, its helper
+        // would have made the word TAKEN before, and the exchange below fails.
+        // relaxed: the exchange below fails if these are of another filling.
+        const std::uint64_t lane = hand.lane.load(std::memory_order_relaxed);
+        const std::uint64_t end = hand.end.load(std::memory_order_relaxed);
+        // HELD. Other end: take.
+        happened = read_head(lane) == head_word(end, index);
+    }
+    const std::uint64_t wanted =
+        happened ? hand_word(sequence_in(word), me, HandState::taken)
+                 : hand_word(sequence_in(word), owner_in(word), HandState::idle);
+    // seq_cst: clears as `clear` does, and takes over all that its owner had stored.
+    if (!hand.word.compare_exchange(word, wanted, std::memory_order_seq_cst,
+                                    std::memory_order_relaxed))
+        return Verdict::nothing;
+    return happened ? Verdict::adopted : Verdict::cleared;
+}
+
+}  // namespace shmbus::lane
