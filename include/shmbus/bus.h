@@ -12,7 +12,7 @@
 #include <shmbus/endpoint.h>
 #include <shmbus/pending.h>
 
-namespace shmbus {
+namespace [[gnu::visibility("default")]] shmbus {
 
 namespace detail {
 class BusCore;

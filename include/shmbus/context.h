@@ -13,7 +13,7 @@
 #include <array>
 #include <vector>
 
-namespace shmbus {
+namespace [[gnu::visibility("default")]] shmbus {
 
 namespace detail {
 

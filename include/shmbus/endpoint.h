@@ -11,7 +11,7 @@
 #include <memory>
 #include <type_traits>
 
-namespace shmbus {
+namespace [[gnu::visibility("default")]] shmbus {
 
 namespace detail {
 

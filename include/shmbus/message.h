@@ -22,7 +22,7 @@
 #include <string_view>
 #include <type_traits>
 
-namespace shmbus {
+namespace [[gnu::visibility("default")]] shmbus {
 
 // What a message is for. A command goes to the one endpoint that handles it, an event to every
 // subscriber, a reply to whoever asked.

@@ -11,7 +11,7 @@
 #include <string>
 #include <string_view>
 
-namespace shmbus {
+namespace [[gnu::visibility("default")]] shmbus {
 
 // How a handler waits for work. spin never sleeps; adaptive spins, then sleeps until it is rung;
 // sleep goes to sleep at once.

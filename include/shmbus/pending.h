@@ -13,7 +13,7 @@
 #include <functional>
 #include <memory>
 
-namespace shmbus {
+namespace [[gnu::visibility("default")]] shmbus {
 
 namespace detail {
 

@@ -15,7 +15,7 @@
 #include <string_view>
 #include <utility>
 
-namespace shmbus {
+namespace [[gnu::visibility("default")]] shmbus {
 
 // Names one message for its whole life. `lane` is the lane in which the first of its family was
 // written (never reused), `position` where in it, `index` the place inside a packed batch,

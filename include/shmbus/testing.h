@@ -7,7 +7,8 @@
 
 #include <cstring>
 
-namespace shmbus::testing {
+namespace [[gnu::visibility("default")]] shmbus {
+namespace testing {
 
 // One message that a handler sent, published or replied.
 struct Recorded {
@@ -79,4 +80,5 @@ private:
     std::unique_ptr<State> state_;
 };
 
-}  // namespace shmbus::testing
+}  // namespace testing
+}  // namespace shmbus
