@@ -1,0 +1,201 @@
+// The limits of rings: one stream, one round trip, three streams to one reader.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "limits.h"
+
+#include "bare_ring.h"
+#include "cargo.h"
+#include "crew.h"
+#include "histogram.h"
+
+#include <algorithm>
+#include <array>
+#include <deque>
+#include <stdexcept>
+
+namespace shmbus::bench {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds patience{10'000};
+constexpr std::size_t mebibyte = std::size_t{1} << 20;
+constexpr std::size_t records_per_poll = 256;
+
+template <std::size_t size>
+const Cargo<size>& cargo_in(const std::byte* payload) noexcept {
+    return *reinterpret_cast<const Cargo<size>*>(payload);
+}
+
+// Polls all rings in turn until every sender has ended.
+template <std::size_t size>
+void receive(std::deque<BareRing>& rings, Tally& tally, RingTuning tuning) {
+    std::deque<BareReader> readers;
+    for (BareRing& ring : rings) readers.emplace_back(ring);
+    // The tally is kept on the stack while counting: in shared memory every message would write it.
+    Tally mine;
+    mine.expect(rings.size());
+    while (!mine.complete()) {
+        std::size_t found = 0;
+        for (BareReader& reader : readers) {
+            found += reader.template poll<size>(records_per_poll, [&](const std::byte* payload) {
+                mine.take(cargo_in<size>(payload));
+            });
+        }
+        if (found == 0) relax(tuning.empty_pauses);
+    }
+    tally = mine;
+}
+
+template <std::size_t size>
+Sample stream(std::size_t senders, std::size_t ring_bytes, RingTuning tuning, milliseconds span) {
+    std::deque<BareRing> rings;
+    for (std::size_t i = 0; i < senders; ++i) rings.emplace_back(ring_bytes);
+    Shared<Tally> tally;
+    tally->expect(senders);
+    Crew crew;
+    crew.add("reader", 0, [&](StartLine& line) {
+        line.line_up();
+        receive<size>(rings, *tally, tuning);
+    });
+    for (std::size_t i = 0; i < senders; ++i) {
+        crew.add("writer " + std::to_string(i), 1, [&, i](StartLine& line) {
+            BareWriter writer(rings[i], tuning);
+            line.line_up();
+            Stream<size> messages(i, span);
+            while (messages.more()) {
+                const Cargo<size>& cargo = messages.next();
+                if (senders == 1) writer.write(&cargo, size);
+                else writer.write_yielding(&cargo, size);
+            }
+        });
+    }
+    Sample sample;
+    sample.integrity = crew.run(span + patience);
+    if (sample.integrity == "ok") sample.integrity = tally->integrity();
+    sample.rate_per_s = tally->rate_per_s();
+    return sample;
+}
+
+template <std::size_t size>
+Contestant streaming(std::size_t senders, std::size_t ring_bytes, std::string name) {
+    const auto tuning = std::make_shared<RingTuning>();
+    Contestant contestant;
+    contestant.name = std::move(name);
+    contestant.run = [=](milliseconds span) {
+        return stream<size>(senders, ring_bytes, *tuning, span);
+    };
+    contestant.tune = [=] {
+        double best_rate = 0;
+        for (const unsigned pauses : {1U, 20U, 100U, 500U}) {
+            RingTuning tried;
+            tried.empty_pauses = pauses;
+            const Sample sample = stream<size>(senders, ring_bytes, tried, milliseconds(40));
+            if (sample.rate_per_s <= best_rate) continue;
+            best_rate = sample.rate_per_s;
+            *tuning = tried;
+        }
+    };
+    return contestant;
+}
+
+template <std::size_t size>
+void echo(const BareRing& from, const BareRing& to) {
+    BareReader reader(from);
+    BareWriter writer(to, RingTuning{});
+    bool ended = false;
+    while (!ended) {
+        reader.template poll<size>(1, [&](const std::byte* payload) {
+            // Really read and really written: the sum goes back in the filler's first word.
+            Cargo<size> cargo = cargo_in<size>(payload);
+            ended = cargo.mark == static_cast<std::uint64_t>(Mark::end);
+            writer.write(&cargo, size);
+        });
+    }
+}
+
+struct Trips {
+    Histogram latency;
+    Tally tally;
+};
+
+template <std::size_t size>
+void bounce(const BareRing& to, const BareRing& from, milliseconds span, Trips& trips) {
+    BareWriter writer(to, RingTuning{});
+    BareReader reader(from);
+    Stream<size> messages(0, span);
+    while (messages.more()) {
+        const Cargo<size>& cargo = messages.next();
+        const std::uint64_t sent = now_ticks();
+        writer.write(&cargo, size);
+        while (reader.template poll<size>(1, [&](const std::byte* payload) {
+            trips.tally.take(cargo_in<size>(payload));
+        }) == 0) {
+        }
+        trips.latency.record(now_ticks() - sent);
+    }
+}
+
+template <std::size_t size>
+Sample round_trips(milliseconds span) {
+    BareRing there(mebibyte);
+    BareRing back(mebibyte);
+    Shared<Trips> trips;
+    Crew crew;
+    crew.add("asker", 0, [&](StartLine& line) {
+        line.line_up();
+        bounce<size>(there, back, span, *trips);
+    });
+    crew.add("answerer", 1, [&](StartLine& line) {
+        line.line_up();
+        echo<size>(there, back);
+    });
+    Sample sample;
+    sample.integrity = crew.run(span + patience);
+    if (sample.integrity == "ok") sample.integrity = trips->tally.integrity();
+    sample.latency = std::make_shared<Histogram>(trips->latency);
+    return sample;
+}
+
+std::string ring_text(std::size_t ring_bytes) {
+    return std::to_string(ring_bytes / mebibyte) + " MiB";
+}
+
+[[noreturn]] void refuse(std::size_t payload_bytes) {
+    throw std::runtime_error("no limit for payloads of " + std::to_string(payload_bytes) +
+                             " bytes; there are 32, 1024 and 65536");
+}
+
+}  // namespace
+
+Contestant bare_stream(std::size_t payload_bytes, std::size_t ring_bytes) {
+    const std::string name = "bare ring, " + ring_text(ring_bytes);
+    switch (payload_bytes) {
+        case 32: return streaming<32>(1, ring_bytes, name);
+        case 1024: return streaming<1024>(1, ring_bytes, name);
+        case 65536: return streaming<65536>(1, ring_bytes, name);
+        default: refuse(payload_bytes);
+    }
+}
+
+Contestant bare_round_trip(std::size_t payload_bytes) {
+    Contestant contestant;
+    contestant.name = "bare rings, there and back";
+    switch (payload_bytes) {
+        case 32: contestant.run = round_trips<32>; break;
+        case 1024: contestant.run = round_trips<1024>; break;
+        default: refuse(payload_bytes);
+    }
+    return contestant;
+}
+
+Contestant bare_three_to_one(std::size_t payload_bytes) {
+    const std::string name = "three bare rings, 1 MiB";
+    switch (payload_bytes) {
+        case 32: return streaming<32>(3, mebibyte, name);
+        case 1024: return streaming<1024>(3, mebibyte, name);
+        default: refuse(payload_bytes);
+    }
+}
+
+}  // namespace shmbus::bench

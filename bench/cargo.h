@@ -1,0 +1,200 @@
+// What is carried: messages whose every byte is written by the sender and read by the receiver.
+//
+// Contestants and limits use the same cargo, the same stream of it and the same tally, so that what
+// differs between them is only the way.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "ticks.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace shmbus::bench {
+
+enum class Mark : std::uint64_t {
+    plain = 0,
+    begin = 1,  // the sender is warm: counting starts when every sender has said so
+    end = 2,    // the sender's last message
+};
+
+// A message of exactly `size` bytes.
+template <std::size_t size>
+struct Cargo {
+    static_assert(size >= 32 && size % 8 == 0);
+    static constexpr std::size_t filler_words = size / 8 - 3;
+
+    std::uint64_t sequence = 0;
+    std::uint64_t mark = 0;
+    std::uint64_t sender = 0;
+    std::array<std::uint64_t, filler_words> filler{};
+
+    // Every word once: the reader's proof that all of it has arrived.
+    std::uint64_t sum() const noexcept {
+        std::uint64_t total = sequence + mark + sender;
+        for (const std::uint64_t word : filler) total += word;
+        return total;
+    }
+};
+
+// What the filler of every message sums up to.
+template <std::size_t size>
+constexpr std::uint64_t filler_sum() noexcept {
+    std::uint64_t total = 0;
+    for (std::uint64_t i = 0; i < Cargo<size>::filler_words; ++i) total += i * 0x9e3779b97f4a7c15;
+    return total;
+}
+
+// The messages of one sender, in order: some to warm up, the begin, as many as the time allows,
+// the end. The time is looked at only now and then.
+//
+// Small messages are written in blocks ahead of their sending: a copy that reads with wide loads
+// what narrow stores wrote an instant ago stalls the core for longer than the whole send takes,
+// and would be charged to the way although it belongs to the benchmark.
+template <std::size_t size>
+class Stream {
+public:
+    static constexpr std::size_t block_size = size <= 64 ? 64 : size <= 4096 ? 4 : 1;
+
+    Stream(std::uint64_t sender, std::chrono::nanoseconds span)
+        : warm_ticks_(tick_rate().ticks(span / 5)), span_ticks_(tick_rate().ticks(span)),
+          begin_(now_ticks()), block_(block_size) {
+        for (Cargo<size>& cargo : block_) {
+            cargo.sender = sender;
+            for (std::size_t i = 0; i < cargo.filler.size(); ++i) {
+                cargo.filler[i] = i * 0x9e3779b97f4a7c15;
+            }
+        }
+    }
+
+    // False after the end was given out.
+    bool more() const noexcept { return !ended_ || at_ < filled_; }
+
+    // The next message; valid until the following call. Only while more().
+    const Cargo<size>& next() noexcept {
+        if (at_ == filled_) [[unlikely]] fill();
+        return block_[at_++];
+    }
+
+    // The next messages, block_size of them but for the last ones. Only while more(); not to be
+    // mixed with next().
+    std::span<const Cargo<size>> next_block() noexcept {
+        fill();
+        at_ = filled_;
+        return {block_.data(), filled_};
+    }
+
+private:
+    static constexpr std::uint64_t blocks_per_look = size <= 4096 ? 16 : 4;
+
+    void fill() noexcept {
+        for (Cargo<size>& cargo : block_) {
+            cargo.sequence = sequence_++;
+            cargo.mark = 0;
+        }
+        at_ = 0;
+        filled_ = block_size;
+        if (++blocks_ % blocks_per_look == 0) look_at_the_clock();
+    }
+
+    void look_at_the_clock() noexcept {
+        const std::uint64_t elapsed = now_ticks() - begin_;
+        if (!begun_ && elapsed >= warm_ticks_) {
+            begun_ = true;
+            block_[0].mark = static_cast<std::uint64_t>(Mark::begin);
+        } else if (begun_ && elapsed >= span_ticks_) {
+            ended_ = true;
+            filled_ = 1;
+            block_[0].mark = static_cast<std::uint64_t>(Mark::end);
+        }
+    }
+
+    std::uint64_t warm_ticks_;
+    std::uint64_t span_ticks_;
+    std::uint64_t begin_;
+    std::uint64_t sequence_ = 0;
+    std::uint64_t blocks_ = 0;
+    bool begun_ = false;
+    bool ended_ = false;
+    std::size_t at_ = 0;
+    std::size_t filled_ = 0;
+    std::vector<Cargo<size>> block_;
+};
+
+// What a receiver found. Lies in shared memory; its parent asks it after the receiver has ended.
+class Tally {
+public:
+    static constexpr std::size_t max_senders = 4;
+
+    // `senders` of them must begin before the counting starts, and end before it is complete.
+    void expect(std::size_t senders) noexcept { senders_ = senders; }
+
+    // Checks one message and counts it.
+    template <std::size_t size>
+    void take(const Cargo<size>& cargo) noexcept {
+        if (cargo.sender != sender_) [[unlikely]] turn_to(cargo.sender);
+        wrong_order_ += cargo.sequence != next_ ? 1 : 0;
+        next_ = cargo.sequence + 1;
+        const std::uint64_t own_sum = cargo.sequence + cargo.mark + cargo.sender;
+        wrong_sums_ += cargo.sum() != own_sum + filler_sum<size>() ? 1 : 0;
+        ++count_;
+        if (cargo.mark != 0) [[unlikely]] note(cargo.mark);
+    }
+
+    bool complete() const noexcept { return ends_ == senders_; }
+
+    double rate_per_s() const noexcept {
+        if (last_ticks_ <= first_ticks_) return 0;
+        const double span_ns = tick_rate().ns(last_ticks_ - first_ticks_);
+        return static_cast<double>(last_count_ - first_count_) / span_ns * 1e9;
+    }
+
+    std::string integrity() const {
+        if (wrong_order_ > 0) return std::to_string(wrong_order_) + " messages lost or disordered";
+        if (wrong_sums_ > 0) return std::to_string(wrong_sums_) + " messages damaged";
+        if (!complete()) return "the stream did not end";
+        return "ok";
+    }
+
+private:
+    // Messages come in runs of one sender; what is expected of the others waits in a table, so that
+    // the run needs no look-up per message.
+    void turn_to(std::uint64_t sender) noexcept {
+        others_[sender_ % max_senders] = next_;
+        next_ = others_[sender % max_senders];
+        sender_ = sender;
+    }
+
+    // Counted is what lies between the last begin and the first end: all senders are at work there.
+    void note(std::uint64_t mark) noexcept {
+        if (mark == static_cast<std::uint64_t>(Mark::begin) && ++begins_ == senders_) {
+            first_ticks_ = now_ticks();
+            first_count_ = count_;
+        }
+        if (mark == static_cast<std::uint64_t>(Mark::end) && ++ends_ == 1) {
+            last_ticks_ = now_ticks();
+            last_count_ = count_;
+        }
+    }
+
+    std::size_t senders_ = 1;
+    std::size_t begins_ = 0;
+    std::size_t ends_ = 0;
+    std::uint64_t count_ = 0;
+    std::uint64_t first_ticks_ = 0;
+    std::uint64_t first_count_ = 0;
+    std::uint64_t last_ticks_ = 0;
+    std::uint64_t last_count_ = 0;
+    std::uint64_t wrong_order_ = 0;
+    std::uint64_t wrong_sums_ = 0;
+    std::uint64_t sender_ = 0;
+    std::uint64_t next_ = 0;
+    std::array<std::uint64_t, max_senders> others_{};
+};
+
+}  // namespace shmbus::bench

@@ -1,0 +1,90 @@
+// What the harness knows of whatever it measures, and what it makes of it.
+//
+// A scenario describes comparisons; `Rounds` runs them; `Report` is one line of the outcome. A bus
+// scenario plugs in with one function that forks its processes, runs for a slice and returns a
+// Sample; everything else (probes, alternation, dropped rounds, ratios, JSON) is the harness's.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "histogram.h"
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace shmbus::bench {
+
+// Outcome of one slice.
+struct Sample {
+    std::shared_ptr<const Histogram> latency;  // in ticks; null if only a rate was measured
+    double rate_per_s = 0;                     // 0 if only a latency was measured
+    std::string integrity = "ok";              // "ok", or what was wrong
+};
+
+struct Contestant {
+    std::string name;
+    // Runs about as long as it is told to and says what it saw. Throws only if the benchmark
+    // itself cannot go on.
+    std::function<Sample(std::chrono::milliseconds)> run;
+    // Chooses the settings that suit the present distance of the cores; may be empty. Only limits
+    // are tuned: they must be the best that is to be had here, not what was best elsewhere.
+    std::function<void()> tune;
+};
+
+// The figure of a sample that two contestants are compared by.
+enum class Figure { p50, p99, rate };
+
+struct Comparison {
+    std::string scenario;
+    std::string variant;
+    std::size_t bytes = 0;
+    Figure figure = Figure::p50;
+    Contestant ours;
+    // Without one the contestant is its own limit, and the ratio shows how steady it is.
+    std::optional<Contestant> limit;
+};
+
+enum class Placement { near, far };
+
+struct Ratio {
+    double min = 0;
+    double median = 0;
+    double max = 0;
+};
+
+// One line of the outcome. A figure that was not measured is absent.
+struct Report {
+    std::string scenario;
+    std::string variant;
+    std::size_t bytes = 0;
+    std::optional<Placement> placement;
+    std::optional<double> p50_ns;
+    std::optional<double> p99_ns;
+    std::optional<double> p999_ns;
+    std::optional<double> max_ns;
+    std::optional<double> rate_per_s;
+    std::string limit_name;
+    std::optional<double> limit_value;
+    std::optional<Ratio> ratio;
+    std::size_t rounds_kept = 0;
+    std::size_t rounds_dropped = 0;
+    std::string integrity = "ok";
+};
+
+// What a scenario is asked for on the command line.
+struct Request {
+    std::optional<std::size_t> bytes;  // only this payload size
+};
+
+struct Scenario {
+    std::string name;
+    std::string what;
+    std::function<std::vector<Comparison>(const Request&)> comparisons;
+};
+
+}  // namespace shmbus::bench

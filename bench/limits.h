@@ -1,0 +1,34 @@
+// What the hardware and the kernel charge at least: the figures that everything is compared with.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "contestant.h"
+
+#include <cstddef>
+
+namespace shmbus::bench {
+
+// A stream of messages through one bare ring, from one process to another.
+Contestant bare_stream(std::size_t payload_bytes, std::size_t ring_bytes);
+
+// One message there and back through two bare rings.
+Contestant bare_round_trip(std::size_t payload_bytes);
+
+// Three processes on one core, a bare ring of 1 MiB each, to one reader on the other core.
+Contestant bare_three_to_one(std::size_t payload_bytes);
+
+// From the waker's stamp to the sleeper's first look at the clock, the sleeper really asleep.
+Contestant futex_wake();
+
+// Two processes that wake each other in turn.
+Contestant futex_round_trip();
+
+// 64 KiB copied from one place to another that both stay in cache, on one core.
+Contestant copy_in_cache();
+
+// A process that only looks at the clock: what it misses, no software can be blamed for. The
+// latency is the time between two looks, the rate counts gaps of more than 1 ms.
+Contestant machine_pauses();
+
+}  // namespace shmbus::bench

@@ -1,0 +1,104 @@
+// shm-bench: measures the bus beside the raw limits of the same second.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "crew.h"
+#include "report.h"
+#include "rounds.h"
+#include "scenarios.h"
+#include "ticks.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+
+namespace shmbus::bench {
+namespace {
+
+struct Options {
+    std::string scenario;
+    std::size_t bytes = 0;
+    double seconds = 0;
+    bool json = false;
+    bool list = false;
+};
+
+void list_scenarios() {
+    for (const Scenario& scenario : all_scenarios()) {
+        std::printf("%-14s%s\n", scenario.name.c_str(), scenario.what.c_str());
+    }
+}
+
+void show(const Report& report, bool json) {
+    const std::string line = json ? json_line(report) : table_row(report);
+    std::printf("%s\n", line.c_str());
+    std::fflush(stdout);
+}
+
+// Returns the exit status: 0 if all went well, 1 if a message was lost or nothing was measured.
+int run(const Scenario& scenario, const Options& options) {
+    Request request;
+    if (options.bytes > 0) request.bytes = options.bytes;
+    const std::vector<Comparison> comparisons = scenario.comparisons(request);
+    if (comparisons.empty()) {
+        std::fprintf(stderr, "shm-bench: %s has no variant of %zu bytes\n", scenario.name.c_str(),
+                     options.bytes);
+        return 2;
+    }
+    const bool timed = options.seconds > 0;
+    const std::chrono::milliseconds total(
+        timed ? static_cast<long>(options.seconds * 1000) : 40'000);
+    const Budget budget = share_of(total, comparisons.size(), timed);
+
+    if (!options.json) std::printf("%s\n", table_head().c_str());
+    bool well = true;
+    for (const Comparison& comparison : comparisons) {
+        const Report report = compare(comparison, budget);
+        show(report, options.json);
+        well = well && report.integrity == "ok" && report.rounds_kept > 0;
+    }
+    return well ? 0 : 1;
+}
+
+int run(const Options& options) {
+    if (options.list) {
+        list_scenarios();
+        return 0;
+    }
+    if (usable_cores().size() < 2) {
+        std::fprintf(stderr, "shm-bench: needs two cores; this process may use only one. See "
+                             "taskset(1) and the cpuset of the container.\n");
+        return 2;
+    }
+    tick_rate();  // measured here once, before the children inherit it
+    for (const Scenario& scenario : all_scenarios()) {
+        if (scenario.name == options.scenario) return run(scenario, options);
+    }
+    std::fprintf(stderr, "shm-bench: no scenario \"%s\"; there are:\n", options.scenario.c_str());
+    list_scenarios();
+    return 2;
+}
+
+}  // namespace
+}  // namespace shmbus::bench
+
+int main(int argc, char** argv) {
+    shmbus::bench::Options options;
+    CLI::App app("Measures the bus beside the raw limits of the same second.", "shm-bench");
+    app.add_option("SCENARIO", options.scenario, "what to measure; see --list");
+    app.add_option("--bytes", options.bytes, "only variants with payloads of this size");
+    app.add_option("--seconds", options.seconds,
+                   "measure this long; without it until five rounds are kept, within 40 s");
+    app.add_flag("--json", options.json, "one JSON object a line instead of a table");
+    app.add_flag("--list", options.list, "list the scenarios");
+    CLI11_PARSE(app, argc, argv);
+    if (options.scenario.empty() && !options.list) {
+        std::fputs(app.help().c_str(), stderr);
+        return 2;
+    }
+    try {
+        return shmbus::bench::run(options);
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "shm-bench: %s\n", error.what());
+        return 1;
+    }
+}
