@@ -1,7 +1,7 @@
 // The limits of rings: one stream, one round trip, three streams to one reader.
 //
 // SPDX-License-Identifier: BSL-1.0
-#include "limits.h"
+#include "limit_contestants.h"
 
 #include "bare_ring.h"
 #include "cargo.h"

@@ -8,7 +8,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include "memory.h"
+#include "pages.h"
 #include "ticks.h"
 
 #include <atomic>
@@ -19,7 +19,7 @@
 
 namespace shmbus::bench {
 
-// What suits depends on the cores' distance; see limits.cc, which measures it.
+// What suits depends on the cores' distance; see bare_limits.cc, which measures it.
 struct RingTuning {
     // How long the reader stays away once nothing is found: a reader at the writer's heels pays
     // for every line twice.

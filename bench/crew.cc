@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "crew.h"
 
-#include "memory.h"
+#include "pages.h"
 
 #include <array>
 #include <cerrno>

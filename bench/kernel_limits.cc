@@ -1,12 +1,12 @@
 // The limits of the kernel and of one core: futex wakes, copies, pauses of the machine itself.
 //
 // SPDX-License-Identifier: BSL-1.0
-#include "limits.h"
+#include "limit_contestants.h"
 
 #include "asleep.h"
 #include "crew.h"
 #include "histogram.h"
-#include "memory.h"
+#include "pages.h"
 #include "ticks.h"
 
 #include <atomic>

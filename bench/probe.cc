@@ -4,7 +4,7 @@
 #include "probe.h"
 
 #include "crew.h"
-#include "memory.h"
+#include "pages.h"
 #include "ticks.h"
 
 #include <atomic>

@@ -1,7 +1,7 @@
 // Scenario `limit`: what this machine charges at least, without any bus.
 //
 // SPDX-License-Identifier: BSL-1.0
-#include "limits.h"
+#include "limit_contestants.h"
 #include "probe.h"
 #include "scenarios.h"
 

@@ -1,7 +1,7 @@
 // Memory that the measured processes share: an unnamed file, mapped once or twice.
 //
 // SPDX-License-Identifier: BSL-1.0
-#include "memory.h"
+#include "pages.h"
 
 #include <cerrno>
 #include <sys/mman.h>
