@@ -118,6 +118,8 @@ private:
     void count_room(ReaderLane& lane) noexcept;
     void warm(ReaderLane& lane) noexcept;
     ReaderLane* known(std::uint64_t lane_id) noexcept;
+    [[nodiscard]] bool is_open(const ReaderLane* lane) const noexcept;
+    [[nodiscard]] std::uint32_t idle_hand() const noexcept;
     [[nodiscard]] StdConsumers& table() const noexcept {
         return all_.at<StdConsumers>(consumers_page_at);
     }

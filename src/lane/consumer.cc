@@ -1,0 +1,201 @@
+// One consumer of an inbox: taking and giving back. Finding lanes, rescuing and sleeping are in
+// consumer_slow.cc.
+#include "lane/consumer.h"
+
+#include "base/clock.h"
+#include "lane/reader_lane.h"
+
+namespace shmbus::lane {
+
+namespace {
+
+constexpr std::uint32_t quiet_until_cold = 4096;
+constexpr std::uint32_t takes_between_looks = 64;  // for peers, the clock, and new lanes
+
+}  // namespace
+
+LaneFacts facts_of(const ReaderLane& lane) noexcept {
+    return {lane.identity().lane_id, lane.identity().writer, lane.identity().writer_uid};
+}
+
+Batch* Consumer::take(std::uint32_t limit) noexcept {
+    // TABLES: lanes and consumers that came or went. Other end: InboxAdmin::changed.
+    if (table_->version.load(std::memory_order_acquire) != known_version_) [[unlikely]] refresh();
+    if (++quiet_takes_ % takes_between_looks == 0) [[unlikely]] {
+        stamp_ = base::ticks();
+        rescue();
+        start_successors();
+    }
+    if (!rescued_.empty()) [[unlikely]] {
+        if (Batch* batch = take_rescued()) return batch;
+    }
+    limit = std::min(limit, batch_limit_);
+    const std::size_t warm_lanes = warm_.size();
+    for (std::size_t i = 0; i < warm_lanes; ++i) {
+        if (warm_next_ >= warm_.size()) warm_next_ = 0;
+        ReaderLane& lane = *warm_[warm_next_];
+        ++warm_next_;
+        if (Batch* batch = take_from(lane, limit)) {
+            lane.quiet = 0;
+            return batch;
+        }
+        if (++lane.quiet > quiet_until_cold && warm_.size() > 1) [[unlikely]] {
+            lane.quiet = 0;
+            lane.is_warm = false;
+            cold_.push_back(&lane);
+            warm_.erase(warm_.begin() + static_cast<std::ptrdiff_t>(--warm_next_));
+            return nullptr;
+        }
+    }
+    for (std::size_t i = 0; i < 2 && !cold_.empty(); ++i) {
+        if (cold_next_ >= cold_.size()) cold_next_ = 0;
+        ReaderLane& lane = *cold_[cold_next_];
+        if (Batch* batch = take_from(lane, limit)) {
+            warm(lane);
+            return batch;
+        }
+        ++cold_next_;
+    }
+    return nullptr;
+}
+
+void Consumer::warm(ReaderLane& lane) noexcept {
+    const auto place = std::find(cold_.begin(), cold_.end(), &lane);
+    if (place == cold_.end()) return;
+    cold_.erase(place);
+    lane.is_warm = true;
+    lane.quiet = 0;
+    warm_.push_back(&lane);
+}
+
+// Lists published records from `position` on, checked. A record that no writer could have made
+// ends the list; when it is the first, the lane is poisoned.
+std::uint32_t Consumer::walk(ReaderLane& lane, std::uint64_t position, std::uint64_t end_limit,
+                             std::uint32_t limit, Batch& into) noexcept {
+    std::uint32_t count = 0;
+    while (count < limit && position < end_limit && lane.published(position)) {
+        const std::uint64_t meta = lane.meta(position);
+        const std::uint64_t units = wire::units_of(meta);
+        if (units > lane.most_units()) [[unlikely]] {
+            if (count == 0) poison(lane, "a record is longer than any may be");
+            break;
+        }
+        into.entries[count] = {position, meta, lane.record(position)};
+        position += units;
+        ++count;
+    }
+    return count;
+}
+
+// One of our four hands that is free, or hands_each. A hand may be busy without an open batch: an
+// adopter, or we ourselves, still deliver what an earlier owner of the slot held in it.
+std::uint32_t Consumer::idle_hand() const noexcept {
+    for (std::uint32_t i = 0; i < hands_each; ++i) {
+        if (open_batches_ >> i & 1U) continue;
+        // relaxed: only we fill it.
+        const std::uint64_t word =
+            hands_[slot_ * hands_each + i].word.load(std::memory_order_relaxed);
+        if (state_in(word) == HandState::idle) return i;
+    }
+    return hands_each;
+}
+
+Batch* Consumer::take_from(ReaderLane& lane, std::uint32_t limit) noexcept {
+    // HELD: who took last. Other end: take.
+    const std::uint64_t head = lane.head().load(std::memory_order_acquire);
+    const std::uint64_t position = position_in(head);
+    if (!lane.published(position)) return nullptr;
+    if (lane.poisoned || lane.parts().lost()) [[unlikely]] {
+        if (!lane.poisoned) poison(lane, "its file was cut short");
+        return nullptr;
+    }
+    const std::uint32_t free = idle_hand();
+    if (free == hands_each) [[unlikely]] return nullptr;
+    const auto index = static_cast<std::uint16_t>(slot_ * hands_each + free);
+    StdHand& mine = hands_[index];
+    Batch& batch = batches_[free];
+    const std::uint64_t end_limit = position + lane.capacity_units() / 8;
+    const std::uint32_t count = walk(lane, position, end_limit, limit, batch);
+    if (count == 0) [[unlikely]] return nullptr;
+    const std::uint16_t former = hand_in(head);
+    if (former / hands_each != slot_ && former < most_hands) [[unlikely]]
+        help(hands_[former], lane.identity().lane_id, position);
+    const Entry& last = batch.entries[count - 1];
+    const Span span{lane.identity().lane_id, position, last.position + wire::units_of(last.meta),
+                    count, stamp_};
+    if (!lane::take<base::StdAtomics>(lane.head(), head, mine, index, slot_, span)) return nullptr;
+    batch.lane = &lane;
+    batch.hand = &mine;
+    batch.count = count;
+    batch.adopted = false;
+    open_batches_ |= 1U << free;
+    return &batch;
+}
+
+void Consumer::finish(Batch* batch) noexcept {
+    StdHand& hand = *batch->hand;
+    clear(hand);
+    const std::uint32_t count = batch->count;
+    ReaderLane& lane = *batch->lane;
+    const Entry& last = batch->entries[count - 1];
+    const std::uint64_t end = last.position + wire::units_of(last.meta);
+    // seq_cst, behind the exchange in clear: see Writer::wait_for_room.
+    const bool wanted =
+        lane.parts().writer_page().wants_room.load(std::memory_order_seq_cst) != 0;
+    if (wanted || end - lane.room_given >= lane.capacity_units() / 4) count_room(lane);
+    if (batch->adopted) [[unlikely]] {
+        std::erase_if(rescued_batches_, [&](const auto& held) { return held.get() == batch; });
+    } else {
+        open_batches_ &= ~(1U << (batch - batches_.data()));
+        // Batches grow while handlers are quick and shrink when one is slow, so that a slow
+        // consumer holds little. Only full ones tell something.
+        const std::uint64_t now = base::ticks();
+        if (count >= batch_limit_) {
+            // relaxed: our own.
+            const std::uint64_t spent = now - hand.since.load(std::memory_order_relaxed);
+            if (spent < fast_ticks_) batch_limit_ = std::min(batch_limit_ * 2, most_entries);
+            else if (spent > 4 * fast_ticks_) batch_limit_ = std::max(batch_limit_ / 2, 1U);
+        }
+        stamp_ = now;
+    }
+    // What is left for others: who leaves messages behind wakes the next.
+    // relaxed: a sleeper that is missed looks around before it sleeps.
+    if (doorbell_->sleepers.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+        const std::uint64_t head = lane.head().load(std::memory_order_acquire);  // HELD, a hint
+        if (lane.published(position_in(head))) wake_one(*doorbell_, nullptr);
+    }
+}
+
+void Consumer::count_room(ReaderLane& lane) noexcept {
+    StdReaderPage& page = lane.parts().reader_page();
+    // Acquire: a consumer is counted before it takes. Other end: InboxAdmin::replace_consumer.
+    const std::uint32_t used =
+        std::min(table_->consumers_used.load(std::memory_order_acquire), most_consumers);
+    const std::uint64_t position = room<base::StdAtomics>(page.head, *reinterpret_cast<StdHands*>(hands_),
+                                                          used * hands_each,
+                                                          lane.identity().lane_id);
+    give_room(page.reclaim, position);
+    lane.room_given = position;
+    // relaxed: read after the room was given; a writer that starts to wish now counts by itself.
+    if (lane.parts().writer_page().wants_room.load(std::memory_order_relaxed) != 0) {
+        // RUNG: the room. Other end: Writer::wait_for_room.
+        page.room_bell.fetch_add(1, std::memory_order_release);
+        base::wake(page.room_bell, 1);
+    }
+}
+
+void Consumer::poison(ReaderLane& lane, std::string_view why) noexcept {
+    if (lane.poisoned) return;
+    lane.poisoned = true;
+    ++poisoned_;
+    // relaxed: a hint to the writer; it changes nothing that is ordered.
+    lane.parts().reader_page().poisoned.store(1, std::memory_order_relaxed);
+    if (log_) {
+        std::string text = "lane " + lane_file_name(lane.identity().lane_id) +
+                           " is not read any more: ";
+        text += why;
+        log_(true, text);
+    }
+}
+
+}  // namespace shmbus::lane
