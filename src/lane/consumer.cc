@@ -10,7 +10,8 @@ namespace shmbus::lane {
 namespace {
 
 constexpr std::uint32_t quiet_until_cold = 4096;
-constexpr std::uint32_t takes_between_looks = 64;  // for peers, the clock, and new lanes
+// Takes between two looks at peers, the clock and new lanes.
+constexpr std::uint32_t takes_between_looks = 64;
 
 }  // namespace
 
@@ -18,36 +19,48 @@ LaneFacts facts_of(const ReaderLane& lane) noexcept {
     return {lane.identity().lane_id, lane.identity().writer, lane.identity().writer_uid};
 }
 
-Batch* Consumer::take(std::uint32_t limit) noexcept {
+// Everything that need not be looked at by every take.
+Batch* Consumer::look_around() noexcept {
+    until_look_ = takes_between_looks;
+    stamp_ = base::ticks();
     // TABLES: lanes and consumers that came or went. Other end: InboxAdmin::changed.
-    if (table_->version.load(std::memory_order_acquire) != known_version_) [[unlikely]] refresh();
-    if (++quiet_takes_ % takes_between_looks == 0) [[unlikely]] {
-        stamp_ = base::ticks();
-        rescue();
-        start_successors();
+    if (table_->version.load(std::memory_order_acquire) != known_version_) refresh();
+    rescue();
+    start_successors();
+    if (rescued_.empty()) return nullptr;
+    until_look_ = 1;
+    return take_rescued();
+}
+
+Batch* Consumer::take(std::uint32_t limit) noexcept {
+    if (--until_look_ == 0) [[unlikely]] {
+        if (Batch* batch = look_around()) return batch;
     }
-    if (!rescued_.empty()) [[unlikely]] {
-        if (Batch* batch = take_rescued()) return batch;
-    }
-    limit = std::min(limit, batch_limit_);
+    // Without a backlog one record, so as not to reach for the line that the writer fills next.
+    if (backlog_) adapt();
+    if (limit > batch_limit_) limit = batch_limit_;
     const std::size_t warm_lanes = warm_.size();
     for (std::size_t i = 0; i < warm_lanes; ++i) {
-        if (warm_next_ >= warm_.size()) warm_next_ = 0;
+        if (warm_next_ >= warm_lanes) warm_next_ = 0;
         ReaderLane& lane = *warm_[warm_next_];
         ++warm_next_;
         if (Batch* batch = take_from(lane, limit)) {
             lane.quiet = 0;
             return batch;
         }
-        if (++lane.quiet > quiet_until_cold && warm_.size() > 1) [[unlikely]] {
+        if (++lane.quiet > quiet_until_cold) [[unlikely]] {
             lane.quiet = 0;
-            lane.is_warm = false;
-            cold_.push_back(&lane);
-            warm_.erase(warm_.begin() + static_cast<std::ptrdiff_t>(--warm_next_));
-            return nullptr;
+            if (warm_lanes > 1) return cool_down(--warm_next_);
         }
     }
-    for (std::size_t i = 0; i < 2 && !cold_.empty(); ++i) {
+    batch_limit_ = 1;
+    backlog_ = false;
+    if (!cold_.empty()) return take_from_cold(limit);
+    return nullptr;
+}
+
+Batch* Consumer::take_from_cold(std::uint32_t limit) noexcept {
+    for (std::size_t i = 0; i < 2; ++i) {
         if (cold_next_ >= cold_.size()) cold_next_ = 0;
         ReaderLane& lane = *cold_[cold_next_];
         if (Batch* batch = take_from(lane, limit)) {
@@ -56,6 +69,15 @@ Batch* Consumer::take(std::uint32_t limit) noexcept {
         }
         ++cold_next_;
     }
+    return nullptr;
+}
+
+// Moves the warm lane at `place`, which was quiet for long, to those looked at in turn.
+Batch* Consumer::cool_down(std::size_t place) noexcept {
+    ReaderLane* lane = warm_[place];
+    lane->is_warm = false;
+    cold_.push_back(lane);
+    warm_.erase(warm_.begin() + static_cast<std::ptrdiff_t>(place));
     return nullptr;
 }
 
@@ -73,15 +95,26 @@ void Consumer::warm(ReaderLane& lane) noexcept {
 std::uint32_t Consumer::walk(ReaderLane& lane, std::uint64_t position, std::uint64_t end_limit,
                              std::uint32_t limit, Batch& into) noexcept {
     std::uint32_t count = 0;
+    std::uint64_t usual = lane.usual_units;
     while (count < limit && position < end_limit && lane.published(position)) {
         const std::uint64_t meta = lane.meta(position);
         const std::uint64_t units = wire::units_of(meta);
-        if (units > lane.most_units()) [[unlikely]] {
-            if (count == 0) poison(lane, "a record is longer than any may be");
-            break;
-        }
         into.entries[count] = {position, meta, lane.record(position)};
-        position += units;
+        if (units == usual) [[likely]] {
+            // Guessed, not computed: the processor then reads the next record without waiting
+            // for the length of this one (halves the cost of a record). The empty statement keeps
+            // the compiler from seeing that both are the same number.
+            std::uint64_t step = usual;
+            asm volatile("" : "+r"(step));
+            position += step;
+        } else {
+            if (units > lane.most_units()) {
+                if (count == 0) poison(lane, "a record is longer than any may be");
+                break;
+            }
+            lane.usual_units = usual = units;
+            position += units;
+        }
         ++count;
     }
     return count;
@@ -134,36 +167,43 @@ Batch* Consumer::take_from(ReaderLane& lane, std::uint32_t limit) noexcept {
 
 void Consumer::finish(Batch* batch) noexcept {
     StdHand& hand = *batch->hand;
-    clear(hand);
     const std::uint32_t count = batch->count;
     ReaderLane& lane = *batch->lane;
     const Entry& last = batch->entries[count - 1];
     const std::uint64_t end = last.position + wire::units_of(last.meta);
+    if (batch->adopted) [[unlikely]] {
+        // relaxed: ours until it is cleared.
+        hand.signal.store(0, std::memory_order_relaxed);
+        clear(hand);
+        std::erase_if(rescued_batches_, [&](const auto& held) { return held.get() == batch; });
+    } else {
+        clear(hand);
+        open_batches_ &= ~(1U << (batch - batches_.data()));
+        last_count_ = count;
+        backlog_ = true;
+    }
     // seq_cst, behind the exchange in clear: see Writer::wait_for_room.
     const bool wanted =
         lane.parts().writer_page().wants_room.load(std::memory_order_seq_cst) != 0;
-    if (wanted || end - lane.room_given >= lane.capacity_units() / 4) count_room(lane);
-    if (batch->adopted) [[unlikely]] {
-        std::erase_if(rescued_batches_, [&](const auto& held) { return held.get() == batch; });
-    } else {
-        open_batches_ &= ~(1U << (batch - batches_.data()));
-        // Batches grow while handlers are quick and shrink when one is slow, so that a slow
-        // consumer holds little. Only full ones tell something.
-        const std::uint64_t now = base::ticks();
-        if (count >= batch_limit_) {
-            // relaxed: our own.
-            const std::uint64_t spent = now - hand.since.load(std::memory_order_relaxed);
-            if (spent < fast_ticks_) batch_limit_ = std::min(batch_limit_ * 2, most_entries);
-            else if (spent > 4 * fast_ticks_) batch_limit_ = std::max(batch_limit_ / 2, 1U);
-        }
-        stamp_ = now;
-    }
+    if (wanted || end - lane.room_given >= lane.capacity_units() / 4) [[unlikely]]
+        count_room(lane);
     // What is left for others: who leaves messages behind wakes the next.
     // relaxed: a sleeper that is missed looks around before it sleeps.
     if (doorbell_->sleepers.load(std::memory_order_relaxed) != 0) [[unlikely]] {
         const std::uint64_t head = lane.head().load(std::memory_order_acquire);  // HELD, a hint
         if (lane.published(position_in(head))) wake_one(*doorbell_, nullptr);
     }
+}
+
+// Called before a take that follows a batch at once: there is a backlog. Batches grow while
+// handlers are quick and shrink when they are slow, so that a slow consumer holds little.
+void Consumer::adapt() noexcept {
+    const std::uint64_t now = base::ticks();
+    const std::uint64_t each = (now - stamp_) / std::max(last_count_, 1U) + 1;
+    const std::uint64_t quick = std::max<std::uint64_t>(fast_ticks_ / each, 1);
+    batch_limit_ = static_cast<std::uint32_t>(
+        std::min<std::uint64_t>({quick, batch_limit_ * 2, most_entries}));
+    stamp_ = now;
 }
 
 void Consumer::count_room(ReaderLane& lane) noexcept {

@@ -116,6 +116,10 @@ private:
                        std::uint32_t limit, Batch& into) noexcept;
     bool adopt_hands_of(std::uint16_t owner, std::uint64_t participant, std::int32_t signal) noexcept;
     void count_room(ReaderLane& lane) noexcept;
+    Batch* look_around() noexcept;
+    Batch* take_from_cold(std::uint32_t limit) noexcept;
+    Batch* cool_down(std::size_t place) noexcept;
+    void adapt() noexcept;
     void warm(ReaderLane& lane) noexcept;
     ReaderLane* known(std::uint64_t lane_id) noexcept;
     [[nodiscard]] bool is_open(const ReaderLane* lane) const noexcept;
@@ -158,7 +162,9 @@ private:
     std::uint32_t batch_limit_ = 1;
     std::uint64_t stamp_ = 0;  // base::ticks() of the last look at the clock
     std::uint64_t fast_ticks_ = 0;
-    std::uint32_t quiet_takes_ = 0;
+    std::uint32_t until_look_ = 1;
+    std::uint32_t last_count_ = 0;
+    bool backlog_ = false;  // the last take found something
     std::uint64_t poisoned_ = 0;
     bool can_barrier_;
 };

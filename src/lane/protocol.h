@@ -78,7 +78,6 @@ template <class A>
     mine.end.store(span.end, std::memory_order_relaxed);
     mine.since.store(span.since, std::memory_order_relaxed);
     mine.count.store(span.count, std::memory_order_relaxed);
-    mine.signal.store(0, std::memory_order_relaxed);
     for (std::uint32_t i = 0; i < span.count; ++i)
         mine.progress[i].store(0, std::memory_order_relaxed);
     // HELD: the fields, for helpers and adopters that read the word. Other ends: help, judge.
@@ -99,7 +98,7 @@ template <class A>
 
 // Lets go of a hand whose records are all done. Killed before: an adopter finds all done, clears.
 template <class A>
-void clear(Hand<A>& mine) noexcept {
+[[gnu::always_inline]] inline void clear(Hand<A>& mine) noexcept {
     // relaxed: the word of a TAKEN hand is its owner's.
     const std::uint64_t word = mine.word.load(std::memory_order_relaxed);
     // CLEARED, and seq_cst because two who clear at the same time and then count must not both

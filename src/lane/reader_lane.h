@@ -39,6 +39,7 @@ public:
     [[nodiscard]] std::uint64_t most_units() const noexcept { return capacity_units_ / 4; }
     [[nodiscard]] std::uint64_t capacity_units() const noexcept { return capacity_units_; }
 
+    std::uint64_t usual_units = 1;      // length of the last record: the next is often as long
     bool is_warm = false;
     std::uint32_t quiet = 0;            // takes in a row that found nothing
     bool poisoned = false;              // in our eyes: never read again
