@@ -119,7 +119,12 @@ TEST_CASE("the signal that killed a process can be told while it is a zombie") {
 }
 
 TEST_CASE("after a process was reaped its handle tells the signal or admits not to know") {
-    Child child([]() -> int { return stay(); });
+    SharedStep step;
+    Child child([&]() -> int {
+        step.reach(1);
+        return stay();
+    });
+    REQUIRE(step.wait_for(1));
     const pid_t pid = child.pid();
     const File handle = open_process(pid);
     child.signal(SIGTERM);
