@@ -62,7 +62,7 @@ Sample stream(std::size_t senders, std::size_t ring_bytes, RingTuning tuning, mi
         crew.add("writer " + std::to_string(i), 1, [&, i](StartLine& line) {
             BareWriter writer(rings[i], tuning);
             line.line_up();
-            Stream<size> messages(i, span);
+            Stream<Cargo<size>> messages(i, span);
             while (messages.more()) {
                 const Cargo<size>& cargo = messages.next();
                 if (senders == 1) writer.write(&cargo, size);
@@ -123,7 +123,7 @@ template <std::size_t size>
 void bounce(const BareRing& to, const BareRing& from, milliseconds span, Trips& trips) {
     BareWriter writer(to, RingTuning{});
     BareReader reader(from);
-    Stream<size> messages(0, span);
+    Stream<Cargo<size>> messages(0, span);
     while (messages.more()) {
         const Cargo<size>& cargo = messages.next();
         const std::uint64_t sent = now_ticks();

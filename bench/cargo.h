@@ -51,20 +51,21 @@ constexpr std::uint64_t filler_sum() noexcept {
 }
 
 // The messages of one sender, in order: some to warm up, the begin, as many as the time allows,
-// the end. The time is looked at only now and then.
+// the end. The time is looked at only now and then. `Message` is a Cargo, or derived from one.
 //
 // Small messages are written in blocks ahead of their sending: a copy that reads with wide loads
 // what narrow stores wrote an instant ago stalls the core for longer than the whole send takes,
 // and would be charged to the way although it belongs to the benchmark.
-template <std::size_t size>
+template <typename Message>
 class Stream {
 public:
+    static constexpr std::size_t size = sizeof(Message);
     static constexpr std::size_t block_size = size <= 64 ? 64 : size <= 4096 ? 4 : 1;
 
     Stream(std::uint64_t sender, std::chrono::nanoseconds span)
         : warm_ticks_(tick_rate().ticks(span / 5)), span_ticks_(tick_rate().ticks(span)),
           begin_(now_ticks()), block_(block_size) {
-        for (Cargo<size>& cargo : block_) {
+        for (Message& cargo : block_) {
             cargo.sender = sender;
             for (std::size_t i = 0; i < cargo.filler.size(); ++i) {
                 cargo.filler[i] = i * 0x9e3779b97f4a7c15;
@@ -76,14 +77,14 @@ public:
     bool more() const noexcept { return !ended_ || at_ < filled_; }
 
     // The next message; valid until the following call. Only while more().
-    const Cargo<size>& next() noexcept {
+    const Message& next() noexcept {
         if (at_ == filled_) [[unlikely]] fill();
         return block_[at_++];
     }
 
     // The next messages, block_size of them but for the last ones. Only while more(); not to be
     // mixed with next().
-    std::span<const Cargo<size>> next_block() noexcept {
+    std::span<const Message> next_block() noexcept {
         fill();
         at_ = filled_;
         return {block_.data(), filled_};
@@ -93,7 +94,7 @@ private:
     static constexpr std::uint64_t blocks_per_look = size <= 4096 ? 16 : 4;
 
     void fill() noexcept {
-        for (Cargo<size>& cargo : block_) {
+        for (Message& cargo : block_) {
             cargo.sequence = sequence_++;
             cargo.mark = 0;
         }
@@ -123,7 +124,7 @@ private:
     bool ended_ = false;
     std::size_t at_ = 0;
     std::size_t filled_ = 0;
-    std::vector<Cargo<size>> block_;
+    std::vector<Message> block_;
 };
 
 // What a receiver found. Lies in shared memory; its parent asks it after the receiver has ended.

@@ -4,6 +4,7 @@
 #include "crew.h"
 
 #include "pages.h"
+#include "shared_futex.h"
 
 #include <array>
 #include <cerrno>
@@ -110,7 +111,9 @@ void StartLine::line_up() noexcept {
     // ends are here, each member's arrival is the release and its wait the acquire.
     const std::uint32_t mine = arrived_.fetch_add(1, std::memory_order_acq_rel);
     const std::uint32_t wanted = (mine / members_ + 1) * members_;
-    while (arrived_.load(std::memory_order_acquire) < wanted) ::sched_yield();
+    if (mine + 1 == wanted) futex_wake_all(arrived_);
+    std::uint32_t seen = 0;
+    while ((seen = arrived_.load(std::memory_order_acquire)) < wanted) futex_wait(arrived_, seen);
 }
 
 std::vector<int> usable_cores() {

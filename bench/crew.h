@@ -19,8 +19,8 @@ class StartLine {
 public:
     void set_size(std::uint32_t members) noexcept { members_ = members; }
 
-    // Returns when all members have called it as often as the caller has. Gives the core away
-    // while it waits, since several members may share one.
+    // Returns when all members have called it as often as the caller has. Sleeps meanwhile: others
+    // may be measured on the same core.
     void line_up() noexcept;
 
 private:

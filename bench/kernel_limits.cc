@@ -7,13 +7,11 @@
 #include "crew.h"
 #include "histogram.h"
 #include "pages.h"
+#include "shared_futex.h"
 #include "ticks.h"
 
 #include <atomic>
-#include <climits>
 #include <cstring>
-#include <linux/futex.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 namespace shmbus::bench {
@@ -22,14 +20,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds patience{10'000};
-
-void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t seen) {
-    ::syscall(SYS_futex, &word, FUTEX_WAIT, seen, nullptr, nullptr, 0);
-}
-
-void futex_wake_one(std::atomic<std::uint32_t>& word) {
-    ::syscall(SYS_futex, &word, FUTEX_WAKE, 1, nullptr, nullptr, 0);
-}
 
 constexpr std::uint32_t stop = 0xffffffff;
 

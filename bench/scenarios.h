@@ -11,6 +11,8 @@ namespace shmbus::bench {
 
 Scenario limit_scenario();
 
+std::vector<Scenario> bus_scenarios();
+
 std::vector<Scenario> all_scenarios();
 
 }  // namespace shmbus::bench

@@ -1,0 +1,41 @@
+// The bus as a contestant: through its public typed API alone, with the guarantees it has by
+// default, polled.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "contestant.h"
+
+#include <cstddef>
+
+namespace shmbus::bench {
+
+// A command there, a command back from its handler. `idle_lanes` senders have once said hello to
+// the answerer and are silent since. Payloads of 32 and 1024 bytes.
+Contestant bus_round_trip(std::size_t payload_bytes, std::size_t idle_lanes = 0);
+
+// Commands from one process to one handler. Payloads of 32, 1024 and 65536 bytes.
+Contestant bus_stream(std::size_t payload_bytes);
+
+// The same with 64 commands of 32 bytes to a call of send_batch.
+Contestant bus_packed_stream();
+
+// Three sending processes on one core, one handler on the other; 32 bytes.
+Contestant bus_three_to_one();
+
+// Events of 32 bytes from one process on one core to two subscribers on the other. The rate is
+// that of the slower subscriber.
+Contestant bus_fanout();
+
+// From the stamp in a command to its handler's first look at the clock, the handler's process
+// asleep before.
+Contestant bus_wakeup();
+
+// From the SIGKILL of a consumer inside its handler to the start of the handler in the other
+// consumer, which sleeps.
+Contestant bus_redelivery();
+
+// The limit of that: from a SIGKILL to the return of a poll on the victim's pidfd.
+Contestant death_notice();
+
+}  // namespace shmbus::bench

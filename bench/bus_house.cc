@@ -1,0 +1,133 @@
+// A bus of its own for one measurement: the keeper process and its leash.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "bus_house.h"
+
+#include <shmbus/testing.h>
+
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <cstdlib>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <system_error>
+#include <unistd.h>
+
+namespace shmbus::bench {
+namespace {
+
+constexpr int patience_ms = 10'000;
+
+struct Pipe {
+    int read_end = -1;
+    int write_end = -1;
+};
+
+Pipe make_pipe() {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
+        throw std::system_error(errno, std::generic_category(), "making a pipe to the bus keeper");
+    }
+    return {ends[0], ends[1]};
+}
+
+void tell(int fd, const std::string& text) {
+    // A short text goes whole into a pipe; if nobody reads it any more nobody needs it.
+    [[maybe_unused]] const ssize_t told = ::write(fd, text.data(), text.size());
+}
+
+// Tells the directory ("/...") or what went wrong, then keeps the bus until the leash is closed.
+[[noreturn]] void keep(int leash, int answer) {
+    ::signal(SIGPIPE, SIG_IGN);
+    try {
+        const testing::TemporaryBus bus;
+        tell(answer, bus.directory());
+        ::close(answer);
+        char nothing = 0;
+        while (::read(leash, &nothing, 1) < 0 && errno == EINTR) {
+        }
+    } catch (const std::exception& error) {
+        tell(answer, std::string("no bus: ") + error.what());
+        ::_exit(1);
+    }
+    ::_exit(0);
+}
+
+// All that comes through until the other end is closed.
+std::string read_all(int fd) {
+    std::string text;
+    pollfd polled{fd, POLLIN, 0};
+    while (::poll(&polled, 1, patience_ms) > 0) {
+        std::array<char, 512> part{};
+        const ssize_t got = ::read(fd, part.data(), part.size());
+        if (got <= 0) return text;
+        text.append(part.data(), static_cast<std::size_t>(got));
+    }
+    return "no bus: its keeper did not answer";
+}
+
+std::string beside_this_program() {
+    std::array<char, PATH_MAX> path{};
+    const ssize_t length = ::readlink("/proc/self/exe", path.data(), path.size());
+    const std::string self(path.data(), length > 0 ? static_cast<std::size_t>(length) : 0);
+    return self.substr(0, self.rfind('/') + 1) + "../tools/shmbusd";
+}
+
+}  // namespace
+
+void find_daemon() {
+    if (std::getenv("SHMBUS_DAEMON") != nullptr) return;
+    const std::string path = beside_this_program();
+    if (::access(path.c_str(), X_OK) != 0) {
+        throw std::runtime_error("no daemon at " + path + "; build it, or name it in SHMBUS_DAEMON");
+    }
+    ::setenv("SHMBUS_DAEMON", path.c_str(), 1);
+}
+
+BusHouse::BusHouse() {
+    find_daemon();
+    const Pipe leash = make_pipe();
+    const Pipe answer = make_pipe();
+    keeper_ = ::fork();
+    if (keeper_ == 0) {
+        ::close(leash.write_end);
+        ::close(answer.read_end);
+        keep(leash.read_end, answer.write_end);
+    }
+    ::close(leash.read_end);
+    ::close(answer.write_end);
+    leash_ = leash.write_end;
+    directory_ = keeper_ > 0 ? read_all(answer.read_end) : "no bus: cannot fork";
+    ::close(answer.read_end);
+    if (directory_.starts_with('/')) return;
+    close();
+    throw std::runtime_error(directory_.empty() ? "no bus: its keeper died" : directory_);
+}
+
+BusHouse::~BusHouse() { close(); }
+
+void BusHouse::close() noexcept {
+    ::close(leash_);
+    if (keeper_ <= 0) return;
+    pollfd polled{static_cast<int>(::syscall(SYS_pidfd_open, keeper_, 0)), POLLIN, 0};
+    // A keeper that does not end in time would keep everything else waiting.
+    if (::poll(&polled, 1, patience_ms) <= 0) ::kill(keeper_, SIGKILL);
+    ::close(polled.fd);
+    ::waitpid(keeper_, nullptr, 0);
+}
+
+Bus BusHouse::join(BusOptions options) const {
+    options.start_daemon = false;
+    return Bus::open(directory_, std::move(options));
+}
+
+void insist(const Result<void>& result, const char* what) {
+    if (result) return;
+    throw std::runtime_error(std::string(what) + ": " + result.error().text());
+}
+
+}  // namespace shmbus::bench

@@ -1,0 +1,44 @@
+// A bus of its own for one measurement: a directory, a daemon, both gone afterwards.
+//
+// A keeper process holds a shmbus::testing::TemporaryBus: the parent of the crew opens no bus
+// itself, since it forks.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <shmbus/bus.h>
+
+#include <string>
+#include <sys/types.h>
+
+namespace shmbus::bench {
+
+// Where the daemon's binary is: SHMBUS_DAEMON, or beside this program in the build tree. Sets
+// SHMBUS_DAEMON for all children. Throws std::runtime_error if there is none.
+void find_daemon();
+
+class BusHouse {
+public:
+    // Throws std::runtime_error with the reason if there is no bus within ten seconds.
+    BusHouse();
+    ~BusHouse();
+    BusHouse(const BusHouse&) = delete;
+    BusHouse& operator=(const BusHouse&) = delete;
+
+    const std::string& directory() const noexcept { return directory_; }
+
+    // For the members of a crew: joins the bus. Throws SetupError.
+    Bus join(BusOptions options = {}) const;
+
+private:
+    void close() noexcept;
+
+    pid_t keeper_ = -1;
+    int leash_ = -1;  // the keeper ends when this is closed
+    std::string directory_;
+};
+
+// For a crew member that cannot go on: throws std::runtime_error saying what was refused.
+void insist(const Result<void>& result, const char* what);
+
+}  // namespace shmbus::bench

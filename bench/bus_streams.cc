@@ -1,0 +1,146 @@
+// The bus as a contestant of streams: one to one, packed, three to one, one to two.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "bus_contestants.h"
+
+#include "bus_house.h"
+#include "bus_messages.h"
+#include "crew.h"
+#include "pages.h"
+
+#include <algorithm>
+#include <sched.h>
+#include <stdexcept>
+
+namespace shmbus::bench {
+namespace {
+
+using std::chrono::milliseconds;
+
+// Joining, making lanes, a slow machine: what lies before and behind the slice.
+constexpr milliseconds patience{20'000};
+constexpr std::size_t most_receivers = 2;
+
+struct Board {
+    std::array<Tally, most_receivers> tallies;
+};
+
+// Everything that a receiver does: its handler is the tally, its loop is a poll. When nothing was
+// there it stays away for a moment, as the limit's reader does.
+template <typename Message>
+void receive(const BusHouse& house, StartLine& line, const std::string& name, std::size_t senders,
+             bool yielding, Tally& tally) {
+    Bus bus = house.join();
+    Tally mine;
+    mine.expect(senders);
+    Endpoint endpoint = bus.endpoint(name);
+    endpoint.on<Message>([&mine](const Message& message) { mine.take(message); });
+    line.line_up();
+    while (!mine.complete()) {
+        if (endpoint.poll() > 0) continue;
+        if (yielding) ::sched_yield();
+        else relax(20);
+    }
+    tally = mine;
+}
+
+template <typename Message, typename Send>
+void send_stream(const BusHouse& house, StartLine& line, std::uint64_t sender, milliseconds span,
+                 Send send) {
+    Bus bus = house.join();
+    line.line_up();  // the receivers' endpoints are there now
+    Stream<Message> messages(sender, span);
+    while (messages.more()) send(bus, messages);
+}
+
+template <std::size_t size>
+void send_one(Bus& bus, Stream<Parcel<size>>& messages) {
+    insist(bus.send(messages.next()), "sending");
+}
+
+void send_packed(Bus& bus, Stream<Parcel<32>>& messages) {
+    insist(bus.send_batch(messages.next_block()), "sending a batch");
+}
+
+void publish_one(Bus& bus, Stream<News<32>>& messages) {
+    const Result<Published> published = bus.publish(messages.next());
+    if (!published) insist(published.error(), "publishing");
+}
+
+// What was to be seen when the crew has ended: the slowest receiver counts.
+Sample told_by(const Board& board, std::size_t receivers, std::string outcome) {
+    Sample sample;
+    sample.integrity = std::move(outcome);
+    for (std::size_t i = 0; i < receivers && sample.integrity == "ok"; ++i) {
+        sample.integrity = board.tallies[i].integrity();
+        const double rate = board.tallies[i].rate_per_s();
+        sample.rate_per_s = i == 0 ? rate : std::min(sample.rate_per_s, rate);
+    }
+    return sample;
+}
+
+template <typename Message, typename Send>
+Sample many_to_one(std::size_t senders, milliseconds span, Send send) {
+    const BusHouse house;
+    Shared<Board> board;
+    Crew crew;
+    crew.add("receiver", 0, [&](StartLine& line) {
+        receive<Message>(house, line, "bench.sink", senders, false, board->tallies[0]);
+    });
+    for (std::size_t i = 0; i < senders; ++i) {
+        crew.add("sender " + std::to_string(i), 1, [&, i](StartLine& line) {
+            send_stream<Message>(house, line, i, span, send);
+        });
+    }
+    return told_by(*board, 1, crew.run(span + patience));
+}
+
+Sample one_to_two(milliseconds span) {
+    const BusHouse house;
+    Shared<Board> board;
+    Crew crew;
+    for (std::size_t i = 0; i < most_receivers; ++i) {
+        const std::string name = "bench.subscriber" + std::to_string(i);
+        crew.add(name, 0, [&, i, name](StartLine& line) {
+            receive<News<32>>(house, line, name, 1, true, board->tallies[i]);
+        });
+    }
+    crew.add("publisher", 1, [&](StartLine& line) {
+        send_stream<News<32>>(house, line, 0, span, publish_one);
+    });
+    return told_by(*board, most_receivers, crew.run(span + patience));
+}
+
+template <std::size_t size>
+Contestant streaming(std::size_t senders, std::string name) {
+    return {std::move(name),
+            [senders](milliseconds span) {
+                return many_to_one<Parcel<size>>(senders, span, send_one<size>);
+            },
+            {}};
+}
+
+}  // namespace
+
+Contestant bus_stream(std::size_t payload_bytes) {
+    switch (payload_bytes) {
+        case 32: return streaming<32>(1, "bus, one way");
+        case 1024: return streaming<1024>(1, "bus, one way");
+        case 65536: return streaming<65536>(1, "bus, one way");
+        default:
+            throw std::runtime_error("no stream of " + std::to_string(payload_bytes) +
+                                     " bytes; there are 32, 1024 and 65536");
+    }
+}
+
+Contestant bus_packed_stream() {
+    return {"bus, packed by 64",
+            [](milliseconds span) { return many_to_one<Parcel<32>>(1, span, send_packed); },
+            {}};
+}
+
+Contestant bus_three_to_one() { return streaming<32>(3, "bus, three to one"); }
+
+Contestant bus_fanout() { return {"bus, one to two", one_to_two, {}}; }
+
+}  // namespace shmbus::bench

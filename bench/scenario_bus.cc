@@ -1,0 +1,88 @@
+// The scenarios of the bus: which contestant stands beside which limit.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "bus_contestants.h"
+#include "limit_contestants.h"
+#include "probe.h"
+#include "scenarios.h"
+
+namespace shmbus::bench {
+namespace {
+
+constexpr std::size_t mebibyte = std::size_t{1} << 20;
+
+bool asked_for(const Request& request, std::size_t bytes, std::size_t by_default = 0) {
+    if (request.bytes) return *request.bytes == bytes;
+    return by_default == 0 || by_default == bytes;
+}
+
+std::vector<Comparison> pingpong(const Request& request) {
+    std::vector<Comparison> all;
+    if (asked_for(request, 32, 32)) {
+        all.push_back({"pingpong", "command and answer", 32, Figure::p50, bus_round_trip(32),
+                       raw_round_trip()});
+    }
+    if (asked_for(request, 1024, 32)) {
+        all.push_back({"pingpong", "command and answer", 1024, Figure::p50, bus_round_trip(1024),
+                       bare_round_trip(1024)});
+    }
+    return all;
+}
+
+std::vector<Comparison> oneway(const Request& request) {
+    std::vector<Comparison> all;
+    for (const std::size_t bytes : {std::size_t{32}, std::size_t{1024}, std::size_t{65536}}) {
+        if (!asked_for(request, bytes)) continue;
+        all.push_back({"oneway", "single", bytes, Figure::rate, bus_stream(bytes),
+                       bare_stream(bytes, mebibyte)});
+    }
+    if (asked_for(request, 32)) {
+        all.push_back({"oneway", "packed", 32, Figure::rate, bus_packed_stream(),
+                       bare_stream(32, mebibyte)});
+    }
+    return all;
+}
+
+std::vector<Comparison> manytoone(const Request& request) {
+    if (!asked_for(request, 32)) return {};
+    return {{"manytoone", "three senders", 32, Figure::rate, bus_three_to_one(),
+             bare_three_to_one(32)}};
+}
+
+std::vector<Comparison> fanout(const Request& request) {
+    if (!asked_for(request, 32)) return {};
+    return {{"fanout", "two subscribers", 32, Figure::rate, bus_fanout(), bus_stream(32)}};
+}
+
+std::vector<Comparison> wakeup(const Request& request) {
+    if (!asked_for(request, 32)) return {};
+    return {{"wakeup", "sleeping handler", 32, Figure::p50, bus_wakeup(), futex_wake()}};
+}
+
+std::vector<Comparison> redelivery(const Request& request) {
+    if (!asked_for(request, 32)) return {};
+    return {{"redelivery", "killed in its handler", 32, Figure::p99, bus_redelivery(),
+             death_notice()}};
+}
+
+std::vector<Comparison> idlelanes(const Request& request) {
+    if (!asked_for(request, 32)) return {};
+    return {{"idlelanes", "1000 idle lanes", 32, Figure::p50, bus_round_trip(32, 1000),
+             bus_round_trip(32)}};
+}
+
+}  // namespace
+
+std::vector<Scenario> bus_scenarios() {
+    return {
+        {"pingpong", "a command and its answer, beside the raw cache-line round trip", pingpong},
+        {"oneway", "a stream of commands, beside a bare ring; singly and packed", oneway},
+        {"manytoone", "three senders to one handler, beside three bare rings", manytoone},
+        {"fanout", "events to two subscribers, beside our own stream to one handler", fanout},
+        {"wakeup", "a command to a sleeping handler, beside a bare futex wake", wakeup},
+        {"redelivery", "SIGKILL to the handler's start elsewhere, beside a pidfd", redelivery},
+        {"idlelanes", "a round trip among 1,000 idle lanes, beside one without", idlelanes},
+    };
+}
+
+}  // namespace shmbus::bench
