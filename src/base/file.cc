@@ -17,7 +17,7 @@ namespace shmbus::base {
 
 namespace {
 
-// O_NONBLOCK: opening a pipe that somebody planted must not hang. No effect on regular files.
+// Not blocking: opening a pipe that somebody planted must not hang. Regular files ignore it.
 constexpr int always = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
 
 [[nodiscard]] std::string advice(int error) {
