@@ -144,13 +144,15 @@ struct RemoveEndpointRequest {
     std::uint32_t generation;
 };
 
+inline constexpr std::uint32_t endpoint_policy = 0xFF;
+
 // announce: the endpoint handles the command type. subscribe: it gets the event type.
 struct EndpointTypeRequest {
     RequestHead head;
     std::uint32_t endpoint;
     std::uint32_t generation;
     std::uint32_t event;   // type index
-    std::uint32_t policy;  // WhenFull of the subscription; 0xFF: the endpoint's
+    std::uint32_t policy;  // WhenFull of the subscription, or endpoint_policy
 };
 static_assert(sizeof(EndpointTypeRequest) == 32);
 
@@ -161,17 +163,24 @@ struct PublisherRequest {
     std::uint32_t spare;
 };
 
+// `slots` has a bit for every place that this process knows to be its own there: one that it does
+// not know of was assigned to a request whose answer was lost, and is given out now.
 // Values: slot. Descriptor: the inbox read-write.
 struct AttachRequest {
     RequestHead head;
     std::uint32_t endpoint;
     std::uint32_t generation;
+    std::uint32_t slots;
+    std::uint32_t spare;
 };
 struct DetachRequest {
     RequestHead head;
     std::uint32_t endpoint;
     std::uint32_t generation;
+    std::uint32_t slot;
+    std::uint32_t spare;
 };
+static_assert(sizeof(AttachRequest) == 32 && sizeof(DetachRequest) == 32);
 
 // `token` numbers the lane requests of one process, from 1: a request that is repeated because the
 // daemon was killed before it answered gets the lane that was made the first time.

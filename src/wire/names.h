@@ -27,9 +27,14 @@ inline constexpr const char* directory_file = "directory";
 inline constexpr const char* socket_file = "control.sock";
 inline constexpr const char* daemon_lock_file = "daemon.lock";
 inline constexpr const char* daemon_log_file = "daemon.log";
+inline constexpr const char* old_daemon_log_file = "daemon.1.log";
 inline constexpr const char* participants_folder = "participants";
 inline constexpr const char* inboxes_folder = "inboxes";
 inline constexpr const char* lanes_folder = "lanes";
+
+// The length of a participant's file; base::LifeMark stands at its beginning.
+inline constexpr std::uint64_t participant_page_bytes = 4096;
+inline constexpr std::uint64_t life_mark_at = 0;
 
 // A row of a table together with how often that row has been given out: {generation:32, index:32}.
 // Generations begin at 1, so 0 means "nobody".

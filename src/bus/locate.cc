@@ -1,0 +1,98 @@
+// Where a bus lives.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "bus/locate.h"
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <shmbus/result.h>
+
+#include "base/name.h"
+#include "wire/names.h"
+
+namespace shmbus::detail {
+namespace {
+
+constexpr const char* system_root = "/run/shmbus";
+
+[[nodiscard]] std::string absolute(const std::string& path) {
+    std::error_code error;
+    const std::filesystem::path found = std::filesystem::absolute(path, error);
+    if (error)
+        throw SetupError{"making a path absolute", path, error.value(),
+                         "name the directory of the bus by its absolute path"};
+    std::string text = found.lexically_normal().string();
+    while (text.size() > 1 && text.back() == '/') text.pop_back();
+    return text;
+}
+
+[[nodiscard]] std::string parent_of(const std::string& path) {
+    return std::filesystem::path(path).parent_path().string();
+}
+
+[[nodiscard]] std::string root_directory() {
+    const std::string wanted = environment("SHMBUS_DIR");
+    if (!wanted.empty()) return absolute(wanted);
+    struct stat there {};
+    if (::stat(system_root, &there) == 0 && S_ISDIR(there.st_mode) &&
+        ::access(system_root, W_OK | X_OK) == 0)
+        return system_root;
+    return "/dev/shm/shmbus-" + std::to_string(::geteuid());
+}
+
+// Whoever could have put the files there, could have put wrong ones there.
+void require_trustworthy(const base::File& directory, const std::string& path) {
+    const base::FileFacts facts = directory.facts();
+    const bool ours = facts.owner == ::geteuid() || facts.owner == 0;
+    // Another user's bus, whose group we are in: that user's to answer for, and ours to choose.
+    const bool by_group = (facts.mode & 0070U) == 0070U && ::access(path.c_str(), X_OK) == 0;
+    if (!ours && !by_group)
+        throw SetupError{"opening a bus of another user", path, EACCES,
+                         "the bus belongs to user " + std::to_string(facts.owner) +
+                             " and is not shared with a group of ours"};
+    if ((facts.mode & 0007U) != 0)
+        throw SetupError{"opening a bus that everybody may enter", path, 0,
+                         "chmod the directory to 0700, or to 0770 and a group's"};
+}
+
+}  // namespace
+
+std::string environment(const char* variable) {
+    const char* value = ::secure_getenv(variable);
+    return value ? value : "";
+}
+
+BusLocation locate_bus(std::string_view name) {
+    std::string wanted(name);
+    if (wanted.empty()) wanted = environment("SHMBUS_BUS");
+    if (wanted.empty()) wanted = "default";
+    BusLocation location;
+    if (wanted.find('/') != std::string::npos) {
+        location.directory = absolute(wanted);
+        location.root = parent_of(location.directory);
+        return location;
+    }
+    if (!base::is_valid_name(wanted))
+        throw SetupError{"looking up a bus", "the name '" + wanted + "'", EINVAL,
+                         "a bus is named by 1 to 200 characters of A-Z a-z 0-9 . _ -, or by a "
+                         "path, which has a slash"};
+    location.root = root_directory();
+    location.directory = location.root + "/" + wanted;
+    location.from_name = true;
+    return location;
+}
+
+BusFolder::BusFolder(const std::string& directory) : path_(directory) {
+    directory_ = base::File::open_directory(path_);
+    require_trustworthy(directory_, path_);
+    participants_ = base::File::open_directory(path_ + "/" + wire::participants_folder);
+    inboxes_ = base::File::open_directory(path_ + "/" + wire::inboxes_folder);
+    lanes_ = base::File::open_directory(path_ + "/" + wire::lanes_folder);
+}
+
+}  // namespace shmbus::detail

@@ -1,0 +1,78 @@
+// Clears away after participants that are gone, and lanes that nobody needs any more.
+//
+// Called by the daemon's loop: at every hint of a death, and every 50 ms. The only proof of death
+// is base::Witness; a closed connection or a pidfd are hints to look. Each step is found to be
+// due by looking at what is there, so a daemon that was killed in between, or was not there at
+// all, goes on where things stand.
+//
+//   participant      what is done                                        until
+//   live             nothing                                             proved dead, or left
+//   leaving          its publications and unused lanes go; peers rung     -
+//                    its places among consumers are freed                each holds nothing
+//                    its reply inbox goes with all lanes into it         -
+//                    its lanes go                                        drained, in no hand
+//   free             row, then page: the last of it
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "base/liveness.h"
+#include "daemon/state.h"
+#include "lane/lane_file.h"
+
+namespace shmbus::daemon {
+
+class Reaper {
+public:
+    explicit Reaper(State& state);
+
+    // Looks at everybody, does all that is due. `connected` tells whether a participant has a
+    // connection: one that has none and never took its page was killed (or gave up) while it
+    // registered, and cannot hold anything.
+    template <class Connected>
+    void sweep(Connected&& connected) {
+        bool someone_leaves = false;
+        for (std::uint32_t index = 1; index < participants_used(); ++index) {
+            const wire::Reference reference = live_reference(index);
+            if (reference != 0 && is_gone(reference, connected(reference))) begin_leaving(index);
+            someone_leaves = someone_leaves || is_leaving(index);
+        }
+        if (someone_leaves) clear_away();
+        retire_lanes();
+    }
+    // Participants that are alive, as of the last sweep.
+    [[nodiscard]] std::uint32_t alive() const;
+    // Nothing is left of anybody, so nothing is queued either: the lanes of the dead stay until
+    // they are drained, and so do their writers' rows.
+    [[nodiscard]] bool nobody_left() const;
+
+private:
+    [[nodiscard]] std::uint32_t participants_used() const noexcept;
+    [[nodiscard]] wire::Reference live_reference(std::uint32_t index) const noexcept;
+    [[nodiscard]] bool is_leaving(std::uint32_t index) const noexcept;
+    [[nodiscard]] bool is_gone(wire::Reference participant, bool is_connected);
+    [[nodiscard]] base::Witness* witness(wire::Reference participant);
+    void begin_leaving(std::uint32_t index);
+    void clear_away();
+    void free_places(wire::Reference participant, bool& some_left);
+    void remove_reply_inboxes(wire::Reference participant);
+    void retire_lanes();
+    [[nodiscard]] bool may_go(const directory::LaneRow& lane);
+
+    struct Watched {
+        wire::Reference reference;
+        base::Witness witness;
+    };
+    State& state_;
+    std::uint64_t started_ns_;
+    std::set<wire::Reference> inherited_;         // rows that an earlier daemon had made
+    std::map<std::uint32_t, Watched> witnesses_;  // by participant index
+    std::map<std::uint64_t, std::unique_ptr<lane::LaneParts>> lanes_;  // being watched, by id
+};
+
+}  // namespace shmbus::daemon

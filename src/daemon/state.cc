@@ -1,0 +1,256 @@
+// What the daemon works on, and the steps that keep rows and files in agreement.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "daemon/state.h"
+
+#include <algorithm>
+#include <set>
+
+#include <unistd.h>
+
+#include <shmbus/message.h>
+#include <shmbus/result.h>
+
+#include "lane/lane_file.h"
+
+namespace shmbus::daemon {
+
+using directory::EndpointKind;
+using directory::EndpointRow;
+using directory::LaneRow;
+using directory::ParticipantRow;
+using directory::PublicationRow;
+using directory::RowState;
+using directory::SubscriptionRow;
+using directory::TypeRow;
+
+namespace {
+
+template <class Row>
+[[nodiscard]] std::uint32_t find_named(const directory::DirectoryWriter& tables,
+                                       std::string_view name, auto&& fits) {
+    const std::uint32_t hash = directory::name_hash(name);
+    for (std::uint32_t index = 1; index < tables.used<Row>(); ++index) {
+        const Row& row = tables.row<Row>(index);
+        if (row.state != RowState::free && row.hash == hash && name_in(row) == name && fits(row))
+            return index;
+    }
+    return 0;
+}
+
+}  // namespace
+
+State::State(Home home, const Config& config, Log log)
+    : home_(std::move(home)),
+      config_(config),
+      log_(std::move(log)),
+      tables_(home_.take_up_directory(config_)),
+      inboxes_(home_) {
+    reconcile();
+}
+
+const EndpointRow& State::endpoint(std::uint32_t index, std::uint32_t generation) const {
+    if (index > 0 && index < tables_.used<EndpointRow>()) {
+        const EndpointRow& row = tables_.row<EndpointRow>(index);
+        if (row.state == RowState::live && row.generation == generation) return row;
+    }
+    throw Refusal(wire::ReplyCode::unknown, "there is no endpoint " + std::to_string(index) +
+                                                " of generation " + std::to_string(generation) +
+                                                " (any more)");
+}
+
+const TypeRow& State::type(std::uint32_t index, std::uint8_t kind) const {
+    if (index == 0 || index >= tables_.used<TypeRow>() ||
+        tables_.row<TypeRow>(index).state != RowState::live)
+        throw Refusal(wire::ReplyCode::unknown,
+                      "there is no message type " + std::to_string(index));
+    const TypeRow& row = tables_.row<TypeRow>(index);
+    if (row.kind != kind)
+        throw Refusal(wire::ReplyCode::conflict,
+                      "'" + std::string(name_in(row)) + "' is not " +
+                          (kind == static_cast<std::uint8_t>(shmbus::Kind::event) ? "an event"
+                                                                          : "a command"));
+    return row;
+}
+
+std::uint32_t State::find_endpoint(std::string_view name) const {
+    return find_named<EndpointRow>(
+        tables_, name, [](const auto& row) { return row.kind != EndpointKind::reply_inbox; });
+}
+std::uint32_t State::find_type(std::string_view name) const {
+    return find_named<TypeRow>(tables_, name, [](const auto&) { return true; });
+}
+
+// Types name bases that were there before them, so the walk ends; the list keeps it from visiting
+// one twice.
+bool State::descends(std::uint32_t type, std::uint32_t from) const {
+    std::vector<std::uint32_t> line{type};
+    for (std::size_t next = 0; next < line.size(); ++next) {
+        if (line[next] == from) return true;
+        const TypeRow& row = tables_.row<TypeRow>(line[next]);
+        for (std::uint32_t base = 0; base < row.base_count; ++base)
+            if (std::find(line.begin(), line.end(), row.bases[base]) == line.end())
+                line.push_back(row.bases[base]);
+    }
+    return false;
+}
+
+const Quota& State::quota_of(std::uint32_t uid) const noexcept {
+    return uid == ::geteuid() ? config_.owner : config_.others;
+}
+
+bool State::is_live(wire::Reference participant) const {
+    const std::uint32_t index = wire::index_of(participant);
+    return index > 0 && index < tables_.used<ParticipantRow>() &&
+           tables_.row<ParticipantRow>(index).state == RowState::live &&
+           tables_.row<ParticipantRow>(index).generation == wire::generation_of(participant);
+}
+
+std::uint32_t State::make_lane(const LaneWish& wish) {
+    const EndpointRow& endpoint = tables_.row<EndpointRow>(wish.endpoint);
+    const std::uint64_t capacity = wish.capacity != 0 ? wish.capacity : endpoint.lane_bytes;
+    if (!lane::is_lane_capacity(capacity) || capacity > config_.most_lane_bytes)
+        throw Refusal(wire::ReplyCode::malformed,
+                      "a lane of " + std::to_string(capacity) +
+                          " bytes was asked for; lanes are powers of two from 4096 to " +
+                          std::to_string(config_.most_lane_bytes));
+    const std::uint32_t row = take_row<LaneRow>(wish.uid, "lanes", &Quota::lanes);
+    std::uint64_t held_bytes = 0;
+    for (const LaneRow& other : tables_.rows<LaneRow>())
+        if (other.state != RowState::free && other.uid == wish.uid) held_bytes += other.capacity;
+    const std::uint64_t allowed = quota_of(wish.uid).lane_bytes;
+    if (held_bytes > allowed || capacity > allowed - held_bytes)
+        throw Refusal(wire::ReplyCode::over_quota,
+                      "lanes of user " + std::to_string(wish.uid) + " hold " +
+                          std::to_string(held_bytes) + " bytes; the quota 'lane_bytes' is " +
+                          std::to_string(allowed));
+    const std::uint64_t id = tables_.new_lane_id();
+    const base::File file = lane::create_lane_file(
+        home_.lanes().fd(), {.lane_id = id,
+                             .capacity = capacity,
+                             .writer = wish.writer,
+                             .predecessor = wish.predecessor,
+                             .endpoint = wish.endpoint,
+                             .endpoint_generation = endpoint.generation,
+                             .writer_uid = wish.uid,
+                             .mode = home_.file_mode(),
+                             .group = home_.group()});
+    if (!inboxes_.admin(wish.endpoint, endpoint.generation).add_lane(id)) {
+        base::unlink_at(home_.lanes().fd(), wire::lane_file(id));
+        throw Refusal(wire::ReplyCode::no_room,
+                      "the inbox of '" + std::string(name_in(endpoint)) + "' has no place for "
+                      "another lane: " + std::to_string(lane::most_lanes) + " lead there");
+    }
+    tables_.change<LaneRow>(row) = {.id = id,
+                                    .writer = wish.writer,
+                                    .endpoint = wish.endpoint,
+                                    .endpoint_generation = endpoint.generation,
+                                    .predecessor = wish.predecessor,
+                                    .capacity = capacity,
+                                    .token = wish.token,
+                                    .uid = wish.uid,
+                                    .state = wish.state,
+                                    .spare = {}};
+    return row;
+}
+
+bool State::make_lane_ahead(wire::Reference writer, std::uint32_t uid, std::uint32_t endpoint) {
+    for (std::uint32_t index = 1; index < tables_.used<LaneRow>(); ++index) {
+        const LaneRow& row = tables_.row<LaneRow>(index);
+        const bool usable = row.state == RowState::live || row.state == RowState::pending;
+        if (usable && row.writer == writer && row.endpoint == endpoint) return false;
+    }
+    make_lane({.writer = writer, .uid = uid, .endpoint = endpoint, .state = RowState::pending});
+    return true;
+}
+
+std::uint32_t State::make_endpoint(const EndpointRow& wanted, std::string_view name) {
+    const std::uint32_t index =
+        take_row<EndpointRow>(wanted.uid, "endpoints", &Quota::endpoints);
+    EndpointRow row = wanted;
+    set_name(row, name);
+    row.generation = std::max(tables_.row<EndpointRow>(index).generation + 1, 1U);
+    row.state = RowState::live;
+    const base::File file =
+        lane::create_inbox_file(home_.inboxes().fd(), {.endpoint = index,
+                                                       .endpoint_generation = row.generation,
+                                                       .bus_high = tables_.identity().bus_high,
+                                                       .bus_low = tables_.identity().bus_low,
+                                                       .mode = home_.file_mode(),
+                                                       .group = home_.group()});
+    tables_.change<EndpointRow>(index) = row;
+    return index;
+}
+
+void State::retire_lane(std::uint32_t row) { retire_lanes({row}); }
+
+void State::retire_lanes(const std::vector<std::uint32_t>& rows) {
+    std::vector<LaneRow> gone;
+    for (const std::uint32_t row : rows) {
+        gone.push_back(tables_.row<LaneRow>(row));
+        tables_.clear<LaneRow>(row);
+    }
+    // Killed from here on: reconcile() takes the rest out of the inboxes and sweeps the files.
+    tables_.commit();
+    for (const LaneRow& lane : gone) {
+        if (auto* inbox = inboxes_.admin_if_sound(lane.endpoint, lane.endpoint_generation))
+            inbox->remove_lane(lane.id);
+        base::unlink_at(home_.lanes().fd(), wire::lane_file(lane.id));
+    }
+}
+
+void State::retire_endpoint(std::uint32_t index) {
+    const EndpointRow endpoint = tables_.row<EndpointRow>(index);
+    std::vector<std::uint32_t> lanes;
+    for (std::uint32_t row = 1; row < tables_.used<LaneRow>(); ++row)
+        if (tables_.row<LaneRow>(row).state != RowState::free &&
+            tables_.row<LaneRow>(row).endpoint == index)
+            lanes.push_back(row);
+    for (std::uint32_t row = 1; row < tables_.used<SubscriptionRow>(); ++row)
+        if (tables_.row<SubscriptionRow>(row).state != RowState::free &&
+            tables_.row<SubscriptionRow>(row).endpoint == index)
+            tables_.clear<SubscriptionRow>(row);
+    for (std::uint32_t row = 1; row < tables_.used<TypeRow>(); ++row)
+        if (tables_.row<TypeRow>(row).route == index) tables_.change<TypeRow>(row).route = 0;
+    tables_.clear<EndpointRow>(index);
+    // One commit for the endpoint and all that leads to it. retire_lanes may commit nothing more.
+    retire_lanes(lanes);
+    tables_.commit();
+    inboxes_.forget(index);
+    base::unlink_at(home_.inboxes().fd(), wire::numbered_file(index, endpoint.generation));
+}
+
+void State::retire_participant(std::uint32_t index) {
+    const std::uint32_t generation = tables_.row<ParticipantRow>(index).generation;
+    tables_.clear<ParticipantRow>(index);
+    tables_.commit();
+    base::unlink_at(home_.participants().fd(), wire::numbered_file(index, generation));
+}
+
+// After the death of a daemon: rows are the truth, inbox tables and folders follow.
+void State::reconcile() {
+    for (std::uint32_t index = 1; index < tables_.used<EndpointRow>(); ++index)
+        if (tables_.row<EndpointRow>(index).state != RowState::free) reconcile_inbox(index);
+    const std::size_t swept = home_.sweep(tables_);
+    if (swept > 0)
+        log(LogLevel::warning, "removed " + std::to_string(swept) +
+                                   " files that an interrupted daemon had left");
+}
+
+void State::reconcile_inbox(std::uint32_t endpoint) {
+    const EndpointRow& row = tables_.row<EndpointRow>(endpoint);
+    auto* inbox = inboxes_.admin_if_sound(endpoint, row.generation);
+    if (!inbox) {
+        log(LogLevel::error, "the inbox of endpoint '" + std::string(name_in(row)) +
+                                 "' is missing or damaged; nobody can attach to it");
+        return;
+    }
+    std::set<std::uint64_t> wanted;
+    for (const LaneRow& lane : tables_.rows<LaneRow>())
+        if (lane.state != RowState::free && lane.endpoint == endpoint) wanted.insert(lane.id);
+    for (const std::uint64_t id : inbox->lanes())
+        if (!wanted.contains(id)) inbox->remove_lane(id);
+    for (const std::uint64_t id : wanted) inbox->add_lane(id);
+}
+
+}  // namespace shmbus::daemon

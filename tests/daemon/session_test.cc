@@ -1,0 +1,284 @@
+// What a process gets from the daemon, before and after the daemon's death.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <csignal>
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "daemon/fixture.h"
+#include "lane/lane_file.h"
+
+using namespace std::chrono_literals;
+using shmbus::ErrorCode;
+using shmbus::detail::EndpointHandle;
+using test::Daemon;
+using test::Folder;
+
+namespace {
+
+std::string reason(const shmbus::Error& error) {
+    return error.details() ? error.details()->reason : std::string();
+}
+
+std::vector<std::uint32_t> endpoints_of(const shmbus::detail::Session& session,
+                                        std::uint32_t event) {
+    std::vector<shmbus::directory::Subscriber> subscribers;
+    std::uint64_t version = 0;
+    REQUIRE(session.directory().subscribers(event, subscribers, version));
+    std::vector<std::uint32_t> found;
+    for (const auto& one : subscribers) found.push_back(one.endpoint);
+    return found;
+}
+
+}  // namespace
+
+TEST_SUITE("daemon") {
+
+TEST_CASE("a process registers, makes an endpoint, and finds both in the directory") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    REQUIRE(daemon.trouble() == "");
+    const auto session = test::join(folder.bus());
+    const auto me = session->directory().participant(session->reference());
+    REQUIRE(me.has_value());
+    CHECK(me->name() == "test");
+    CHECK(me->row.host_pid == static_cast<std::uint64_t>(::getpid()));
+    const auto endpoint = session->create_endpoint("orders", {.lane_bytes = 65536});
+    REQUIRE(endpoint.has_value());
+    const auto found = session->directory().find_endpoint("orders");
+    REQUIRE(found.has_value());
+    CHECK(found->index == endpoint->index);
+    CHECK(found->row.lane_bytes == 65536);
+    CHECK_FALSE(session->directory().find_endpoint("order").has_value());
+}
+
+TEST_CASE("making an endpoint twice answers the first one and leaves its options") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const auto session = test::join(folder.bus());
+    const auto first = session->create_endpoint("orders", {.lane_bytes = 65536});
+    const auto second = session->create_endpoint("orders", {.lane_bytes = 4096});
+    REQUIRE((first.has_value() && second.has_value()));
+    CHECK(first->index == second->index);
+    CHECK(session->directory().endpoint(first->index)->row.lane_bytes == 65536);
+}
+
+TEST_CASE("a lane is opened with its size, its endpoint and a number of its own") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const auto session = test::join(folder.bus());
+    const EndpointHandle endpoint =
+        session->create_endpoint("orders", {.lane_bytes = 65536}).value();
+    auto first = session->open_lane(endpoint.index);
+    auto second = session->open_lane(endpoint.index, endpoint.generation, 0, 8192);
+    REQUIRE((first.has_value() && second.has_value()));
+    CHECK(first->id < second->id);
+    CHECK(second->id < (std::uint64_t{1} << 52));
+    const auto identity = shmbus::lane::read_lane_identity(second->lane);
+    CHECK(identity.lane_id == second->id);
+    CHECK(identity.capacity == 8192);
+    CHECK(identity.writer == session->reference());
+    CHECK(identity.endpoint == endpoint.index);
+    std::vector<shmbus::directory::LaneRow> lanes;
+    REQUIRE(session->directory().lanes_of(session->reference(), endpoint.index, lanes));
+    CHECK(lanes.size() == 2);
+}
+
+TEST_CASE("lanes to a subscriber stand before its subscription is seen, whoever came first") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const auto publisher = test::join(folder.bus());
+    const auto event = test::event_type("priced");
+    const std::uint32_t type = publisher->declare_type(event).value();
+    const EndpointHandle early =
+        publisher->create_endpoint("early", {.lane_bytes = 4096}).value();
+    REQUIRE(publisher->subscribe(early, type).has_value());
+    CHECK(publisher->publisher(type).value() == 1);
+    const EndpointHandle late = publisher->create_endpoint("late", {.lane_bytes = 4096}).value();
+    REQUIRE(publisher->subscribe(late, type).has_value());
+    CHECK(endpoints_of(*publisher, type) == std::vector<std::uint32_t>{early.index, late.index});
+    for (const EndpointHandle endpoint : {early, late}) {
+        std::vector<shmbus::directory::LaneRow> lanes;
+        REQUIRE(publisher->directory().lanes_of(publisher->reference(), endpoint.index, lanes));
+        REQUIRE(lanes.size() == 1);
+        // The lane that was made ahead is the one that is opened.
+        CHECK(publisher->open_lane(endpoint.index).value().id == lanes[0].id);
+    }
+    REQUIRE(publisher->unsubscribe(early, type).has_value());
+    CHECK(endpoints_of(*publisher, type) == std::vector<std::uint32_t>{late.index});
+}
+
+TEST_CASE("a subscriber of a base event gets derived events once, however many ways lead there") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const auto session = test::join(folder.bus());
+    const auto root = test::event_type("root", 8);
+    auto left = test::event_type("left", 16);
+    auto right = test::event_type("right", 16);
+    auto leaf = test::event_type("leaf", 40);
+    const shmbus::TypeDescriptor* roots[] = {&root};
+    const shmbus::TypeDescriptor* both[] = {&left, &right};
+    left.bases = right.bases = roots;
+    left.base_count = right.base_count = 1;
+    leaf.bases = both;
+    leaf.base_count = 2;
+    const std::uint32_t leaf_index = session->declare_type(leaf).value();
+    const std::uint32_t root_index = session->directory().find_type("root")->index;
+    const std::uint32_t right_index = session->directory().find_type("right")->index;
+    const EndpointHandle endpoint =
+        session->create_endpoint("watcher", {.lane_bytes = 4096}).value();
+    REQUIRE(session->publisher(leaf_index).has_value());
+    REQUIRE(session->subscribe(endpoint, root_index, shmbus::WhenFull::drop_newest).has_value());
+    REQUIRE(session->subscribe(endpoint, right_index, shmbus::WhenFull::refuse).has_value());
+    std::vector<shmbus::directory::Subscriber> subscribers;
+    std::uint64_t version = 0;
+    REQUIRE(session->directory().subscribers(leaf_index, subscribers, version));
+    REQUIRE(subscribers.size() == 1);
+    CHECK(subscribers[0].policy == static_cast<std::uint8_t>(shmbus::WhenFull::refuse));
+    CHECK(endpoints_of(*session, session->directory().find_type("left")->index).size() == 1);
+    std::vector<shmbus::directory::LaneRow> lanes;
+    REQUIRE(session->directory().lanes_of(session->reference(), endpoint.index, lanes));
+    CHECK(lanes.size() == 1);
+}
+
+TEST_CASE("a second layout of a message and a second handler of a command are refused by name") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const auto session = test::join(folder.bus());
+    const std::uint32_t type = session->declare_type(test::command_type("pay", 32)).value();
+    CHECK(session->declare_type(test::command_type("pay", 32)).value() == type);
+    const auto other = session->declare_type(test::command_type("pay", 40));
+    REQUIRE_FALSE(other.has_value());
+    CHECK(other.error() == ErrorCode::refused);
+    CHECK(reason(other.error()).find("32 bytes") != std::string::npos);
+    CHECK(reason(other.error()).find("40 bytes") != std::string::npos);
+    const EndpointHandle first = session->create_endpoint("tills").value();
+    const EndpointHandle second = session->create_endpoint("banks").value();
+    REQUIRE(session->announce(first, type).has_value());
+    REQUIRE(session->announce(first, type).has_value());
+    CHECK(session->directory().route(type) == first.index);
+    const auto refused = session->announce(second, type);
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(reason(refused.error()).find("'tills'") != std::string::npos);
+}
+
+TEST_CASE("places among consumers are given one by one and end with a clear refusal") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const auto session = test::join(folder.bus());
+    const EndpointHandle endpoint = session->create_endpoint("orders").value();
+    std::set<std::uint16_t> slots;
+    for (int place = 0; place < 32; ++place) slots.insert(session->attach(endpoint).value().slot);
+    CHECK(slots.size() == 32);
+    const auto refused = session->attach(endpoint);
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(reason(refused.error()).find("32 times") != std::string::npos);
+    REQUIRE(session->detach(endpoint, 7).has_value());
+    CHECK(session->attach(endpoint).value().slot == 7);
+}
+
+TEST_CASE("a killed daemon's successor knows everything, and sessions go on by themselves") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const auto session = test::join(folder.bus());
+    const auto event = test::event_type("priced");
+    const std::uint32_t type = session->declare_type(event).value();
+    const EndpointHandle endpoint =
+        session->create_endpoint("orders", {.lane_bytes = 4096}).value();
+    REQUIRE(session->subscribe(endpoint, type).has_value());
+    REQUIRE(session->publisher(type).has_value());
+    const auto inbox = session->attach(endpoint);
+    const auto lane = session->open_lane(endpoint.index);
+    const auto replies = session->reply_inbox(4096);
+    REQUIRE((inbox.has_value() && lane.has_value() && replies.has_value()));
+    const auto before = test::files_of_bus(folder.bus());
+    const shmbus::wire::Reference me = session->reference();
+    for (int round = 0; round < 3; ++round) {
+        const std::uint64_t version = session->directory().version();
+        daemon.kill_and_restart();
+        REQUIRE(daemon.trouble() == "");
+        // Nothing moved, and everything is answered as before.
+        CHECK(session->directory().version() == version);
+        CHECK(session->declare_type(event).value() == type);
+        CHECK(session->create_endpoint("orders").value().index == endpoint.index);
+        CHECK(session->reply_inbox(4096).value().slot == replies->slot);
+        CHECK(session->reply_inbox(4096).value().endpoint == replies->endpoint);
+        CHECK(endpoints_of(*session, type) == std::vector<std::uint32_t>{endpoint.index});
+        CHECK(session->reference() == me);
+        CHECK(session->directory().participant(me).has_value());
+        CHECK(test::files_of_bus(folder.bus()) == before);
+    }
+    CHECK(session->open_lane(endpoint.index).value().id > lane->id);
+}
+
+TEST_CASE("a stopped daemon holds nobody longer than the time limit, and goes on afterwards") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const auto session = test::join(folder.bus(), 300ms);
+    const EndpointHandle endpoint =
+        session->create_endpoint("orders", {.lane_bytes = 4096}).value();
+    daemon.process().signal(SIGSTOP);
+    const auto begin = std::chrono::steady_clock::now();
+    const auto late = session->open_lane(endpoint.index);
+    const auto took = std::chrono::steady_clock::now() - begin;
+    REQUIRE_FALSE(late.has_value());
+    CHECK(late.error() == ErrorCode::timeout);
+    CHECK(took >= 300ms);
+    CHECK(took < 2s);
+    // What needs no daemon needs no daemon.
+    CHECK(session->directory().find_endpoint("orders").has_value());
+    CHECK_THROWS_AS(static_cast<void>(test::join(folder.bus(), 100ms)), shmbus::SetupError);
+    daemon.process().signal(SIGCONT);
+    // The request that was given up was done all the same: its lane is the one that is given out.
+    REQUIRE(test::eventually([&] { return session->open_lane(endpoint.index).has_value(); }));
+    std::vector<shmbus::directory::LaneRow> lanes;
+    REQUIRE(session->directory().lanes_of(session->reference(), endpoint.index, lanes));
+    CHECK(lanes.size() == 1);
+}
+
+TEST_CASE("an endpoint goes only when nothing leads to it") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const auto session = test::join(folder.bus());
+    const std::uint32_t type = session->declare_type(test::event_type("priced")).value();
+    const EndpointHandle endpoint =
+        session->create_endpoint("orders", {.lane_bytes = 4096}).value();
+    REQUIRE(session->subscribe(endpoint, type).has_value());
+    CHECK(reason(session->remove_endpoint(endpoint).error()).find("subscriptions") !=
+          std::string::npos);
+    REQUIRE(session->unsubscribe(endpoint, type).has_value());
+    const std::uint16_t slot = session->attach(endpoint).value().slot;
+    CHECK(reason(session->remove_endpoint(endpoint).error()).find("open") != std::string::npos);
+    REQUIRE(session->detach(endpoint, slot).has_value());
+    REQUIRE(session->remove_endpoint(endpoint).has_value());
+    CHECK_FALSE(session->directory().find_endpoint("orders").has_value());
+    CHECK(session->open_lane(endpoint.index).error() == ErrorCode::refused);
+    // The row is used again, by another generation.
+    const EndpointHandle next = session->create_endpoint("orders").value();
+    CHECK(next.index == endpoint.index);
+    CHECK(next.generation == endpoint.generation + 1);
+}
+
+TEST_CASE("a session without a daemon says so, and starts one when it may") {
+    const Folder folder;
+    CHECK_THROWS_AS(static_cast<void>(test::join(folder.bus(), 500ms)), shmbus::SetupError);
+    auto session = test::join(folder.bus(), 5s, true);
+    const auto status = session->status();
+    REQUIRE(status.has_value());
+    CHECK(status->participants == 1);
+    const auto daemon = static_cast<pid_t>(status->daemon_pid);
+    ::kill(daemon, SIGKILL);
+    // Not our child: its end shows when another one has taken its place.
+    REQUIRE(test::eventually([&] {
+        const auto again = session->status();
+        return again.has_value() && static_cast<pid_t>(again->daemon_pid) != daemon;
+    }));
+    CHECK(session->directory().participant(session->reference()).has_value());
+    ::kill(static_cast<pid_t>(session->status().value().daemon_pid), SIGTERM);
+}
+
+}  // TEST_SUITE

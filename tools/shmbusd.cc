@@ -1,0 +1,196 @@
+// shmbusd: the daemon of one bus. Keeps the directory and clears away after the dead.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <spdlog/sinks/rotating_file_sink.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <shmbus/result.h>
+
+#include "base/file.h"
+#include "bus/locate.h"
+#include "daemon/config.h"
+#include "daemon/home.h"
+#include "daemon/server.h"
+#include "daemon/state.h"
+#include "wire/names.h"
+
+namespace {
+
+namespace daemon = shmbus::daemon;
+using shmbus::SetupError;
+
+struct CommandLine {
+    std::string bus;
+    std::string directory;
+    std::string config_file;
+    bool foreground = false;
+    double idle_exit_seconds = 0;
+    // For the library, which starts the daemon in the background.
+    bool detached = false;
+    bool make_root = false;
+    int report_fd = -1;
+};
+
+// Tells the process that started us how it went: "R" or "E <text>". Without one nothing is told.
+class Report {
+public:
+    explicit Report(int fd) : file_(fd) {}
+    void ready() { say("R"); }
+    void failed(std::string_view why) { say("E " + std::string(why)); }
+
+private:
+    void say(const std::string& text) {
+        // A starter that is gone does not need the report.
+        if (file_ && ::write(file_.fd(), text.data(), text.size()) < 0) errno = 0;
+        file_.close();
+    }
+    shmbus::base::File file_;
+};
+
+[[nodiscard]] spdlog::level::level_enum level_of(const std::string& name) {
+    return spdlog::level::from_str(name == "warning" ? "warn" : name);
+}
+
+[[nodiscard]] daemon::Log make_log(const CommandLine& line, const daemon::Config& config) {
+    std::shared_ptr<spdlog::logger> logger;
+    if (line.detached) {
+        const std::string path = config.directory + "/" + shmbus::wire::daemon_log_file;
+        logger = std::make_shared<spdlog::logger>(
+            "shmbusd", std::make_shared<spdlog::sinks::rotating_file_sink_st>(
+                           path, config.most_log_bytes / 2, 1));
+    } else {
+        logger = std::make_shared<spdlog::logger>(
+            "shmbusd", std::make_shared<spdlog::sinks::stderr_color_sink_st>());
+    }
+    logger->set_pattern("%Y-%m-%dT%H:%M:%S.%f %l %v");
+    logger->set_level(level_of(config.log_level));
+    logger->flush_on(spdlog::level::debug);
+    return [logger](shmbus::LogLevel level, const std::string& text) {
+        constexpr spdlog::level::level_enum levels[] = {spdlog::level::debug, spdlog::level::info,
+                                                        spdlog::level::warn, spdlog::level::err};
+        logger->log(levels[static_cast<std::size_t>(level)], "{}", text);
+    };
+}
+
+// Rights and limits that the daemon does not need, and descriptors that it may need many of.
+void harden() {
+    ::umask(0077);
+    ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    const rlimit no_core{0, 0};
+    ::setrlimit(RLIMIT_CORE, &no_core);
+    rlimit files{};
+    if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        ::setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
+// The directory in which buses lie that are known by name. One that an administrator made is taken
+// as it is, unless others may write there: they could put another bus in our place.
+void make_root(const std::string& root, std::optional<gid_t> group) {
+    struct stat there {};
+    if (::stat(root.c_str(), &there) != 0) {
+        static_cast<void>(shmbus::base::make_private_directory(root, group));
+        return;
+    }
+    const bool ours = there.st_uid == ::geteuid() || there.st_uid == 0;
+    const bool safe = (there.st_mode & 0002) == 0 || (there.st_mode & S_ISVTX) != 0;
+    if (!S_ISDIR(there.st_mode) || !ours || !safe)
+        throw SetupError{"using a directory for buses", root, 0,
+                         "it belongs to another user or everybody may write there; set SHMBUS_DIR "
+                         "to a directory of your own"};
+}
+
+[[nodiscard]] daemon::Config configuration(CommandLine& line) {
+    daemon::Config config;
+    if (line.config_file.empty())
+        line.config_file = shmbus::detail::environment("SHMBUS_CONFIG");
+    if (!line.config_file.empty()) daemon::read_config(line.config_file, config);
+    const std::string level = shmbus::detail::environment("SHMBUS_LOG");
+    if (!level.empty()) {
+        config.log_level = level;
+        if (level_of(level) == spdlog::level::off && level != "off")
+            throw SetupError{"reading the environment", "SHMBUS_LOG=" + level, EINVAL,
+                             "the log level is debug, info, warning, error or off"};
+    }
+    const std::string name = line.directory.empty() ? line.bus : line.directory + "/";
+    const auto location = shmbus::detail::locate_bus(name);
+    config.directory = location.directory;
+    if (line.idle_exit_seconds > 0) {
+        config.idle_exit = std::chrono::milliseconds(std::llround(line.idle_exit_seconds * 1000));
+        config.remove_when_idle = true;
+    }
+    if (location.from_name || line.make_root) make_root(location.root, config.group);
+    return config;
+}
+
+int serve(CommandLine& line, Report& report) {
+    harden();
+    const daemon::Config config = configuration(line);
+    daemon::Home home(config);
+    const daemon::Log log = make_log(line, config);
+    daemon::State state(std::move(home), config, log);
+    daemon::Server server(state);
+    log(shmbus::LogLevel::info, "serving the bus in " + config.directory + ", process " +
+                                    std::to_string(::getpid()));
+    report.ready();
+    const daemon::Server::Ended ended = server.run();
+    const bool idle = ended == daemon::Server::Ended::idle;
+    log(shmbus::LogLevel::info, idle ? "nobody is left: leaving" : "told to stop: leaving");
+    server.close();
+    if (idle && config.remove_when_idle && server.may_remove_bus()) state.home().remove();
+    return 0;
+}
+
+void add_options(CLI::App& app, CommandLine& line) {
+    auto* bus = app.add_option("--bus", line.bus,
+                               "Name of the bus, or a path (with a slash); default: $SHMBUS_BUS");
+    app.add_option("--dir", line.directory, "Directory of the bus itself")->excludes(bus);
+    app.add_option("--config", line.config_file, "TOML file; default: $SHMBUS_CONFIG");
+    app.add_flag("--foreground", line.foreground,
+                 "Stay in the foreground and log to standard error (the default)");
+    app.add_option("--idle-exit", line.idle_exit_seconds,
+                   "Leave when no process has used the bus for so many seconds, and remove the "
+                   "bus if it has neither messages nor subscriptions")
+        ->check(CLI::Range(0.0, 31'536'000.0));
+    app.add_flag("--detached", line.detached, "Log to daemon.log in the bus's directory")
+        ->group("");
+    app.add_flag("--make-root", line.make_root, "Make the directory above --dir too")->group("");
+    app.add_option("--report-fd", line.report_fd, "Report here when ready")->group("");
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+    CommandLine line;
+    CLI::App app("shmbusd: the daemon of one shmbus bus");
+    app.set_version_flag("--version", SHMBUS_VERSION);
+    add_options(app, line);
+    CLI11_PARSE(app, count, words);
+    if (line.report_fd >= 0 && ::fcntl(line.report_fd, F_SETFD, FD_CLOEXEC) != 0)
+        line.report_fd = -1;
+    Report report(line.report_fd);
+    try {
+        return serve(line, report);
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "%s\n", error.what());
+        report.failed(error.what());
+        return 1;
+    }
+}
