@@ -15,9 +15,9 @@ namespace shmbus::base {
 
 // Guards [begin, begin + bytes). When an access in it finds no file behind the page, `lost` is
 // set and the whole range becomes private zeros; the access is then repeated and succeeds. Readers
-// look at `lost` before they believe what they read: edge LOST, other end in the handler; the flag is
-// loaded with acquire, or relaxed behind an acquire load from the range. `lost` and the mapping outlive the guard.
-// Moves, does not copy.
+// look at `lost` before they believe what they read: edge LOST, other end in the handler; the flag
+// is loaded with acquire, or relaxed behind an acquire load from the range. `lost` and the mapping
+// outlive the guard. Moves, does not copy.
 class FaultGuard {
 public:
     FaultGuard() noexcept = default;  // guards nothing

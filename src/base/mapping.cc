@@ -81,8 +81,8 @@ void prepare(std::byte* data, std::size_t bytes, Access access, const File& file
              MappedPart part) {
     if (::madvise(data, bytes, MADV_DONTFORK) != 0) fail(file, part, errno, advice(errno));
 #ifdef MADV_POPULATE_WRITE
-    // MAP_POPULATE maps shared pages for reading only, so ask for writing separately. Kernels
-    // before 5.14 answer EINVAL and pay the faults on first use.
+    // MAP_POPULATE is enough on tmpfs; file systems that track dirty pages map them for reading
+    // first, so ask for writing separately. Kernels before 5.14 answer EINVAL and pay on first use.
     if (access == Access::read_write && ::madvise(data, bytes, MADV_POPULATE_WRITE) != 0 &&
         errno != EINVAL)
         fail(file, part, errno, advice(errno));

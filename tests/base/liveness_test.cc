@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "base/liveness.h"
 
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <optional>
@@ -43,6 +44,13 @@ constexpr std::size_t mark_offset = 128;
         return ::fcntl(file.fd(), F_GETLK, &lock) == 0 && lock.l_type == F_WRLCK ? 1 : 0;
     });
     return exited_with(asker.reap(), 1);
+}
+
+[[nodiscard]] std::size_t open_descriptors() {
+    std::size_t count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd"))
+        count += entry.path().empty() ? 0U : 1U;
+    return count;
 }
 
 [[nodiscard]] bool thread_sleeps(pid_t thread) {
@@ -270,6 +278,9 @@ TEST_CASE("a witness of its own process sees it alive and leaves its lock alone"
     Child child([&] {
         // The file's first descriptor stays open in this child: closing it would be the mistake.
         auto presence = show(scene.directory);
+        const std::size_t descriptors = open_descriptors();
+        { const Witness by_name(scene.directory.fd(), "someone", mark_offset); }
+        if (open_descriptors() != descriptors) return 5;
         {
             const Witness by_name(scene.directory.fd(), "someone", mark_offset);
             if (by_name.maybe_dead() || by_name.proved_dead()) return 1;
