@@ -10,6 +10,8 @@ namespace shmbus::lane {
 namespace {
 
 constexpr std::uint32_t quiet_until_cold = 4096;
+// Batches of so many come only with a backlog.
+constexpr std::uint32_t look_ahead_from = 32;
 // Takes between two looks at peers, the clock and new lanes.
 constexpr std::uint32_t takes_between_looks = 64;
 
@@ -161,6 +163,10 @@ Batch* Consumer::take_from(ReaderLane& lane, std::uint32_t limit) noexcept {
     batch.hand = &mine;
     batch.count = count;
     batch.adopted = false;
+    // The data is mapped twice, so a stride of at most an eighth of it stays inside.
+    batch.stride = count >= look_ahead_from
+                       ? static_cast<std::uint32_t>((span.end - position) * wire::unit_bytes)
+                       : 0;
     open_batches_ |= 1U << free;
     return &batch;
 }

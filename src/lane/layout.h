@@ -64,9 +64,9 @@ struct WriterPage {
 template <class A>
 struct ReaderPage {
     // {position:48, hand:16}: everything below is taken; the hand that took last.
-    alignas(64) typename A::template word<std::uint64_t> head;
+    alignas(128) typename A::template word<std::uint64_t> head;
     // Everything below may be overwritten. Only grows.
-    alignas(64) typename A::template word<std::uint64_t> reclaim;
+    alignas(128) typename A::template word<std::uint64_t> reclaim;
     // Futex word of the writer that waits for room.
     typename A::template word<std::uint32_t> room_bell;
     // 1: a reader found something here that cannot be; nobody reads this lane any more.
@@ -86,7 +86,8 @@ inline constexpr std::size_t data_at = 3 * page_bytes;
     return static_cast<std::uint16_t>(head);
 }
 
-// What a consumer holds: messages [from, end) of one lane. Five cache lines.
+// What a consumer holds: messages [from, end) of one lane. Six cache lines: processors fetch
+// lines in pairs, so what two processes write stands 128 bytes apart, here and above.
 //
 //   IDLE --take--> TAKING --head moved--> TAKEN --all done--> IDLE
 //                    |  lost the head                 adopted: owner changes, still TAKEN
@@ -98,7 +99,7 @@ enum class HandState : std::uint8_t { idle = 0, taking = 1, taken = 2 };
 
 template <class A>
 struct Hand {
-    alignas(64) typename A::template word<std::uint64_t> word;
+    alignas(128) typename A::template word<std::uint64_t> word;
     typename A::template word<std::uint64_t> lane;    // lane id
     typename A::template word<std::uint64_t> from;
     typename A::template word<std::uint64_t> end;
@@ -189,13 +190,13 @@ using StdConsumers = ConsumersPage<base::StdAtomics>;
 using LaneTable = std::array<base::StdAtomics::word<std::uint64_t>, most_lanes>;
 using StdHands = std::array<StdHand, most_hands>;
 
-static_assert(sizeof(StdHand) == 320 && offsetof(StdHand, progress) == 64);
-static_assert(sizeof(StdReaderPage) == 128 && offsetof(StdReaderPage, reclaim) == 64);
+static_assert(sizeof(StdHand) == 384 && offsetof(StdHand, progress) == 64);
+static_assert(sizeof(StdReaderPage) == 256 && offsetof(StdReaderPage, reclaim) == 128);
 static_assert(offsetof(StdWriterPage, wants_room) == 4 && offsetof(StdWriterPage, end) == 8);
 static_assert(sizeof(StdDoorbell) <= page_bytes && sizeof(StdConsumers) <= page_bytes);
 static_assert(hands_at % page_bytes == 0 && sizeof(StdHands) % page_bytes == 0);
 
 inline constexpr std::size_t inbox_bytes = hands_at + sizeof(StdHands);
-static_assert(inbox_bytes == 86016);
+static_assert(inbox_bytes == 94208);
 
 }  // namespace shmbus::lane
