@@ -16,11 +16,11 @@ namespace [[gnu::visibility("default")]] shmbus {
 
 namespace detail {
 class BusCore;
-class LoanCore;
 // Room for one message in a lane. Null room: refused with error.
 struct LoanRoom {
     std::byte* bytes = nullptr;
     void* lane = nullptr;
+    void* tally = nullptr;
     std::uint64_t position = 0;
     std::uint64_t meta = 0;
     Error error;
@@ -42,7 +42,8 @@ public:
         if (room_.bytes) detail::abandon_loan(room_);
     }
     explicit operator bool() const noexcept { return room_.bytes != nullptr; }
-    // Why there is no room: full, no_route, closed, lane_lost.
+    // Why there is no room: those of send(), or would_block: inside a handler, or while another
+    // loan to the same endpoint is open.
     [[nodiscard]] const Error& error() const noexcept { return room_.error; }
     T* operator->() noexcept { return reinterpret_cast<T*>(room_.bytes); }
     T& operator*() noexcept { return *reinterpret_cast<T*>(room_.bytes); }
@@ -80,7 +81,7 @@ public:
     // only), lane_lost, closed, durable_not_yet. Inside a handler of this Bus it joins the
     // handler's outputs.
     template <Command T>
-    Result<void> send(const T& message, const SendOptions& options = {}) {
+    Result<void> send(const T& message, const SendOptions& options = default_send_options) {
         if constexpr (InPlace<T>) {
             return send_bytes(descriptor_of<T>, std::as_bytes(std::span<const T, 1>(&message, 1)),
                               options);
@@ -93,21 +94,21 @@ public:
     // refusal refuses all. At most 4,096 messages and a quarter of the lane. Errors as send().
     template <Command T>
         requires InPlace<T>
-    Result<void> send_batch(std::span<const T> messages, const SendOptions& options = {}) {
+    Result<void> send_batch(std::span<const T> messages, const SendOptions& options = default_send_options) {
         return send_packed(descriptor_of<T>, std::as_bytes(messages), messages.size(), options);
     }
     // Sends many commands, each with a header of its own, ringing once. Returns how many went
     // before the first refusal; an error only when that was the first.
     template <Command T>
         requires InPlace<T>
-    Result<std::size_t> send_each(std::span<const T> messages, const SendOptions& options = {}) {
+    Result<std::size_t> send_each(std::span<const T> messages, const SendOptions& options = default_send_options) {
         return send_run(descriptor_of<T>, std::as_bytes(messages), messages.size(), options);
     }
     // Publishes an event to every subscriber. Errors: full (a subscriber whose policy refuses or
     // whose wait ended; the others have it), too_large, lane_lost, no_daemon, closed,
     // durable_not_yet.
     template <Event T>
-    Result<Published> publish(const T& message, const SendOptions& options = {}) {
+    Result<Published> publish(const T& message, const SendOptions& options = default_send_options) {
         if constexpr (InPlace<T>) {
             return publish_bytes(descriptor_of<T>,
                                  std::as_bytes(std::span<const T, 1>(&message, 1)), options);
@@ -119,7 +120,7 @@ public:
     // Zero copy: room for a T in the receiver's lane. T's bytes are whatever lay there; fill all.
     template <Command T>
         requires InPlace<T>
-    Loan<T> loan(const SendOptions& options = {}) {
+    Loan<T> loan(const SendOptions& options = default_send_options) {
         return Loan<T>(loan_room(descriptor_of<T>, sizeof(T), options));
     }
     // Sends a command and expects T::reply. Errors come out of the Pending.
@@ -178,6 +179,8 @@ private:
     void declare(std::string_view name, const EndpointOptions&,
                  std::span<const TypeDescriptor* const>);
     std::shared_ptr<detail::BusCore> core_;
+    // Compared with the calling thread's own note of where its lanes are. All ones: moved from.
+    std::uint64_t token_ = ~std::uint64_t{0};
 };
 
 }  // namespace shmbus

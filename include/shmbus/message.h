@@ -8,7 +8,8 @@
 //
 // A struct that cannot be edited is named from outside by specialising shmbus::Declare<T>.
 // An event names its base events with `using bases = shmbus::Bases<A, B>`; a trivially copyable
-// event must then derive from them, so that the base's handler can be given its part.
+// event must then derive from them, each at its very front (as single inheritance does), so that
+// the base's handler can be given its part; Endpoint::on and the first publish check that.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
@@ -138,6 +139,9 @@ struct TypeDescriptor {
     std::uint32_t alignment;  // 0: variable length
     const TypeDescriptor* const* bases;
     std::size_t base_count;
+    // Whether every base event begins where the event begins, so that a base's handler can be given
+    // the front of the payload. Asked once, at set-up; null when there are no bases.
+    bool (*bases_lead)();
 };
 
 namespace detail {
@@ -145,6 +149,7 @@ template <class T>
 struct BaseList {
     static constexpr const TypeDescriptor* const* data = nullptr;
     static constexpr std::size_t count = 0;
+    static constexpr bool (*lead)() = nullptr;
 };
 template <class T>
     requires requires { typename T::bases; }
@@ -159,7 +164,8 @@ inline constexpr TypeDescriptor descriptor_of{
     InPlace<T> ? static_cast<std::uint32_t>(sizeof(T)) : 0U,
     InPlace<T> ? static_cast<std::uint32_t>(alignof(T)) : 0U,
     detail::BaseList<T>::data,
-    detail::BaseList<T>::count};
+    detail::BaseList<T>::count,
+    detail::BaseList<T>::lead};
 
 namespace detail {
 template <class Derived, class List>
@@ -170,12 +176,23 @@ struct ListedBases<Derived, Bases<Events...>> {
                   "an event derives from the base events that it lists");
     static constexpr const TypeDescriptor* data[] = {&descriptor_of<Events>...};
     static constexpr std::size_t count = sizeof...(Events);
+    static bool lead() noexcept {
+        if constexpr (InPlace<Derived>) {
+            // No object lives here; only addresses are computed.
+            alignas(Derived) static std::byte room[sizeof(Derived)];
+            auto* derived = reinterpret_cast<Derived*>(room);
+            return ((static_cast<void*>(static_cast<Events*>(derived)) == room) && ...);
+        } else {
+            return true;
+        }
+    }
 };
 template <class T>
     requires requires { typename T::bases; }
 struct BaseList<T> {
     static constexpr const TypeDescriptor* const* data = ListedBases<T, typename T::bases>::data;
     static constexpr std::size_t count = ListedBases<T, typename T::bases>::count;
+    static constexpr bool (*lead)() = &ListedBases<T, typename T::bases>::lead;
 };
 }  // namespace detail
 

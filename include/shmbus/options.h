@@ -78,6 +78,8 @@ struct SendOptions {
     // An explicit endpoint instead of the one that announced the command.
     std::string_view destination;
 };
+// What a send without options uses; one constant, so that calls do not build it each time.
+inline constexpr SendOptions default_send_options{};
 
 // Options of one request.
 struct RequestOptions {

@@ -6,6 +6,9 @@
 #include <shmbus/bus.h>
 
 #include <cstring>
+#include <stdexcept>
+#include <string>
+#include <vector>
 
 namespace [[gnu::visibility("default")]] shmbus {
 namespace testing {
@@ -50,6 +53,7 @@ public:
     static Envelope default_envelope();
 
 private:
+    const Envelope& envelope() override { return envelope_; }
     Result<void> send(const TypeDescriptor&, std::span<const std::byte>,
                       const SendOptions&) override;
     Result<void> publish(const TypeDescriptor&, std::span<const std::byte>,

@@ -1,0 +1,408 @@
+// The message in hand and the handler's outputs. See the header.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "bus/delivery.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "bus/bus_core.h"
+#include "bus/refusal.h"
+
+#include <unistd.h>
+
+namespace shmbus::detail {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::chrono::nanoseconds reply_wait = 1s;
+constexpr std::chrono::nanoseconds look_for_requester_every = 20ms;
+// The ordinal of the record that tells a requester of a failure; no handler has so many outputs.
+constexpr std::uint16_t failure_ordinal = 65'535;
+
+}  // namespace
+
+Delivery::Delivery(BusCore& core, EndpointHandle endpoint, std::string_view endpoint_name)
+    : core_(core), endpoint_(endpoint), endpoint_name_(endpoint_name), context_(*this) {}
+
+// ---- the message in hand
+
+const wire::Extensions& Delivery::extensions() {
+    static_cast<void>(envelope());
+    return extensions_;
+}
+
+bool Delivery::is_root() {
+    static_cast<void>(envelope());
+    return is_root_;
+}
+
+const Envelope& Delivery::envelope() {
+    if (is_described_) return envelope_;
+    is_described_ = true;
+    const wire::Meta meta = wire::Meta::of(in_hand_.entry->meta);
+    extensions_.flags = 0;
+    // Cannot be refused: the dispatcher has compared the block's length with the flags.
+    if (meta.flags != 0)
+        static_cast<void>(wire::read_extensions(meta, in_hand_.entry->record + wire::head_bytes,
+                                                extensions_));
+    const std::uint16_t flags = meta.flags;
+    const bool has_id = (flags & wire::has_explicit_id) != 0;
+    Envelope& told = envelope_;
+    told.id = has_id ? extensions_.id
+                     : wire::id_at(in_hand_.lane_id, in_hand_.entry->position, in_hand_.item);
+    const bool is_mixed = (flags & wire::is_mixed_id) != 0;
+    is_root_ = !is_mixed && (told.id.low & 0xFFFFU) == 0;
+    if (flags & wire::has_lineage) {
+        told.related_to = extensions_.lineage.related_to;
+        told.conversation = extensions_.lineage.conversation;
+        told.correlation = extensions_.lineage.correlation;
+    } else {
+        const MessageId root = is_root_ ? told.id : wire::root_of(told.id);
+        told.related_to = is_root_ ? MessageId{} : root;
+        told.conversation = told.correlation = root;
+    }
+    if (type_named_ != meta.type || type_named_at_ != core_.directory().version()) {
+        type_named_at_ = core_.directory().version();
+        const auto row = core_.directory().type(meta.type);
+        type_name_ = row ? std::string(row->name()) : std::string();
+        type_named_ = meta.type;
+    }
+    told.type = type_name_;
+    told.reply_to = (flags & wire::has_reply_to) ? extensions_.reply_to.endpoint : 0;
+    told.attempt = in_hand_.attempt;
+    told.redelivered = in_hand_.redelivered;
+    told.repeated = (flags & wire::is_repeated) != 0;
+    told.time_sent_ns = (flags & wire::has_time_sent) ? extensions_.time_sent.monotonic_ns : 0;
+    told.failure = {};
+    if (flags & wire::has_failure) {
+        const wire::FailureRecord& record = extensions_.failure;
+        const auto from = core_.directory().endpoint(record.endpoint);
+        failed_endpoint_ = from ? std::string(from->name()) : std::string();
+        told.failure.reason = record.reason <= static_cast<int>(FailureReason::not_decodable)
+                                  ? static_cast<FailureReason>(record.reason)
+                                  : FailureReason::none;
+        told.failure.attempts = record.attempts;
+        told.failure.signal = record.signal;
+        told.failure.pid = record.pid;
+        told.failure.endpoint = failed_endpoint_;
+        told.failure.what = {record.what,
+                             std::min<std::size_t>(record.what_bytes, sizeof(record.what))};
+    }
+    return envelope_;
+}
+
+void Delivery::derive(std::uint16_t ordinal, Outgoing& into) {
+    const Envelope& parent = envelope();
+    wire::Extensions& extensions = into.extensions;
+    extensions.id = wire::id_of_output(parent.id, is_root_, ordinal);
+    extensions.flags |= wire::has_explicit_id;
+    if (in_hand_.redelivered) into.flags |= wire::is_repeated;
+    if (is_root_) return;
+    extensions.lineage = {parent.id, parent.conversation, parent.correlation};
+    extensions.flags |= wire::has_lineage;
+    into.flags |= wire::is_mixed_id;
+}
+
+// ---- holding
+
+Result<Delivery::Held*> Delivery::hold(Verb verb, const TypeDescriptor& type,
+                                       std::span<const std::byte> bytes) {
+    if (held_.size() >= most_outputs) return Error(ErrorCode::too_many);
+    Held held;
+    held.verb = verb;
+    held.descriptor = &type;
+    held.ordinal = static_cast<std::uint16_t>(held_.size() + 1);
+    held.offset = bytes_.size();
+    held.bytes = bytes.size();
+    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+    held_.push_back(held);
+    return &held_.back();
+}
+
+Result<void> Delivery::hold_to(Target& target, std::uint64_t type_meta, const TypeDescriptor& type,
+                               std::span<const std::byte> bytes, std::uint32_t packed,
+                               const SendOptions& options) {
+    const std::size_t whole = bytes.size() + (packed != 0 ? 16 : 0);
+    if (whole > target.most_payload()) return too_large(whole, target.most_payload());
+    // Counted with the longest extensions: what is accepted here can always be written at once.
+    const std::uint64_t units = (whole + 256 + wire::unit_bytes - 1) / wire::unit_bytes;
+    if (target.held_units + units > 2 * target.writer->most_units())
+        return Error(ErrorCode::too_many);
+    const Result<Held*> held = hold(Verb::send, type, bytes);
+    if (!held) return held.error();
+    target.held_units += units;
+    (*held)->type = wire::Meta::of(type_meta).type;
+    (*held)->packed = packed;
+    (*held)->target = &target;
+    (*held)->when_full = options.when_full;
+    (*held)->wait = options.wait;
+    return {};
+}
+
+Result<void> Delivery::hold_send(const TypeDescriptor& type, std::span<const std::byte> bytes,
+                                 std::uint32_t packed, const SendOptions& options) {
+    const Result<Route*> route = outbound_->route(type, options.destination);
+    if (!route) return route.error();
+    return hold_to(*(*route)->target, (*route)->meta, type, bytes, packed, options);
+}
+
+Result<void> Delivery::send_local(const TypeDescriptor& type, std::span<const std::byte> bytes) {
+    const Result<std::uint16_t> index = core_.type_index(type);
+    if (!index) return index.error();
+    const Result<Target*> self = outbound_->target(endpoint_.index, endpoint_.generation);
+    if (!self) return self.error();
+    return hold_to(**self, wire::Meta{0, *index, 0, 0}.word(), type, bytes, 0,
+                   default_send_options);
+}
+
+Result<void> Delivery::publish(const TypeDescriptor& type, std::span<const std::byte> bytes,
+                               const SendOptions& options) {
+    const Result<Audience*> audience = outbound_->audience(type);
+    if (!audience) return audience.error();
+    if (bytes.size() > (*audience)->most_payload)
+        return too_large(bytes.size(), (*audience)->most_payload);
+    const Result<Held*> held = hold(Verb::publish, type, bytes);
+    if (!held) return held.error();
+    (*held)->when_full = options.when_full;
+    (*held)->wait = options.wait;
+    return {};
+}
+
+Result<void> Delivery::reply(const TypeDescriptor& type, std::span<const std::byte> bytes) {
+    if (envelope().reply_to == 0) return Error(ErrorCode::no_reply_address);
+    const Result<std::uint16_t> index = core_.type_index(type);
+    if (!index) return index.error();
+    const Result<Held*> held = hold(Verb::reply, type, bytes);
+    if (!held) return held.error();
+    (*held)->type = *index;
+    (*held)->address = extensions_.reply_to;
+    (*held)->wait = reply_wait;
+    return {};
+}
+
+Result<void> Delivery::hold_request(const TypeDescriptor& type, std::span<const std::byte> bytes,
+                                    std::string_view destination,
+                                    const std::shared_ptr<PendingCore>& pending) {
+    const Result<wire::ReplyTo> address = core_.requests().address();
+    if (!address) return address.error();
+    SendOptions options;
+    options.destination = destination;
+    if (const Result<void> held = hold_send(type, bytes, 0, options); !held) return held;
+    Held& held = held_.back();
+    held.address = *address;
+    const Envelope& parent = envelope();
+    pending->id = wire::id_of_output(parent.id, is_root_, held.ordinal);
+    core_.requests().expect(pending);
+    return {};
+}
+
+void Delivery::drop() noexcept {
+    for (const Held& held : held_)
+        if (held.target != nullptr) held.target->held_units = 0;
+    held_.clear();
+    bytes_.clear();
+    legs_.clear();
+}
+
+// ---- flushing
+
+Outgoing Delivery::outgoing(const Held& held, bool any_extension) {
+    Outgoing message;
+    message.type = held.type;
+    message.packed = held.packed;
+    message.payload = std::span(bytes_).subspan(held.offset, held.bytes);
+    derive(held.ordinal, message);
+    if (any_extension && held.verb == Verb::send && held.address.endpoint != 0) {
+        message.extensions.reply_to = held.address;
+        message.extensions.flags |= wire::has_reply_to;
+    }
+    return message;
+}
+
+bool Delivery::is_gone(const wire::ReplyTo& address) const noexcept {
+    const auto row = core_.directory().endpoint(address.endpoint);
+    if (!row || row->row.generation != address.generation ||
+        row->row.kind != directory::EndpointKind::reply_inbox)
+        return true;
+    const auto owner = core_.directory().participant(wire::Reference{row->row.owner});
+    return !owner || owner->row.state != directory::RowState::live;
+}
+
+Result<void> Delivery::plan_reply(const Held& held) {
+    if (is_gone(held.address)) {
+        outbound_->replies_to_gone.add(1);
+        return {};
+    }
+    const Result<Target*> to = outbound_->target(held.address.endpoint, held.address.generation);
+    if (!to) {
+        if (!is_gone(held.address) && to.error().code() != ErrorCode::refused) return to.error();
+        outbound_->replies_to_gone.add(1);
+        return {};
+    }
+    if (held.bytes > (*to)->most_payload()) return too_large(held.bytes, (*to)->most_payload());
+    legs_.push_back({&held, *to, WhenFull::wait, held.wait, 0});
+    return {};
+}
+
+Result<void> Delivery::plan() {
+    legs_.clear();
+    for (Held& held : held_) {
+        if (held.verb == Verb::reply) {
+            if (const Result<void> planned = plan_reply(held); !planned) return planned;
+        } else if (held.verb == Verb::send) {
+            if (held.target->writer == nullptr) return Error(ErrorCode::lane_lost);
+            legs_.push_back({&held, held.target, held.when_full, held.wait, 0});
+        } else {
+            const Result<Audience*> audience = outbound_->audience(*held.descriptor);
+            if (!audience) return audience.error();
+            held.type = wire::Meta::of((*audience)->meta).type;
+            if ((*audience)->subscribers.empty()) outbound_->without_subscriber.add(1);
+            for (const Subscription& to : (*audience)->subscribers)
+                legs_.push_back({&held, to.target, to.when_full, std::min(to.wait, held.wait), 0});
+        }
+    }
+    return {};
+}
+
+// A requester that dies while its lane is full must not cost its replier more than a moment.
+Result<void> Delivery::make_room(const Leg& leg) {
+    const std::uint64_t units = leg.target->held_units;
+    Patience patience = Outbound::patience_of(leg.when_full, leg.wait);
+    if (leg.held->verb != Verb::reply)
+        return outbound_->make_room(*leg.target, units, patience);
+    const std::uint64_t deadline = patience.deadline_ns;
+    for (;;) {
+        const std::uint64_t now = base::now_ns();
+        patience.deadline_ns = std::min(
+            deadline, now + static_cast<std::uint64_t>(look_for_requester_every.count()));
+        const Result<void> room = outbound_->make_room(*leg.target, units, patience);
+        if (room || !(room.error() == ErrorCode::full) || now >= deadline) return room;
+        if (is_gone(leg.held->address)) return Error(ErrorCode::no_endpoint);
+    }
+}
+
+// Sees that everything that may not be left out has room, before anything is written.
+Result<void> Delivery::reserve() {
+    for (Leg& leg : legs_) {
+        leg.target->held_units = 0;
+        // The head, all extensions, and the payload: never less than what is written.
+        leg.units = outgoing(*leg.held, true).most_units();
+    }
+    const auto must = [](const Leg& leg) {
+        return leg.when_full == WhenFull::wait || leg.when_full == WhenFull::refuse;
+    };
+    for (const Leg& leg : legs_)
+        if (must(leg)) leg.target->held_units += leg.units;
+    Result<void> answer;
+    for (Leg& leg : legs_) {
+        if (leg.target->held_units == 0 || !answer) continue;
+        Result<void> room = make_room(leg);
+        if (!room && leg.held->verb == Verb::reply && room.error() == ErrorCode::no_endpoint) {
+            // A reply inbox gets replies only: whatever else went there is for the dead as well.
+            outbound_->replies_to_gone.add(1);
+            room = {};
+            for (Leg& other : legs_)
+                if (other.target == leg.target) other.held = nullptr;
+        }
+        leg.target->held_units = 0;
+        if (!room) answer = room;
+    }
+    for (const Leg& leg : legs_) leg.target->held_units = 0;
+    std::erase_if(legs_, [](const Leg& leg) { return leg.held == nullptr; });
+    return answer;
+}
+
+void Delivery::write(const Leg& leg) {
+    Target& target = *leg.target;
+    Outgoing message = outgoing(*leg.held, true);
+    if (leg.when_full == WhenFull::drop_oldest || leg.when_full == WhenFull::drop_newest) {
+        if (leg.when_full == WhenFull::drop_oldest)
+            outbound_->dropped.add(outbound_->drop_oldest(target, leg.units));
+        if (!target.writer->claim(leg.units) &&
+            !target.writer->count_room(target.inbox->view, leg.units)) {
+            outbound_->dropped.add(message.packed != 0 ? message.packed : 1);
+            return;
+        }
+    }
+    const bool only_id = message.extensions.flags == wire::has_explicit_id &&
+                         message.flags == 0 && message.packed == 0;
+    if (only_id && target.until_stamp > 1) {
+        --target.until_stamp;
+        outbound_->write_with_id(target, wire::Meta{0, message.type, 0, 0}.word(),
+                                 message.extensions.id, message.payload);
+    } else {
+        outbound_->write(target, message);
+    }
+    Outbound::ring(target);
+}
+
+Result<void> Delivery::flush() {
+    if (held_.empty()) return {};
+    Result<void> answer = plan();
+    if (answer) answer = reserve();
+    if (answer) {
+        for (const Leg& leg : legs_) write(leg);
+        for (const Held& held : held_) {
+            if (held.verb == Verb::publish) outbound_->published.add(1);
+            else if (held.verb == Verb::send) outbound_->sent.add(held.packed ? held.packed : 1);
+        }
+    }
+    drop();
+    return answer;
+}
+
+// ---- giving up
+
+Result<Target*> Delivery::error_target(std::string_view error_endpoint,
+                                       std::size_t payload_bytes) {
+    auto there = core_.directory().find_endpoint(error_endpoint);
+    if (!there) {
+        EndpointSpec spec;
+        spec.kind = directory::EndpointKind::error;
+        const Result<EndpointHandle> made =
+            core_.session().create_endpoint(error_endpoint, spec);
+        if (!made) return made.error();
+        return outbound_->target(made->index, made->generation, payload_bytes);
+    }
+    return outbound_->target(there->index, there->row.generation, payload_bytes);
+}
+
+bool Delivery::give_to_error_endpoint(std::string_view error_endpoint,
+                                      wire::FailureRecord failure) {
+    const Envelope& message = envelope();
+    const wire::Meta meta = wire::Meta::of(in_hand_.entry->meta);
+    failure.endpoint = endpoint_.index;
+    failure.pid = static_cast<std::int64_t>(::getpid());
+    Outgoing record;
+    record.type = meta.type;
+    record.payload = {in_hand_.payload, in_hand_.bytes};
+    record.extensions = extensions_;
+    record.extensions.id = message.id;
+    record.extensions.failure = failure;
+    record.extensions.flags = static_cast<std::uint16_t>(
+        (extensions_.flags & (wire::has_reply_to | wire::has_lineage)) | wire::has_explicit_id |
+        wire::has_failure);
+    record.flags = static_cast<std::uint16_t>(meta.flags & (wire::is_repeated | wire::is_mixed_id));
+    const Result<Target*> to = error_target(error_endpoint, in_hand_.bytes);
+    if (!to || !outbound_->write_and_ring(**to, record, {WhenFull::refuse, 0})) return false;
+    tell_requester(failure);
+    return true;
+}
+
+// Spares the requester the wait for its deadline. Not more than a courtesy: never waits.
+void Delivery::tell_requester(const wire::FailureRecord& failure) {
+    if (envelope().reply_to == 0 || is_gone(extensions_.reply_to)) return;
+    Outgoing answer;
+    derive(failure_ordinal, answer);
+    answer.extensions.failure = failure;
+    answer.extensions.flags |= wire::has_failure;
+    const Result<Target*> to =
+        outbound_->target(extensions_.reply_to.endpoint, extensions_.reply_to.generation);
+    if (to && !outbound_->write_and_ring(**to, answer, {WhenFull::refuse, 0}))
+        core_.log(LogLevel::info, "a requester's inbox is full: it waits for its deadline");
+}
+
+}  // namespace shmbus::detail

@@ -1,0 +1,91 @@
+// From a type's number to its handlers: one table per endpoint, read once per message.
+//
+// Changed only by the endpoint's own thread. Rows of handlers are made ready before a pool of
+// handler threads sees messages of their type, and stay as they are while it runs.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <shmbus/endpoint.h>
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "bus/session.h"
+#include "wire/record.h"
+
+namespace shmbus::detail {
+
+class BusCore;
+
+// What to do with messages of one type.
+struct DispatchRow {
+    enum class Verdict : std::uint8_t { handle, drop, refuse };
+    Verdict verdict = Verdict::refuse;
+    std::uint32_t bytes = 0;        // exact; 0: any
+    std::vector<Handler> handlers;  // all of them are called
+    bool takes_anything = false;    // the handler for the rest
+    std::uint64_t version = 0;      // of the directory; matters where nobody handles
+};
+
+class Dispatcher {
+public:
+    // Types with one handler and a fixed size, which is nearly all of them.
+    struct Quick {
+        FailureReason (*call)(void*, std::span<const std::byte>, Context&) = nullptr;
+        void* callable = nullptr;
+        std::uint64_t bytes = 0;
+    };
+    using Any = std::function<void(std::span<const std::byte>, Context&)>;
+
+    Dispatcher(BusCore& core, EndpointHandle endpoint) noexcept
+        : core_(core), endpoint_(endpoint) {}
+
+    void add(std::uint16_t type, Handler handler);
+    void add_any(Any any);
+    // What arrives late of an event that was unsubscribed is dropped, whoever handles it.
+    void set_subscribed(std::uint16_t type, bool subscribed);
+
+    // Null call: not one of the quick ones.
+    [[nodiscard, gnu::always_inline]] const Quick* quick(std::uint16_t type) const noexcept {
+        return type < quick_.size() && quick_[type].call != nullptr ? &quick_[type] : nullptr;
+    }
+    // The full answer. The row stays until handlers or subscriptions change.
+    [[nodiscard]] const DispatchRow& row(std::uint16_t type);
+    [[nodiscard]] const Any& any() const noexcept { return any_; }
+
+private:
+    struct Registered {
+        std::uint16_t type;
+        Handler handler;
+    };
+    [[nodiscard]] DispatchRow work_out(std::uint16_t type) const;
+    [[nodiscard]] bool is_subscribed(std::uint16_t type) const;
+    void forget() noexcept;
+
+    BusCore& core_;
+    EndpointHandle endpoint_;
+    std::vector<Registered> registered_;
+    std::set<std::uint16_t> unsubscribed_;
+    Any any_;
+    std::vector<Quick> quick_;
+    std::vector<std::unique_ptr<DispatchRow>> rows_;
+};
+
+// Whether a record's extension block is as long as its flags ask for; a stranger's record may say
+// anything.
+[[nodiscard, gnu::always_inline]] inline bool extensions_fit(std::uint64_t meta) noexcept {
+    constexpr auto units = [] {
+        std::array<std::uint8_t, 32> table{};
+        for (std::uint16_t flags = 0; flags < table.size(); ++flags)
+            table[flags] = static_cast<std::uint8_t>(wire::extension_bytes(flags) / 16);
+        return table;
+    }();
+    return units[meta >> 52 & 31U] == (meta >> 48 & 0xFU);
+}
+
+}  // namespace shmbus::detail

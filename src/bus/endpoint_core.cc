@@ -1,0 +1,371 @@
+// An endpoint of this process: polling, waiting, running. See the header; pool.cc has the pool.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "bus/endpoint_core.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "bus/pool.h"
+
+#include <unistd.h>
+
+namespace shmbus::detail {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::uint32_t polls_before_sleep = 2000;
+constexpr std::chrono::nanoseconds longest_sleep = 50ms;
+// While callbacks are awaited, or messages wait for the error endpoint, nobody rings for them.
+constexpr std::chrono::nanoseconds busy_sleep = 1ms;
+constexpr std::uint64_t retry_every_ns = 1'000'000;
+
+EndpointSpec spec_of(const EndpointOptions& options) {
+    EndpointSpec spec;
+    spec.waiting = options.waiting;
+    spec.events_when_full = options.events_when_full;
+    spec.lane_bytes = options.lane_bytes;
+    spec.events_wait = options.events_wait;
+    return spec;
+}
+
+}  // namespace
+
+// Makes the endpoint and the one that takes what fails in it.
+EndpointHandle make_endpoint(BusCore& core, std::string_view name,
+                             const EndpointOptions& options) {
+    const std::string tried = "opening an endpoint";
+    const EndpointHandle handle = value_or_setup_error(
+        core.session().create_endpoint(name, spec_of(options)), tried, std::string(name));
+    if (!options.error_endpoint.empty() && options.error_endpoint != name) {
+        EndpointSpec spec = spec_of(options);
+        spec.kind = directory::EndpointKind::error;
+        static_cast<void>(value_or_setup_error(
+            core.session().create_endpoint(options.error_endpoint, spec),
+            "making the error endpoint of " + std::string(name), options.error_endpoint));
+    }
+    return handle;
+}
+
+EndpointCore::EndpointCore(std::shared_ptr<BusCore> core, std::string_view name,
+                           EndpointOptions options)
+    : core_(std::move(core)),
+      name_(name),
+      options_(std::move(options)),
+      handle_(make_endpoint(*core_, name_, options_)),
+      dispatcher_(*core_, handle_),
+      delivery_(*core_, handle_, name_),
+      attempt_(delivery_, dispatcher_),
+      uid_(::geteuid()) {
+    if (options_.error_endpoint.empty()) options_.error_endpoint = "error";
+    const OpenedInbox opened = value_or_setup_error(core_->session().attach(handle_),
+                                                    "joining an endpoint's consumers", name_);
+    slot_ = opened.slot;
+    bell_ = std::make_unique<SelfBell>(opened.inbox, opened.slot);
+    const BusFolder& folder = core_->session().folder();
+    consumer_ = std::make_unique<lane::Consumer>(
+        opened.inbox, opened.slot, core_->session().reference(), folder.lanes().fd(),
+        lane::Peers(folder.participants().fd()),
+        [this](bool is_error, std::string_view text) {
+            core_->log(is_error ? LogLevel::error : LogLevel::info, text);
+        });
+}
+
+EndpointCore::~EndpointCore() {
+    consumer_.reset();
+    // What our hands still hold is adopted by the others, or by the next who joins.
+    if (const Result<void> left = core_->session().detach(handle_, slot_); !left)
+        core_->log(LogLevel::info, "leaving an endpoint: " + left.error().text());
+}
+
+void EndpointCore::add_handler(const TypeDescriptor& type, Handler handler) {
+    const std::string on_what = std::string(type.name) + " at " + name_;
+    const std::uint16_t index =
+        value_or_setup_error(core_->type_index(type), "handling a message type", on_what);
+    dispatcher_.add(index, std::move(handler));
+    if (type.kind == Kind::command)
+        require_set_up(core_->session().announce(handle_, index), "announcing a command", on_what);
+    else if (options_.subscribe_automatically) subscribe(type);
+}
+
+void EndpointCore::subscribe(const TypeDescriptor& type) {
+    const std::string on_what = std::string(type.name) + " at " + name_;
+    const std::uint16_t index =
+        value_or_setup_error(core_->type_index(type), "subscribing to an event", on_what);
+    require_set_up(core_->session().subscribe(handle_, index, options_.events_when_full),
+                   "subscribing to an event", on_what);
+    dispatcher_.set_subscribed(index, true);
+}
+
+void EndpointCore::unsubscribe(const TypeDescriptor& type) {
+    const std::string on_what = std::string(type.name) + " at " + name_;
+    const std::uint16_t index =
+        value_or_setup_error(core_->type_index(type), "unsubscribing from an event", on_what);
+    require_set_up(core_->session().unsubscribe(handle_, index), "unsubscribing from an event",
+                   on_what);
+    dispatcher_.set_subscribed(index, false);
+}
+
+AttemptRules EndpointCore::rules() const noexcept {
+    // A byte of the progress word counts them.
+    return {std::clamp(options_.attempts_when_throwing, 1U, 250U),
+            std::clamp(options_.attempts_when_dying, 1U, 250U), options_.error_endpoint};
+}
+
+// ---- polling
+
+bool EndpointCore::open_next(Open& open, std::size_t limit) noexcept {
+    lane::Batch* batch =
+        consumer_->take(static_cast<std::uint32_t>(std::min<std::size_t>(limit, lane::most_entries)));
+    if (batch == nullptr) return false;
+    const lane::LaneFacts facts = facts_of(*batch->lane);
+    open.batch = batch;
+    open.next = 0;
+    open.must_copy = options_.copy_payload || facts.writer_uid != uid_;
+    open.lane_id = facts.lane_id;
+    return true;
+}
+
+// The way of nearly all messages: one handler, the size that its type has, the first attempt.
+// Stops at the first message that is different; that one goes through work_on_one.
+std::size_t EndpointCore::work_quickly(Open& open, std::size_t limit) {
+    lane::Batch& batch = *open.batch;
+    const std::uint32_t first = open.next;
+    const std::uint32_t end = static_cast<std::uint32_t>(
+        std::min<std::size_t>(batch.count, std::size_t{first} + limit));
+    std::uint32_t i = first;
+    InHand in_hand;
+    in_hand.lane_id = open.lane_id;
+    delivery_.aim(in_hand);
+    try {
+        for (; i < end; ++i) {
+            const lane::Entry& entry = batch.entries[i];
+            const std::uint64_t meta = entry.meta;
+            const std::size_t bytes = static_cast<std::uint32_t>(meta);
+            const Dispatcher::Quick* quick =
+                dispatcher_.quick(static_cast<std::uint16_t>(meta >> 32));
+            if (quick == nullptr || quick->bytes != bytes || !extensions_fit(meta) ||
+                (meta >> 52 & wire::is_packed) != 0) [[unlikely]]
+                break;
+            batch.set(i, {0, 0, 1});
+            delivery_.aim_next(entry);
+            const std::byte* payload = entry.record + wire::Meta::of(meta).payload_offset();
+            const FailureReason reason =
+                quick->call(quick->callable, {payload, bytes}, delivery_.context());
+            if (reason != FailureReason::none) [[unlikely]] {
+                // The handler was not called; work_on_one finds the same and gives the message up.
+                batch.set(i, {0, 0, 0});
+                break;
+            }
+            if (delivery_.has_outputs()) [[unlikely]] {
+                if (const Result<void> flushed = delivery_.flush(); !flushed) {
+                    attempt_.complaint.say("outputs not sent: " +
+                                           std::string(name_of(flushed.error().code())));
+                    batch.set(i, {0, 1, 0});
+                    attempt_.tallies.threw.add(1);
+                    break;
+                }
+            }
+            batch.set(i, {1, 0, 0});
+        }
+    } catch (const std::exception& error) {
+        attempt_.complaint.say(error.what());
+        delivery_.drop();
+        batch.set(i, {0, 1, 0});
+        attempt_.tallies.threw.add(1);
+    } catch (...) {
+        attempt_.complaint.say("an exception that is no std::exception");
+        delivery_.drop();
+        batch.set(i, {0, 1, 0});
+        attempt_.tallies.threw.add(1);
+    }
+    attempt_.tallies.handled.add(i - first);
+    open.next = i;
+    return i - first;
+}
+
+std::size_t EndpointCore::work_on_one(Open& open, std::size_t limit) {
+    const Record record{open.batch, open.next, open.lane_id, open.must_copy};
+    const DispatchRow& row = dispatcher_.row(wire::Meta::of(record.entry().meta).type);
+    std::size_t handled = 0;
+    switch (attempt_.go_on(record, row, rules(), limit, handled)) {
+        case Attempt::End::limit: return handled;
+        case Attempt::End::done: break;
+        case Attempt::End::kept: open.kept.push_back({open.next, attempt_.complaint}); break;
+        case Attempt::End::foreign: poison(open, "a record's parts do not fit its header"); break;
+    }
+    attempt_.complaint = {};
+    ++open.next;
+    return handled;
+}
+
+std::size_t EndpointCore::work(Open& open, std::size_t limit) {
+    std::size_t handled = 0;
+    const bool may_be_quick = !open.batch->adopted && !open.must_copy;
+    while (open.next < open.batch->count && handled < limit) {
+        // A record that was begun before goes on where it stopped.
+        if (may_be_quick && open.batch->progress(open.next).word() == 0)
+            handled += work_quickly(open, limit - handled);
+        if (open.next < open.batch->count && handled < limit)
+            handled += work_on_one(open, limit - handled);
+    }
+    return handled;
+}
+
+void EndpointCore::poison(const Open& open, std::string_view why) noexcept {
+    consumer_->poison(*open.batch->lane, why);
+}
+
+void EndpointCore::close(Open& open) {
+    if (open.kept.empty()) [[likely]] {
+        consumer_->finish(open.batch);
+    } else {
+        core_->log(LogLevel::error, "endpoint " + name_ + " keeps messages that failed: endpoint " +
+                                        options_.error_endpoint + " cannot take them now");
+        parked_.push_back(std::move(open));
+        open.kept.clear();
+    }
+    open.batch = nullptr;
+}
+
+std::size_t EndpointCore::retry_parked() {
+    const std::uint64_t now = base::now_ns();
+    if (now < next_retry_ns_) return 0;
+    next_retry_ns_ = now + retry_every_ns;
+    std::size_t handled = 0;
+    for (Open& open : parked_) {
+        std::erase_if(open.kept, [&](Kept& kept) {
+            const Record record{open.batch, kept.index, open.lane_id, open.must_copy};
+            attempt_.complaint = kept.complaint;
+            const DispatchRow& row = dispatcher_.row(wire::Meta::of(record.entry().meta).type);
+            const Attempt::End end =
+                attempt_.go_on(record, row, rules(), wire::most_packed, handled);
+            kept.complaint = attempt_.complaint;
+            attempt_.complaint = {};
+            return end == Attempt::End::done;
+        });
+        if (open.kept.empty()) {
+            consumer_->finish(open.batch);
+            open.batch = nullptr;
+        }
+    }
+    std::erase_if(parked_, [](const Open& open) { return open.batch == nullptr; });
+    return handled;
+}
+
+std::size_t EndpointCore::poll(std::size_t limit) {
+    Outbound* outbound = core_->outbound();
+    // Null in a forked child; busy when a handler polls, who would wait for itself.
+    if (outbound == nullptr || outbound->delivery != nullptr) [[unlikely]] return 0;
+    if (announced_) [[unlikely]] {
+        announced_ = false;
+        consumer_->withdraw();
+        rung_->drain();
+    }
+    core_->requests().poll();
+    delivery_.enter(*outbound);
+    std::size_t handled = 0;
+    if (!parked_.empty()) [[unlikely]] handled = retry_parked();
+    while (handled < limit) {
+        if (open_.batch == nullptr && !open_next(open_, limit - handled)) break;
+        handled += work(open_, limit - handled);
+        if (open_.next == open_.batch->count) close(open_);
+    }
+    delivery_.leave();
+    return handled;
+}
+
+// ---- waiting
+
+bool EndpointCore::wait(std::chrono::nanoseconds limit) {
+    if (core_->is_in_child()) return false;
+    const std::uint64_t begin = base::now_ns();
+    const auto span = static_cast<std::uint64_t>(
+        std::clamp<std::chrono::nanoseconds>(limit, 0ns, 8760h).count());
+    // Ends: by the limit at the latest.
+    for (;;) {
+        if (open_.batch != nullptr) return true;
+        const std::uint64_t spent = base::now_ns() - begin;
+        if (spent >= span) return false;
+        const bool busy = !parked_.empty() || core_->requests().has_callbacks();
+        const std::chrono::nanoseconds left(span - spent);
+        const bool there = consumer_->sleep(std::min(left, busy ? busy_sleep : longest_sleep));
+        core_->session().tend();
+        if (there || busy) return true;
+    }
+}
+
+void EndpointCore::idle(std::uint32_t quiet_polls) {
+    if (options_.waiting == Waiting::spin ||
+        (options_.waiting == Waiting::adaptive && quiet_polls < polls_before_sleep)) {
+        base::cpu_relax();
+        return;
+    }
+    const bool busy = !parked_.empty() || core_->requests().has_callbacks();
+    consumer_->sleep(busy ? busy_sleep : longest_sleep);
+    core_->session().tend();
+}
+
+void EndpointCore::run(const std::stop_token& stop) {
+    if (core_->is_in_child()) return;
+    const std::stop_callback on_stop(stop, [this] { bell_->ring(); });
+    // acquire: what the stopper did before is seen by who returns from run. STOPPED. Other end: stop.
+    const auto goes_on = [&] {
+        return !stop.stop_requested() && !stopping_.load(std::memory_order_acquire);
+    };
+    if (options_.handler_threads > 1) {
+        Pool pool(*this, options_.handler_threads);
+        pool.run(goes_on);
+    } else {
+        std::uint32_t quiet_polls = 0;
+        while (goes_on()) {
+            if (poll(lane::most_entries) != 0) quiet_polls = 0;
+            else idle(++quiet_polls);
+        }
+        while (open_.batch != nullptr) poll(lane::most_entries);
+    }
+    // relaxed: the next run begins in this thread.
+    stopping_.store(false, std::memory_order_relaxed);
+}
+
+void EndpointCore::stop() noexcept {
+    stopping_.store(true, std::memory_order_release);  // STOPPED. Other end: run.
+    bell_->ring();
+}
+
+int EndpointCore::fd() {
+    if (!rung_) {
+        const lane::InboxIdentity identity = lane::read_inbox_identity(
+            base::File::open_at(core_->session().folder().inboxes().fd(),
+                                wire::numbered_file(handle_.index, handle_.generation),
+                                base::Access::read_only));
+        rung_ = std::make_unique<RungSocket>(
+            InboxName{identity.bus_high, identity.bus_low, handle_.index, handle_.generation},
+            slot_);
+    }
+    return rung_->fd();
+}
+
+bool EndpointCore::arm() {
+    static_cast<void>(fd());
+    if (core_->is_in_child() || open_.batch != nullptr || !parked_.empty()) return false;
+    rung_->drain();
+    announced_ = consumer_->announce(true);
+    return announced_;
+}
+
+Endpoint::Counts EndpointCore::counts() const noexcept {
+    Endpoint::Counts counts = of_pools_;
+    const Tallies& mine = attempt_.tallies;
+    counts.handled += mine.handled.read();
+    counts.threw += mine.threw.read();
+    counts.redelivered += mine.redelivered.read();
+    counts.failed += mine.failed.read();
+    counts.dropped += mine.dropped.read();
+    counts.poisoned_lanes = consumer_->poisoned_lanes();
+    return counts;
+}
+
+}  // namespace shmbus::detail

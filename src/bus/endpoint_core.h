@@ -1,0 +1,98 @@
+// An endpoint of this process: takes messages, calls handlers, keeps account, gives up in the end.
+//
+//   poll: Consumer::take -> for each record: begun -> handler -> outputs flushed -> done
+//         -> Consumer::finish
+//
+// Belongs to one thread, save stop(); run() with several handler threads hands messages to them and
+// keeps everything else to itself.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <shmbus/endpoint.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bus/attempt.h"
+#include "bus/bus_core.h"
+#include "bus/delivery.h"
+#include "bus/descriptor.h"
+#include "bus/dispatcher.h"
+#include "bus/self_bell.h"
+#include "lane/consumer.h"
+
+namespace shmbus::detail {
+
+// Makes the endpoint, if it is not there, and the one that takes what fails in it. Throws SetupError.
+EndpointHandle make_endpoint(BusCore& core, std::string_view name, const EndpointOptions& options);
+
+class EndpointCore {
+public:
+    // Makes or joins the endpoint. Throws SetupError.
+    EndpointCore(std::shared_ptr<BusCore> core, std::string_view name, EndpointOptions options);
+    EndpointCore(const EndpointCore&) = delete;
+    EndpointCore& operator=(const EndpointCore&) = delete;
+    ~EndpointCore();
+
+    void add_handler(const TypeDescriptor& type, Handler handler);
+    void add_any(Dispatcher::Any any) { dispatcher_.add_any(std::move(any)); }
+    void subscribe(const TypeDescriptor& type);
+    void unsubscribe(const TypeDescriptor& type);
+
+    std::size_t poll(std::size_t limit);
+    bool wait(std::chrono::nanoseconds limit);
+    void run(const std::stop_token& stop);
+    void stop() noexcept;
+    int fd();
+    bool arm();
+
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    [[nodiscard]] Endpoint::Counts counts() const noexcept;
+    [[nodiscard]] bool is_in_child() const noexcept { return core_->is_in_child(); }
+
+private:
+    friend class Pool;
+    // A batch and how far it is.
+    struct Open {
+        lane::Batch* batch = nullptr;
+        std::uint32_t next = 0;
+        bool must_copy = false;
+        std::uint64_t lane_id = 0;
+        std::vector<Kept> kept;  // whose way to the error endpoint is closed for now
+    };
+    [[nodiscard]] bool open_next(Open& open, std::size_t limit) noexcept;
+    // Handles up to `limit` messages; stops at the end of the batch.
+    std::size_t work(Open& open, std::size_t limit);
+    std::size_t work_quickly(Open& open, std::size_t limit);
+    std::size_t work_on_one(Open& open, std::size_t limit);
+    // The batch is done, or is kept until the error endpoint can be reached.
+    void close(Open& open);
+    std::size_t retry_parked();
+    void idle(std::uint32_t quiet_polls);
+    void poison(const Open& open, std::string_view why) noexcept;
+    [[nodiscard]] AttemptRules rules() const noexcept;
+
+    std::shared_ptr<BusCore> core_;
+    std::string name_;
+    EndpointOptions options_;
+    EndpointHandle handle_;
+    std::uint16_t slot_ = 0;
+    Dispatcher dispatcher_;
+    Delivery delivery_;
+    Attempt attempt_;
+    std::unique_ptr<SelfBell> bell_;
+    std::unique_ptr<lane::Consumer> consumer_;
+    std::unique_ptr<RungSocket> rung_;
+    bool announced_ = false;
+    Open open_;
+    std::vector<Open> parked_;
+    std::uint64_t next_retry_ns_ = 0;
+    std::atomic<bool> stopping_{false};
+    Endpoint::Counts of_pools_;  // counts of handler threads that have ended
+    std::uint32_t uid_ = 0;  // payloads of other users are copied before they are handled
+};
+
+}  // namespace shmbus::detail

@@ -1,0 +1,28 @@
+// The inbox of another endpoint as this process's senders share it: one mapping for all threads.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <string_view>
+
+#include "bus/descriptor.h"
+#include "lane/inbox_file.h"
+
+namespace shmbus::detail {
+
+struct Inbox {
+    // Throws SetupError.
+    Inbox(base::File opened, std::string_view endpoint_name)
+        : file(std::move(opened)),
+          view(file),
+          name(endpoint_name),
+          bell(InboxName{view.identity().bus_high, view.identity().bus_low,
+                         view.identity().endpoint, view.identity().endpoint_generation}) {}
+
+    base::File file;
+    lane::InboxView view;
+    std::string_view name;  // of the endpoint, for people; the bus keeps the text
+    SocketBell bell;
+};
+
+}  // namespace shmbus::detail

@@ -1,0 +1,370 @@
+// One thread's way out, its slow half: routes, lanes, room. Publishing is in publish.cc.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "bus/outbound.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/clock.h"
+#include "bus/bus_core.h"
+#include "bus/refusal.h"
+
+namespace shmbus::detail {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+// How often a full lane is looked at before its writer goes to sleep: about 20 microseconds.
+constexpr int spins_before_sleep = 500;
+constexpr std::chrono::nanoseconds longest_wait = 50ms;
+// Messages that were all taken, and room that was held back for this long: the holder is stopped
+// or very slow, and others could go on.
+constexpr std::chrono::nanoseconds stopped_after = 50ms;
+constexpr std::size_t most_successors = 4;
+constexpr std::uint32_t never_stamp = std::numeric_limits<std::uint32_t>::max();
+
+}  // namespace
+
+Error too_large(std::size_t wanted, std::uint64_t limit) {
+    Refusal& details = fresh_refusal();
+    details.wanted_bytes = wanted;
+    details.limit_bytes = limit;
+    return Error(ErrorCode::too_large, &details);
+}
+
+std::uint64_t Outgoing::most_units() const noexcept {
+    const std::uint16_t all = extensions.flags | wire::has_time_sent;
+    const std::uint64_t bytes = wire::head_bytes + wire::extension_bytes(all) + payload.size() +
+                                (packed != 0 ? 16 : 0);
+    return (bytes + wire::unit_bytes - 1) / wire::unit_bytes;
+}
+
+Outbound::Outbound(BusCore& core) : core_(core), version_(&core.version_word().word()) {}
+
+Outbound::~Outbound() = default;
+
+void Outbound::close_lanes() noexcept {
+    for (const auto& target : targets_)
+        if (target->writer != nullptr) target->writer->close();
+}
+
+Patience Outbound::patience_of(WhenFull when_full, std::chrono::nanoseconds wait) {
+    if (when_full != WhenFull::wait || wait <= 0ns) return {when_full, 0};
+    // Bounded, so that the sum does not wrap: a century is long enough.
+    const auto span = static_cast<std::uint64_t>(std::min(wait, std::chrono::nanoseconds(
+                                                                    std::chrono::hours(876'000)))
+                                                     .count());
+    return {when_full, base::now_ns() + span};
+}
+
+// ---- routes
+
+Result<Route*> Outbound::route(const TypeDescriptor& type, std::string_view destination) {
+    Route* found = nullptr;
+    if (destination.empty()) {
+        found = &routes.of(&type);
+    } else {
+        for (NamedRoute& named : named_routes_)
+            if (named.route->key == &type && named.destination == destination)
+                found = named.route.get();
+        if (found == nullptr) {
+            named_routes_.push_back({std::string(destination), std::make_unique<Route>()});
+            found = named_routes_.back().route.get();
+            found->key = &type;
+        }
+    }
+    if (found->target == nullptr || found->target->writer == nullptr ||
+        found->version != directory_version()) {
+        if (const Result<void> looked = look_up(*found, type, destination); !looked)
+            return looked.error();
+    }
+    return found;
+}
+
+Result<void> Outbound::look_up(Route& route, const TypeDescriptor& type,
+                               std::string_view destination) {
+    // Read before the tables: if they change meanwhile, the next send looks again.
+    const std::uint64_t version = directory_version();
+    route.target = nullptr;
+    const Result<std::uint16_t> index = core_.type_index(type);
+    if (!index) return index.error();
+    std::optional<directory::Endpoint> there;
+    if (destination.empty()) {
+        const std::uint32_t endpoint = core_.directory().route(*index);
+        if (endpoint != 0) there = core_.directory().endpoint(endpoint);
+        if (!there) return refuse(ErrorCode::no_route, type.name);
+    } else {
+        there = core_.directory().find_endpoint(destination);
+        if (!there) return refuse(ErrorCode::no_endpoint, destination);
+    }
+    const Result<Target*> opened = target(there->index, there->row.generation);
+    if (!opened) return opened.error();
+    // A table that grew meanwhile would have moved the route; nothing above adds to it.
+    route.target = *opened;
+    route.meta = wire::Meta{0, *index, 0, 0}.word();
+    route.most_payload = (*opened)->most_payload();
+    route.version = version;
+    return {};
+}
+
+// ---- lanes
+
+Result<Target*> Outbound::target(std::uint32_t endpoint, std::uint32_t generation,
+                                 std::uint64_t least_payload) {
+    Target* found = nullptr;
+    for (const auto& target : targets_)
+        if (target->endpoint == endpoint) found = target.get();
+    if (found != nullptr && found->generation == generation &&
+        found->writer != nullptr && found->most_payload() >= least_payload)
+        return found;
+    if (found == nullptr) {
+        forget_gone_endpoints();
+        for (const auto& target : targets_)
+            if (target->endpoint == 0) found = target.get();
+    }
+    if (found == nullptr) {
+        targets_.push_back(std::make_unique<Target>());
+        found = targets_.back().get();
+    }
+    if (found->has_loan)
+        return refuse(ErrorCode::would_block, "a loan of an endpoint that is gone is still open");
+    if (const Result<void> opened = open(*found, endpoint, generation, least_payload); !opened)
+        return opened.error();
+    return found;
+}
+
+Result<void> Outbound::open(Target& target, std::uint32_t endpoint, std::uint32_t generation,
+                            std::uint64_t least_payload) {
+    abandon(target);
+    // A record may take a quarter of its lane.
+    const std::uint64_t capacity =
+        least_payload == 0 ? 0 : std::bit_ceil(4 * (least_payload + 2 * 256));
+    Result<BusCore::LaneToWrite> made = core_.open_lane(endpoint, generation, 0, capacity);
+    if (!made) return made.error();
+    try {
+        target.endpoint = endpoint;
+        target.generation = generation;
+        adopt_lane(target, std::move(made->lane), std::move(made->inbox));
+    } catch (const std::exception& error) {
+        abandon(target);
+        return refuse(ErrorCode::lane_lost, error.what());
+    }
+    return {};
+}
+
+void Outbound::adopt_lane(Target& target, base::File lane, std::shared_ptr<Inbox> inbox) {
+    target.current = std::make_unique<lane::Writer>(lane);
+    target.inbox = std::move(inbox);
+    target.writer = target.current.get();
+    target.doorbell = &target.inbox->view.doorbell();
+    target.bell = &target.inbox->bell;
+    target.fence = core_.fences();
+    target.dropper.reset();
+    const std::uint32_t every = core_.options().time_sent_every;
+    target.until_stamp = every == 0 ? never_stamp : 1;
+}
+
+void Outbound::abandon(Target& target) noexcept {
+    target.writer = nullptr;
+    target.dropper.reset();
+    target.before.clear();
+    if (target.current) target.current->close();
+    target.current.reset();
+    target.endpoint = 0;
+    target.generation = 0;
+    // Routes that point here are looked up again: their target has no writer.
+}
+
+// Requesters come and go: their lanes go with them.
+void Outbound::forget_gone_endpoints() noexcept {
+    for (const auto& target : targets_) {
+        if (target->endpoint == 0 || target->has_loan || target->held_units != 0) continue;
+        const auto row = core_.directory().endpoint(target->endpoint);
+        if (!row || row->row.generation != target->generation) abandon(*target);
+    }
+}
+
+// ---- room
+
+Error Outbound::full(const Target& target) const {
+    const lane::Holder holder = lane::oldest_holder(*target.writer, target.inbox->view);
+    Refusal& details = fresh_refusal();
+    details.endpoint = target.inbox->name;
+    details.message = wire::id_at(target.writer->lane_id(), holder.position, 0);
+    if (holder.participant != 0) {
+        if (const auto who = core_.directory().participant(wire::Reference{holder.participant}))
+            details.holder_pid = static_cast<std::int64_t>(who->row.pid);
+        details.since = core_.age_of(holder.since_ticks);
+    }
+    return Error(ErrorCode::full, &details);
+}
+
+// Everything was taken, yet a consumer that does not move holds room back: the rest of the
+// messages goes through a new lane, which is read when this one is drained.
+bool Outbound::open_successor(Target& target, std::uint64_t units) {
+    lane::Writer& writer = *target.writer;
+    // HELD, a hint: it only grows.
+    const std::uint64_t taken = lane::position_in(
+        writer.parts().reader_page().head.load(std::memory_order_acquire));
+    const bool worn_out = writer.tail() + units >= wire::last_position;
+    if (!worn_out) {
+        if (taken != writer.tail()) return false;
+        const lane::Holder holder = lane::oldest_holder(writer, target.inbox->view);
+        if (holder.participant == 0 || core_.age_of(holder.since_ticks) < stopped_after)
+            return false;
+    }
+    std::erase_if(target.before, [&](const auto& old) {
+        return lane::oldest_holder(*old, target.inbox->view).position >= old->tail();
+    });
+    if (target.before.size() >= most_successors) return false;
+    Result<BusCore::LaneToWrite> made =
+        core_.open_lane(target.endpoint, target.generation, writer.lane_id(),
+                        writer.parts().identity().capacity);
+    if (!made) return false;
+    try {
+        std::unique_ptr<lane::Writer> old = std::move(target.current);
+        old->close();
+        const std::uint64_t old_id = old->lane_id();
+        target.before.push_back(std::move(old));
+        adopt_lane(target, std::move(made->lane), std::move(made->inbox));
+        static_cast<void>(core_.session().close_lane(old_id));
+        core_.log(LogLevel::warning, "a stopped consumer holds back a lane into endpoint " +
+                                         std::string(target.inbox->name) +
+                                         "; going on in a new one");
+        return true;
+    } catch (const std::exception& error) {
+        core_.log(LogLevel::error, error.what());
+        abandon(target);
+        return false;
+    }
+}
+
+Result<void> Outbound::make_room(Target& target, std::uint64_t units, Patience patience) {
+    if (target.has_loan) return Error(ErrorCode::would_block);
+    const auto fits = [&] { return static_cast<bool>(target.writer->claim(units)); };
+    for (;;) {
+        if (target.writer->lost()) {
+            Refusal& details = fresh_refusal();
+            details.endpoint = target.inbox->name;
+            abandon(target);
+            return Error(ErrorCode::lane_lost, &details);
+        }
+        if (fits() || target.writer->count_room(target.inbox->view, units)) return {};
+        if (open_successor(target, units)) continue;
+        if (target.writer == nullptr) return Error(ErrorCode::lane_lost);
+        if (patience.deadline_ns == 0) return full(target);
+        for (int spin = 0; spin < spins_before_sleep; ++spin) {
+            if (fits()) return {};
+            base::cpu_relax();
+        }
+        const std::uint64_t now = base::now_ns();
+        if (now >= patience.deadline_ns) return full(target);
+        const std::chrono::nanoseconds left(patience.deadline_ns - now);
+        target.writer->wait_for_room(target.inbox->view, units, std::min(left, longest_wait));
+        core_.session().tend();
+    }
+}
+
+std::uint64_t Outbound::drop_oldest(Target& target, std::uint64_t units) {
+    std::uint64_t went = 0;
+    try {
+        if (!target.dropper) {
+            const BusFolder& folder = core_.session().folder();
+            target.dropper = std::make_unique<lane::Dropper>(
+                base::File::open_at(folder.lanes().fd(),
+                                    wire::lane_file(target.writer->lane_id()),
+                                    base::Access::read_write),
+                target.inbox->file);
+        }
+    } catch (const std::exception& error) {
+        core_.log(LogLevel::error, error.what());
+        return 0;
+    }
+    // Ends: each turn takes a record that nobody had taken, of which a lane has a bounded number.
+    while (!target.writer->claim(units) &&
+           !target.writer->count_room(target.inbox->view, units)) {
+        const std::uint64_t gone = target.dropper->drop_one(*target.writer);
+        if (gone == 0) break;
+        went += gone;
+    }
+    return went;
+}
+
+// ---- writing
+
+void Outbound::write(Target& target, Outgoing& message) noexcept {
+    wire::Extensions& extensions = message.extensions;
+    if (--target.until_stamp == 0) {
+        const std::uint32_t every = core_.options().time_sent_every;
+        target.until_stamp = every == 0 ? never_stamp : every;
+        if (every != 0) {
+            extensions.flags |= wire::has_time_sent;
+            extensions.time_sent = {static_cast<std::int64_t>(base::now_ns()), 0};
+        }
+    }
+    const std::size_t extension_bytes = wire::extension_bytes(extensions.flags);
+    const std::size_t head = message.packed != 0 ? 16 : 0;
+    const wire::Meta meta{
+        static_cast<std::uint32_t>(message.payload.size() + head), message.type,
+        static_cast<std::uint8_t>(extension_bytes / 16),
+        static_cast<std::uint16_t>(extensions.flags | message.flags |
+                                   (message.packed != 0 ? wire::is_packed : 0))};
+    const lane::Claim claim = target.writer->claim(wire::units_of(meta.word()));
+    base::check(static_cast<bool>(claim), "room for a record was seen before it is written");
+    std::byte* at = claim.record + wire::head_bytes;
+    wire::write_extensions(extensions, at);
+    at += extension_bytes;
+    if (message.packed != 0) {
+        const std::array<std::uint32_t, 4> count{message.packed, 0, 0, 0};
+        std::memcpy(at, count.data(), sizeof(count));
+        at += sizeof(count);
+    }
+    copy_bytes(at, message.payload.data(), message.payload.size());
+    target.writer->commit(claim, meta.word());
+    extensions.flags &= static_cast<std::uint16_t>(~wire::has_time_sent);
+}
+
+void Outbound::write_with_id(Target& target, std::uint64_t meta_of_type, MessageId id,
+                             std::span<const std::byte> payload) noexcept {
+    const std::uint64_t meta =
+        meta_of_type |
+        wire::Meta{static_cast<std::uint32_t>(payload.size()), 0, 1, wire::has_explicit_id}.word();
+    const lane::Claim claim = target.writer->claim(wire::units_of(meta));
+    base::check(static_cast<bool>(claim), "room for a record was seen before it is written");
+    std::memcpy(claim.record + wire::head_bytes, &id, sizeof(id));
+    copy_bytes(claim.record + wire::head_bytes + sizeof(id), payload.data(), payload.size());
+    target.writer->commit(claim, meta);
+}
+
+Result<void> Outbound::write_and_ring(Target& target, Outgoing& message, Patience patience) {
+    if (const Result<void> room = make_room(target, message.most_units(), patience); !room)
+        return room;
+    write(target, message);
+    ring(target);
+    return {};
+}
+
+Result<void> Outbound::send(const TypeDescriptor& type, Outgoing& message,
+                            const SendOptions& options) {
+    const Result<Route*> found = route(type, options.destination);
+    if (!found) return found.error();
+    Target& target = *(*found)->target;
+    const std::size_t bytes = message.payload.size() + (message.packed != 0 ? 16 : 0);
+    if (bytes > (*found)->most_payload) return too_large(bytes, (*found)->most_payload);
+    message.type = wire::Meta::of((*found)->meta).type;
+    const Result<void> written =
+        write_and_ring(target, message, patience_of(options.when_full, options.wait));
+    if (!written) {
+        if (written.error() == ErrorCode::full && options.when_full == WhenFull::drop_newest) {
+            dropped.add(message.packed != 0 ? message.packed : 1);
+            return {};
+        }
+        return written;
+    }
+    sent.add(message.packed != 0 ? message.packed : 1);
+    return {};
+}
+
+}  // namespace shmbus::detail

@@ -1,0 +1,245 @@
+// One thread's way out: a lane to each endpoint it sends to, and the routes that lead there.
+//
+//   send ---> this_thread_place ---> Outbound ---> Route (by type) ---> Target ---> lane::Writer
+//
+// Belongs to the thread that uses it; a thread that ends leaves it to the next one (bus_core.h).
+// From send to commit there is no locked operation, no system call, no allocation and no virtual
+// call; whatever needs one of them is in the functions of outbound.cc and publish.cc.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <shmbus/bus.h>
+
+#include <array>
+#include <bit>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bus/copy.h"
+#include "bus/inbox.h"
+#include "bus/tally.h"
+#include "lane/doorbell.h"
+#include "lane/drop.h"
+#include "lane/writer.h"
+#include "wire/record.h"
+
+namespace shmbus::detail {
+
+class BusCore;
+class Delivery;
+
+// Our lane into one endpoint.
+struct Target {
+    // What each send touches.
+    lane::Writer* writer = nullptr;  // null: not open (yet, or any more)
+    lane::StdDoorbell* doorbell = nullptr;
+    lane::DescriptorBell* bell = nullptr;
+    std::uint32_t until_stamp = 1;  // messages until one carries the time
+    bool fence = false;
+    bool has_loan = false;
+    std::uint32_t stamp_kept = 1;  // until_stamp, while a loan makes every send take the slow way
+
+    std::uint32_t endpoint = 0;
+    std::uint32_t generation = 0;
+    std::uint64_t held_units = 0;  // that the handler's outputs will need
+    std::shared_ptr<Inbox> inbox;
+    std::unique_ptr<lane::Writer> current;
+    // Closed ones before it, of which a stopped consumer still holds messages.
+    std::vector<std::unique_ptr<lane::Writer>> before;
+    std::unique_ptr<lane::Dropper> dropper;
+
+    // Payload bytes that always fit, whatever extensions the record has.
+    [[nodiscard]] std::uint64_t most_payload() const noexcept {
+        return writer->most_units() * wire::unit_bytes - wire::head_bytes - 240;
+    }
+};
+
+// Where messages of one type go. Right as long as the directory has not moved.
+struct Route {
+    const TypeDescriptor* key = nullptr;
+    std::uint64_t version = 0;  // of the directory
+    Target* target = nullptr;
+    std::uint64_t meta = 0;  // the type's part of the meta word
+    std::uint64_t most_payload = 0;
+};
+
+// One endpoint that gets an event, and what to do when it is full.
+struct Subscription {
+    Target* target = nullptr;
+    WhenFull when_full = WhenFull::wait;
+    std::chrono::nanoseconds wait{0};
+};
+
+// Who gets events of one type. Right as long as the directory has not moved.
+struct Audience {
+    const TypeDescriptor* key = nullptr;
+    std::uint64_t version = 0;
+    std::uint64_t meta = 0;
+    std::uint64_t most_payload = 0;  // of the smallest lane
+    bool is_known = false;           // the daemon knows that we publish this
+    std::vector<Subscription> subscribers;
+};
+
+// A record to be written, on the ways that are not the quickest.
+struct Outgoing {
+    std::uint16_t type = 0;
+    std::uint32_t packed = 0;  // messages behind one header; 0: one, without
+    std::uint16_t flags = 0;   // besides those of the extensions
+    std::span<const std::byte> payload;
+    wire::Extensions extensions{};
+
+    // Units of 64 bytes that it takes at most: with the time, should it get one.
+    [[nodiscard]] std::uint64_t most_units() const noexcept;
+};
+
+// How one wait for room ends at the latest.
+struct Patience {
+    WhenFull when_full = WhenFull::wait;
+    std::uint64_t deadline_ns = 0;
+};
+
+// A table of a few dozen types, found by the descriptor's address. Never shrinks.
+template <class Row>
+class TypeTable {
+public:
+    TypeTable() : rows_(64) {}
+    // The row where the type most likely is; compare its key.
+    [[nodiscard, gnu::always_inline]] Row& guess(const TypeDescriptor* key) noexcept {
+        return rows_[place(key)];
+    }
+    // The row of the type, made if there is none.
+    [[nodiscard]] Row& of(const TypeDescriptor* key) {
+        // Ends: at most half of the rows are in use.
+        for (std::size_t at = place(key);; at = (at + 1) & (rows_.size() - 1)) {
+            if (rows_[at].key == key) return rows_[at];
+            if (rows_[at].key != nullptr) continue;
+            if (2 * (used_ + 1) > rows_.size()) break;
+            ++used_;
+            rows_[at].key = key;
+            return rows_[at];
+        }
+        grow();
+        return of(key);
+    }
+
+private:
+    [[nodiscard, gnu::always_inline]] std::size_t place(const TypeDescriptor* key) const noexcept {
+        // Fibonacci hashing: descriptors lie some 80 bytes apart.
+        return reinterpret_cast<std::uintptr_t>(key) * 0x9E3779B97F4A7C15U >> shift_;
+    }
+    void grow() {
+        std::vector<Row> old(rows_.size() * 2);
+        old.swap(rows_);
+        --shift_;
+        used_ = 0;
+        for (Row& row : old)
+            if (row.key != nullptr) of(row.key) = std::move(row);
+    }
+
+    std::vector<Row> rows_;
+    std::size_t used_ = 0;
+    int shift_ = 64 - 6;
+};
+
+class Outbound {
+public:
+    explicit Outbound(BusCore& core);
+    ~Outbound();
+    Outbound(const Outbound&) = delete;
+    Outbound& operator=(const Outbound&) = delete;
+
+    // acquire: routes that we look up afterwards are at least as new as this version.
+    // ACTIVE. Other end: DirectoryWriter::commit.
+    [[nodiscard, gnu::always_inline]] std::uint64_t directory_version() const noexcept {
+        return version_->load(std::memory_order_acquire);
+    }
+    // One message, no extensions. False when there is no room; then nothing has happened.
+    [[nodiscard, gnu::always_inline]] static bool put(Target& target, std::uint64_t meta,
+                                                      const std::byte* payload,
+                                                      std::size_t bytes) noexcept {
+        const lane::Claim claim = target.writer->claim(wire::units_of(meta));
+        if (!claim) [[unlikely]] return false;
+        copy_bytes(claim.record + wire::head_bytes, payload, bytes);
+        target.writer->commit(claim, meta);
+        return true;
+    }
+    [[gnu::always_inline]] static void ring(Target& target) noexcept {
+        lane::ring(*target.doorbell, target.fence, target.bell);
+    }
+
+    // The route of a command, looked up in the directory and opened. Errors: no_route, no_endpoint,
+    // durable_not_yet, closed and those of the session.
+    Result<Route*> route(const TypeDescriptor& type, std::string_view destination);
+    // The same for events. Nobody there is no error.
+    Result<Audience*> audience(const TypeDescriptor& type);
+    // Our lane into this endpoint of this generation, one in which `least_payload` bytes fit.
+    Result<Target*> target(std::uint32_t endpoint, std::uint32_t generation,
+                           std::uint64_t least_payload = 0);
+
+    // The slow halves: route, wait for room, write, ring.
+    Result<void> send(const TypeDescriptor& type, Outgoing& message, const SendOptions& options);
+    Result<Published> publish(const TypeDescriptor& type, Outgoing& message,
+                              const SendOptions& options);
+    // Publishes to an audience that was looked up.
+    Result<Published> publish_to(Audience& audience, Outgoing& message, const SendOptions& options);
+
+    // The same for one of them; counts it in `answer`.
+    Result<void> publish_one(const Subscription& to, Outgoing& message, const SendOptions& options,
+                             Published& answer);
+
+    // Room for `units`, waiting as `patience` says. Errors: full, lane_lost, would_block, closed.
+    Result<void> make_room(Target& target, std::uint64_t units, Patience patience);
+    // Writes; the room must have been seen. Does not ring.
+    void write(Target& target, Outgoing& message) noexcept;
+    // Writes with only an id before the payload; the room must have been seen. Does not ring.
+    void write_with_id(Target& target, std::uint64_t meta, MessageId id,
+                       std::span<const std::byte> payload) noexcept;
+    Result<void> write_and_ring(Target& target, Outgoing& message, Patience patience);
+    // Lets the oldest messages go until `units` fit. How many went; room may still be missing.
+    std::uint64_t drop_oldest(Target& target, std::uint64_t units);
+    // The lane was found lost: the next send opens another one.
+    void abandon(Target& target) noexcept;
+    [[nodiscard]] static Patience patience_of(WhenFull when_full, std::chrono::nanoseconds wait);
+    // Says in all lanes that nothing follows.
+    void close_lanes() noexcept;
+
+    TypeTable<Route> routes;
+    // Set while this thread runs a handler of this bus: sends join its outputs.
+    Delivery* delivery = nullptr;
+
+    // Counters, written by this thread, read by any.
+    Tally sent;
+    Tally published;
+    Tally dropped;
+    Tally without_subscriber;
+    Tally replies_to_gone;
+
+    TypeTable<Audience> audiences;
+
+private:
+    struct NamedRoute {
+        std::string destination;
+        std::unique_ptr<Route> route;
+    };
+    Result<void> look_up(Route& route, const TypeDescriptor& type, std::string_view destination);
+    Result<void> look_up(Audience& audience, const TypeDescriptor& type);
+    Result<void> open(Target& target, std::uint32_t endpoint, std::uint32_t generation,
+                      std::uint64_t least_payload);
+    void adopt_lane(Target& target, base::File lane, std::shared_ptr<Inbox> inbox);
+    [[nodiscard]] bool open_successor(Target& target, std::uint64_t units);
+    [[nodiscard]] Error full(const Target& target) const;
+    void forget_gone_endpoints() noexcept;
+
+    BusCore& core_;
+    const base::StdWord<std::uint64_t>* version_;
+    std::vector<std::unique_ptr<Target>> targets_;  // never removed, so that routes may point at them
+    std::vector<NamedRoute> named_routes_;
+};
+
+// A refusal because of a message's length.
+[[nodiscard]] Error too_large(std::size_t wanted, std::uint64_t limit);
+
+}  // namespace shmbus::detail

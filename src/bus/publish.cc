@@ -1,0 +1,107 @@
+// Publishing: who gets an event, and one record to each of them.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "bus/bus_core.h"
+#include "bus/outbound.h"
+#include "bus/refusal.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace shmbus::detail {
+
+Result<Audience*> Outbound::audience(const TypeDescriptor& type) {
+    Audience& found = audiences.of(&type);
+    const bool whole = std::all_of(found.subscribers.begin(), found.subscribers.end(),
+                                   [](const Subscription& s) { return s.target->writer != nullptr; });
+    if (found.version == directory_version() && found.is_known && whole) return &found;
+    if (const Result<void> looked = look_up(found, type); !looked) return looked.error();
+    return &found;
+}
+
+Result<void> Outbound::look_up(Audience& audience, const TypeDescriptor& type) {
+    const Result<std::uint16_t> index = core_.type_index(type);
+    if (!index) return index.error();
+    if (!audience.is_known) {
+        // From here on lanes to new subscribers stand ready before we can see them.
+        if (const Result<std::uint32_t> known = core_.session().publisher(*index); !known)
+            return known.error();
+        audience.is_known = true;
+    }
+    std::vector<directory::Subscriber> rows;
+    std::uint64_t version = 0;
+    if (!core_.directory().subscribers(*index, rows, version))
+        return refuse(ErrorCode::refused, "the directory kept changing; try again");
+    audience.version = 0;
+    audience.subscribers.clear();
+    audience.most_payload = std::numeric_limits<std::uint32_t>::max();
+    for (const directory::Subscriber& row : rows) {
+        const auto endpoint = core_.directory().endpoint(row.endpoint);
+        if (!endpoint || endpoint->row.generation != row.endpoint_generation) continue;
+        const Result<Target*> opened = target(row.endpoint, row.endpoint_generation);
+        if (!opened) return opened.error();
+        audience.subscribers.push_back(
+            {*opened, static_cast<WhenFull>(std::min<std::uint8_t>(row.policy, 3)),
+             std::chrono::nanoseconds(static_cast<std::int64_t>(
+                 std::min<std::uint64_t>(endpoint->row.events_wait_ns, std::uint64_t{1} << 62)))});
+        audience.most_payload = std::min(audience.most_payload, (*opened)->most_payload());
+    }
+    audience.meta = wire::Meta{0, *index, 0, 0}.word();
+    audience.version = version;
+    return {};
+}
+
+Result<Published> Outbound::publish(const TypeDescriptor& type, Outgoing& message,
+                                    const SendOptions& options) {
+    const Result<Audience*> found = audience(type);
+    if (!found) return found.error();
+    return publish_to(**found, message, options);
+}
+
+Result<Published> Outbound::publish_to(Audience& audience, Outgoing& message,
+                                       const SendOptions& options) {
+    if (message.payload.size() > audience.most_payload)
+        return too_large(message.payload.size(), audience.most_payload);
+    published.add(1);
+    if (audience.subscribers.empty()) {
+        without_subscriber.add(1);
+        return Published{};
+    }
+    message.type = wire::Meta::of(audience.meta).type;
+    Published answer;
+    Error refused;  // the others get the event all the same
+    for (const Subscription& to : audience.subscribers) {
+        const Result<void> written = publish_one(to, message, options, answer);
+        if (!written) refused = written.error();
+    }
+    if (refused.code() != ErrorCode::ok) return refused;
+    return answer;
+}
+
+Result<void> Outbound::publish_one(const Subscription& to, Outgoing& message,
+                                   const SendOptions& options, Published& answer) {
+    Target& target = *to.target;
+    if (target.writer == nullptr) return Error(ErrorCode::lane_lost);  // given up just before
+    if (to.when_full == WhenFull::drop_oldest && !target.has_loan) {
+        const std::uint64_t went = drop_oldest(target, message.most_units());
+        dropped.add(went);
+        answer.dropped += went != 0 ? 1 : 0;
+    }
+    const bool waits = to.when_full == WhenFull::wait && options.when_full == WhenFull::wait;
+    const Patience patience = patience_of(waits ? WhenFull::wait : WhenFull::refuse,
+                                          std::min(to.wait, options.wait));
+    const Result<void> written = write_and_ring(target, message, patience);
+    if (written) {
+        ++answer.subscribers;
+        return {};
+    }
+    const bool drops =
+        to.when_full == WhenFull::drop_newest || to.when_full == WhenFull::drop_oldest;
+    if (!(written.error() == ErrorCode::full) || !drops) return written;
+    dropped.add(1);
+    ++answer.subscribers;
+    ++answer.dropped;
+    return {};
+}
+
+}  // namespace shmbus::detail

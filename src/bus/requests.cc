@@ -1,0 +1,294 @@
+// Matching answers with requests, waiting for them, calling back. See the header.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "bus/requests.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "bus/bus_core.h"
+#include "bus/refusal.h"
+
+namespace shmbus::detail {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr int spins_before_sleep = 2000;
+constexpr std::uint64_t look_every_ns = 1'000'000;  // for deadlines and stops of callbacks
+
+// The request that this record answers.
+MessageId request_of(const wire::Extensions& extensions) noexcept {
+    if (extensions.flags & wire::has_lineage) return extensions.lineage.related_to;
+    return wire::root_of(extensions.id);
+}
+
+}  // namespace
+
+Requests::~Requests() = default;
+
+Result<wire::ReplyTo> Requests::address() {
+    const std::lock_guard lock(mutex_);
+    if (!inbox_) {
+        try {
+            const Result<OpenedInbox> opened = core_.session().reply_inbox();
+            if (!opened) return opened.error();
+            const BusFolder& folder = core_.session().folder();
+            inbox_.reset(new ReplyInbox{
+                opened->endpoint, opened->generation, SelfBell(opened->inbox, opened->slot),
+                lane::Consumer(opened->inbox, opened->slot, core_.session().reference(),
+                               folder.lanes().fd(), lane::Peers(folder.participants().fd()),
+                               [&core = core_](bool is_error, std::string_view text) {
+                                   core.log(is_error ? LogLevel::error : LogLevel::info, text);
+                               })});
+        } catch (const std::exception& error) {
+            return refuse(ErrorCode::refused, error.what());
+        }
+        // OPENED: the consumer, whole. Other ends: read_inbox, read_patiently.
+        consumer_.store(&inbox_->consumer, std::memory_order_release);
+    }
+    return wire::ReplyTo{inbox_->endpoint, inbox_->generation, 0};
+}
+
+void Requests::expect(const std::shared_ptr<PendingCore>& pending) {
+    const std::lock_guard lock(mutex_);
+    waiting_.emplace(pending->id, pending);
+}
+
+void Requests::leave_table(PendingCore& pending) noexcept {
+    const auto place = waiting_.find(pending.id);
+    if (place != waiting_.end() && place->second.get() == &pending) waiting_.erase(place);
+}
+
+void Requests::end(PendingCore& pending, ErrorCode why) noexcept {
+    if (pending.state != PendingCore::State::waiting) return;
+    const std::shared_ptr<PendingCore> kept = pending.shared_from_this();
+    pending.state = PendingCore::State::ended;
+    pending.why = why;
+    leave_table(pending);
+    if (pending.ready) ready_.push_back(kept);
+}
+
+void Requests::give_up(PendingCore& pending) noexcept {
+    std::function<void()> dropped;  // destroyed outside the lock: it may own anything
+    const std::lock_guard lock(mutex_);
+    leave_table(pending);
+    pending.state = PendingCore::State::ended;
+    pending.why = ErrorCode::closed;
+    if (!pending.ready) return;
+    // A coroutine that was destroyed while it waited: it must not be resumed.
+    dropped = std::exchange(pending.ready, nullptr);
+    callbacks_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: see has_callbacks
+}
+
+void Requests::read_one(const lane::Batch& batch, const lane::Entry& entry) noexcept {
+    const wire::Meta meta = wire::Meta::of(entry.meta);
+    wire::Extensions extensions;
+    const std::byte* record = entry.record;
+    if (!wire::read_extensions(meta, record + wire::head_bytes, extensions)) {
+        consumer_.load(std::memory_order_relaxed)  // relaxed: the caller has it already
+            ->poison(*batch.lane, "a reply's extensions do not fit its header");
+        return;
+    }
+    const MessageId request = request_of(extensions);
+    const std::lock_guard lock(mutex_);
+    const auto place = waiting_.find(request);
+    if (place == waiting_.end()) {
+        late_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a figure to show
+        return;
+    }
+    const std::shared_ptr<PendingCore> pending = place->second;
+    if (meta.flags & wire::has_failure) {
+        end(*pending, ErrorCode::handler_failed);
+        return;
+    }
+    const std::byte* payload = record + meta.payload_offset();
+    pending->bytes.assign(payload, payload + meta.payload_bytes);
+    pending->type = meta.type;
+    pending->state = PendingCore::State::answered;
+    waiting_.erase(place);
+    if (pending->ready) ready_.push_back(pending);
+}
+
+std::size_t Requests::read_inbox() noexcept {
+    // OPENED. Other end: address.
+    lane::Consumer* consumer = consumer_.load(std::memory_order_acquire);
+    if (consumer == nullptr) return 0;
+    std::size_t came = 0;
+    while (lane::Batch* batch = consumer->take(lane::most_entries)) {
+        for (std::uint32_t i = 0; i < batch->count; ++i) read_one(*batch, batch->entries[i]);
+        came += batch->count;
+        consumer->finish(batch);
+    }
+    if (came != 0) changed_.notify_all();
+    return came;
+}
+
+void Requests::read_patiently(std::uint64_t deadline_ns) noexcept {
+    for (int spin = 0; spin < spins_before_sleep; ++spin) {
+        if (read_inbox() != 0) return;
+        base::cpu_relax();
+    }
+    lane::Consumer* consumer = consumer_.load(std::memory_order_acquire);  // OPENED
+    const std::uint64_t now = base::now_ns();
+    if (consumer == nullptr || now >= deadline_ns) return;
+    consumer->sleep(std::chrono::nanoseconds(deadline_ns - now));
+    core_.session().tend();
+    read_inbox();
+}
+
+Result<std::vector<std::byte>> Requests::wait(PendingCore& pending, const TypeDescriptor& reply) {
+    const Outbound* mine = core_.outbound();
+    if (mine == nullptr || mine->delivery != nullptr) {
+        give_up(pending);
+        return Error(mine == nullptr ? ErrorCode::closed : ErrorCode::would_block);
+    }
+    const auto wake = [this] {
+        const std::lock_guard lock(mutex_);
+        if (inbox_) inbox_->bell.ring();
+        changed_.notify_all();
+    };
+    const std::stop_callback on_stop(pending.stop, wake);
+    std::unique_lock lock(mutex_);
+    // Ends: by the deadline at the latest.
+    while (pending.state == PendingCore::State::waiting) {
+        const std::uint64_t now = base::now_ns();
+        if (pending.stop.stop_requested()) end(pending, ErrorCode::stopped);
+        else if (now >= pending.deadline_ns) end(pending, ErrorCode::timeout);
+        else {
+            lock.unlock();
+            std::unique_lock reader(reading_, std::try_to_lock);
+            if (reader) {
+                read_patiently(pending.deadline_ns);
+                reader.unlock();
+                lock.lock();
+                // Somebody else reads from now on, if this one is done.
+                changed_.notify_all();
+            } else {
+                lock.lock();
+                if (pending.state == PendingCore::State::waiting && !pending.stop.stop_requested())
+                    changed_.wait_for(lock, std::min<std::chrono::nanoseconds>(
+                                                50ms, std::chrono::nanoseconds(
+                                                         pending.deadline_ns - now)));
+            }
+        }
+    }
+    lock.unlock();
+    return take(pending, reply);
+}
+
+void Requests::when_ready(PendingCore& pending, std::function<void()> ready) {
+    const std::lock_guard lock(mutex_);
+    pending.ready = std::move(ready);
+    callbacks_.fetch_add(1, std::memory_order_relaxed);  // relaxed: see has_callbacks
+    if (pending.state != PendingCore::State::waiting) ready_.push_back(pending.shared_from_this());
+}
+
+Result<std::vector<std::byte>> Requests::take(PendingCore& pending, const TypeDescriptor& reply) {
+    std::uint16_t type = 0;
+    std::vector<std::byte> bytes;
+    {
+        const std::lock_guard lock(mutex_);
+        if (pending.state == PendingCore::State::ended) return Error(pending.why);
+        if (pending.state == PendingCore::State::waiting) return Error(ErrorCode::would_block);
+        type = pending.type;
+        bytes = std::move(pending.bytes);
+        pending.state = PendingCore::State::ended;
+        pending.why = ErrorCode::closed;
+    }
+    const Result<std::uint16_t> wanted = core_.type_index(reply);
+    if (!wanted) return wanted.error();
+    if (*wanted != type) return Error(ErrorCode::wrong_type);
+    return bytes;
+}
+
+void Requests::end_overdue(std::uint64_t now_ns) noexcept {
+    std::vector<std::shared_ptr<PendingCore>> overdue;
+    for (const auto& [id, pending] : waiting_)
+        if (pending->ready && (now_ns >= pending->deadline_ns || pending->stop.stop_requested()))
+            overdue.push_back(pending);
+    for (const auto& pending : overdue)
+        end(*pending,
+            pending->stop.stop_requested() ? ErrorCode::stopped : ErrorCode::timeout);
+}
+
+std::size_t Requests::poll() {
+    if (!has_callbacks()) return 0;
+    if (std::unique_lock reader(reading_, std::try_to_lock); reader) {
+        read_inbox();
+    }
+    std::vector<std::function<void()>> calls;
+    {
+        const std::lock_guard lock(mutex_);
+        const std::uint64_t now = base::now_ns();
+        if (now >= next_look_ns_) {
+            next_look_ns_ = now + look_every_ns;
+            end_overdue(now);
+        }
+        for (const auto& pending : ready_)
+            if (pending->ready) calls.push_back(std::exchange(pending->ready, nullptr));
+        ready_.clear();
+    }
+    for (const auto& call : calls) {
+        callbacks_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: see has_callbacks
+        call();
+    }
+    return calls.size();
+}
+
+void Requests::close() noexcept {
+    std::vector<std::function<void()>> calls;
+    {
+        const std::lock_guard lock(mutex_);
+        while (!waiting_.empty()) end(*waiting_.begin()->second, ErrorCode::closed);
+        for (const auto& pending : ready_)
+            if (pending->ready) calls.push_back(std::exchange(pending->ready, nullptr));
+        ready_.clear();
+    }
+    for (const auto& call : calls) call();
+}
+
+// ---- what the public templates call
+
+namespace {
+
+// Null when the bus is gone, and in a forked child, where its locks may be held by nobody.
+std::shared_ptr<BusCore> bus_of(const PendingCore& pending) noexcept {
+    std::shared_ptr<BusCore> bus = pending.bus.lock();
+    if (bus && bus->is_in_child()) {
+        // The child must not be the one that takes the bus apart.
+        static_cast<void>(new (std::nothrow) std::shared_ptr<BusCore>(std::move(bus)));
+        return nullptr;
+    }
+    return bus;
+}
+
+}  // namespace
+
+Result<std::vector<std::byte>> wait_for(PendingCore& core, const TypeDescriptor& reply) {
+    const std::shared_ptr<BusCore> bus = bus_of(core);
+    if (!bus) return Error(ErrorCode::closed);
+    return bus->requests().wait(core, reply);
+}
+
+void when_ready(PendingCore& core, std::function<void()> ready) {
+    const std::shared_ptr<BusCore> bus = bus_of(core);
+    if (!bus) {
+        ready();
+        return;
+    }
+    bus->requests().when_ready(core, std::move(ready));
+}
+
+Result<std::vector<std::byte>> take_answer(PendingCore& core, const TypeDescriptor& reply) {
+    const std::shared_ptr<BusCore> bus = bus_of(core);
+    if (!bus) return Error(ErrorCode::closed);
+    return bus->requests().take(core, reply);
+}
+
+void give_up(PendingCore& core) noexcept {
+    if (const std::shared_ptr<BusCore> bus = bus_of(core)) bus->requests().give_up(core);
+}
+
+}  // namespace shmbus::detail

@@ -1,0 +1,108 @@
+// Requests of this process that wait for their answers, and the private inbox where those arrive.
+//
+// Any thread. Whoever waits reads the inbox for all; the others sleep until it has found something
+// for them or leaves. A reply carries no address of its own: its id tells which request it is an
+// output of (wire/record.h), and the table here is keyed by that.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <shmbus/pending.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <unordered_map>
+#include <vector>
+
+#include "bus/self_bell.h"
+#include "lane/consumer.h"
+#include "wire/record.h"
+
+namespace shmbus::detail {
+
+class BusCore;
+
+// One request. Fields below `stop` are guarded by the lock of Requests.
+class PendingCore : public std::enable_shared_from_this<PendingCore> {
+public:
+    enum class State : std::uint8_t { waiting, answered, ended };
+
+    std::weak_ptr<BusCore> bus;
+    MessageId id;
+    std::uint64_t deadline_ns = 0;
+    std::stop_token stop;
+
+    State state = State::waiting;
+    ErrorCode why = ErrorCode::ok;  // ended: timeout, stopped, handler_failed, closed
+    std::uint16_t type = 0;         // of the answer
+    std::vector<std::byte> bytes;   // the answer
+    std::function<void()> ready;
+};
+
+class Requests {
+public:
+    explicit Requests(BusCore& core) noexcept : core_(core) {}
+    ~Requests();
+
+    // Where answers to this process go; opens the inbox when first asked. Errors: of the session.
+    Result<wire::ReplyTo> address();
+    // From here on an answer to pending->id is recognised.
+    void expect(const std::shared_ptr<PendingCore>& pending);
+    void give_up(PendingCore& pending) noexcept;
+
+    Result<std::vector<std::byte>> wait(PendingCore& pending, const TypeDescriptor& reply);
+    void when_ready(PendingCore& pending, std::function<void()> ready);
+    Result<std::vector<std::byte>> take(PendingCore& pending, const TypeDescriptor& reply);
+
+    // Calls what is ready; returns how many. One load when nobody asked to be called.
+    std::size_t poll();
+    [[nodiscard]] bool has_callbacks() const noexcept {
+        // relaxed: who registers one and then polls is one thread, or orders it by itself.
+        return callbacks_.load(std::memory_order_relaxed) != 0;
+    }
+    [[nodiscard]] std::uint64_t late_replies() const noexcept {
+        return late_.load(std::memory_order_relaxed);  // relaxed: a figure to show
+    }
+    // Ends all requests with `closed`.
+    void close() noexcept;
+
+private:
+    struct HashId {
+        std::size_t operator()(const MessageId& id) const noexcept {
+            return static_cast<std::size_t>((id.high ^ id.low >> 16) * 0x9E3779B97F4A7C15U);
+        }
+    };
+    struct ReplyInbox {
+        std::uint32_t endpoint;
+        std::uint32_t generation;
+        SelfBell bell;
+        lane::Consumer consumer;
+    };
+    // Reads the inbox until it is empty; the caller holds reading_. Returns how many came.
+    std::size_t read_inbox() noexcept;
+    void read_one(const lane::Batch& batch, const lane::Entry& entry) noexcept;
+    // The caller holds mutex_.
+    void end(PendingCore& pending, ErrorCode why) noexcept;
+    void leave_table(PendingCore& pending) noexcept;
+    void end_overdue(std::uint64_t now_ns) noexcept;
+    // Reads for everybody, sleeping until something comes; the caller holds reading_.
+    void read_patiently(std::uint64_t deadline_ns) noexcept;
+
+    BusCore& core_;
+    std::mutex reading_;  // taken before mutex_
+    std::mutex mutex_;    // guards all below, save the consumer
+    std::condition_variable changed_;
+    std::unique_ptr<ReplyInbox> inbox_;
+    std::atomic<lane::Consumer*> consumer_{nullptr};  // inbox_'s, for who holds reading_
+    std::unordered_map<MessageId, std::shared_ptr<PendingCore>, HashId> waiting_;
+    std::vector<std::shared_ptr<PendingCore>> ready_;
+    std::uint64_t next_look_ns_ = 0;
+    std::atomic<std::size_t> callbacks_{0};
+    std::atomic<std::uint64_t> late_{0};
+};
+
+}  // namespace shmbus::detail

@@ -1,0 +1,273 @@
+// The verbs of Bus that put a message into a lane: send, send_batch, send_each, loan, publish,
+// request. Each has a quick way for the usual case; the rest is in outbound.cc and publish.cc.
+//
+//   the quick way of send: this thread's place -> route of the type -> directory unmoved?
+//                          -> claim -> copy -> commit -> does anybody sleep?
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <shmbus/bus.h>
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "bus/bus_core.h"
+#include "bus/delivery.h"
+#include "bus/outbound.h"
+#include "bus/refusal.h"
+
+namespace shmbus {
+
+using detail::BusCore;
+using detail::Outbound;
+using detail::Outgoing;
+using detail::Route;
+using detail::Target;
+
+namespace {
+
+// This thread's lanes when it has used this bus before, else null.
+[[gnu::always_inline]] inline Outbound* known_outbound(std::uint64_t token) noexcept {
+    const detail::ThreadPlace place = detail::this_thread_place;
+    return place.token == token ? place.outbound : nullptr;
+}
+
+// The lane that a message of this type takes without looking anything up, else null.
+[[gnu::always_inline]] inline Target* quick_target(Outbound& out, const TypeDescriptor& type,
+                                                   const SendOptions& options,
+                                                   std::size_t bytes, const Route*& found) noexcept {
+    const Route& route = out.routes.guess(&type);
+    found = &route;
+    if (route.key != &type || route.version != out.directory_version() ||
+        out.delivery != nullptr || !options.destination.empty() || bytes > route.most_payload)
+        return nullptr;
+    Target& target = *route.target;
+    // The writer is null when the lane was given up; the time is due; a loan is open.
+    if (target.writer == nullptr || target.until_stamp <= 1 || target.writer->lost())
+        return nullptr;
+    return &target;
+}
+
+}  // namespace
+
+// Out of line, so that the quick ways stay short.
+[[gnu::noinline]] static Result<void> send_slowly(BusCore* core, const TypeDescriptor& type,
+                                                  std::span<const std::byte> bytes,
+                                                  std::uint32_t packed,
+                                                  const SendOptions& options) {
+    Outbound* out = core == nullptr ? nullptr : core->outbound();
+    if (out == nullptr) return Error(ErrorCode::closed);
+    if (out->delivery != nullptr) return out->delivery->hold_send(type, bytes, packed, options);
+    Outgoing message;
+    message.payload = bytes;
+    message.packed = packed;
+    return out->send(type, message, options);
+}
+
+Result<void> Bus::send_bytes(const TypeDescriptor& type, std::span<const std::byte> bytes,
+                             const SendOptions& options) {
+    if (Outbound* out = known_outbound(token_)) [[likely]] {
+        const Route* route = nullptr;
+        if (Target* target = quick_target(*out, type, options, bytes.size(), route)) [[likely]] {
+            if (Outbound::put(*target, route->meta | bytes.size(), bytes.data(), bytes.size()))
+                [[likely]] {
+                --target->until_stamp;
+                out->sent.add(1);
+                Outbound::ring(*target);
+                return {};
+            }
+        }
+    }
+    return send_slowly(core_.get(), type, bytes, 0, options);
+}
+
+Result<void> Bus::send_packed(const TypeDescriptor& type, std::span<const std::byte> bytes,
+                              std::size_t count, const SendOptions& options) {
+    if (count == 0) return {};
+    if (count > wire::most_packed) return Error(ErrorCode::too_many);
+    return send_slowly(core_.get(), type, bytes, static_cast<std::uint32_t>(count), options);
+}
+
+Result<std::size_t> Bus::send_run(const TypeDescriptor& type, std::span<const std::byte> bytes,
+                                  std::size_t count, const SendOptions& options) {
+    if (count == 0) return std::size_t{0};
+    const std::size_t each = bytes.size() / count;
+    std::size_t done = 0;
+    // Ends: each turn sends at least one message or returns.
+    while (done < count) {
+        Outbound* out = known_outbound(token_);
+        const Route* route = nullptr;
+        Target* target =
+            out == nullptr ? nullptr : quick_target(*out, type, options, each, route);
+        if (target != nullptr) {
+            const std::size_t begin = done;
+            const std::uint64_t meta = route->meta | each;
+            const std::size_t most =
+                std::min<std::size_t>(count - done, target->until_stamp - 1U);
+            while (done < begin + most &&
+                   Outbound::put(*target, meta, bytes.data() + done * each, each))
+                ++done;
+            target->until_stamp -= static_cast<std::uint32_t>(done - begin);
+            out->sent.add(done - begin);
+            if (done != begin) Outbound::ring(*target);
+            if (done == count) break;
+        }
+        const Result<void> slowly =
+            send_slowly(core_.get(), type, bytes.subspan(done * each, each), 0, options);
+        if (!slowly) {
+            if (done != 0) return done;
+            return slowly.error();
+        }
+        ++done;
+    }
+    return done;
+}
+
+Result<Published> Bus::publish_bytes(const TypeDescriptor& type, std::span<const std::byte> bytes,
+                                     const SendOptions& options) {
+    Outbound* out = known_outbound(token_);
+    if (out != nullptr && out->delivery == nullptr) [[likely]] {
+        detail::Audience& audience = out->audiences.guess(&type);
+        if (audience.key == &type && audience.version == out->directory_version() &&
+            bytes.size() <= audience.most_payload) [[likely]] {
+            Published answer;
+            Error refused;
+            for (const detail::Subscription& to : audience.subscribers) {
+                Target& target = *to.target;
+                if (target.writer != nullptr && target.until_stamp > 1 &&
+                    !target.writer->lost() &&
+                    Outbound::put(target, audience.meta | bytes.size(), bytes.data(),
+                                  bytes.size())) [[likely]] {
+                    --target.until_stamp;
+                    Outbound::ring(target);
+                    ++answer.subscribers;
+                    continue;
+                }
+                Outgoing message;
+                message.type = wire::Meta::of(audience.meta).type;
+                message.payload = bytes;
+                const Result<void> written = out->publish_one(to, message, options, answer);
+                if (!written) refused = written.error();
+            }
+            out->published.add(1);
+            if (audience.subscribers.empty()) out->without_subscriber.add(1);
+            if (refused.code() != ErrorCode::ok) return refused;
+            return answer;
+        }
+    }
+    out = core_ ? core_->outbound() : nullptr;
+    if (out == nullptr) return Error(ErrorCode::closed);
+    if (out->delivery != nullptr) {
+        const Result<void> held = out->delivery->publish(type, bytes, options);
+        if (!held) return held.error();
+        return Published{};
+    }
+    Outgoing message;
+    message.payload = bytes;
+    return out->publish(type, message, options);
+}
+
+// ---- loans
+
+detail::LoanRoom Bus::loan_room(const TypeDescriptor& type, std::size_t bytes,
+                                const SendOptions& options) {
+    detail::LoanRoom room;
+    Outbound* out = core_ ? core_->outbound() : nullptr;
+    if (out == nullptr || out->delivery != nullptr) {
+        // Inside a handler nothing may become visible before it returns, and a loan is its room.
+        room.error = Error(out == nullptr ? ErrorCode::closed : ErrorCode::would_block);
+        return room;
+    }
+    const Result<Route*> route = out->route(type, options.destination);
+    if (!route) {
+        room.error = route.error();
+        return room;
+    }
+    if (bytes > (*route)->most_payload) {
+        room.error = detail::too_large(bytes, (*route)->most_payload);
+        return room;
+    }
+    Target& target = *(*route)->target;
+    const std::uint64_t meta = (*route)->meta | bytes;
+    const std::uint64_t units = wire::units_of(meta);
+    if (target.has_loan || target.writer->lost() || !target.writer->claim(units)) {
+        const Result<void> there = out->make_room(
+            target, units, Outbound::patience_of(options.when_full, options.wait));
+        if (!there) {
+            room.error = there.error();
+            return room;
+        }
+    }
+    const lane::Claim claim = target.writer->claim(units);
+    room.bytes = claim.record + wire::head_bytes;
+    room.lane = &target;
+    room.position = claim.position;
+    room.meta = meta;
+    room.tally = &out->sent;
+    // Sends to the same endpoint take the slow way from here on, which sees the loan.
+    target.has_loan = true;
+    target.stamp_kept = target.until_stamp;
+    target.until_stamp = 1;
+    return room;
+}
+
+namespace detail {
+
+void abandon_loan(LoanRoom& room) noexcept {
+    Target& target = *static_cast<Target*>(room.lane);
+    target.has_loan = false;
+    target.until_stamp = target.stamp_kept;
+}
+
+void commit_loan(LoanRoom& room) noexcept {
+    abandon_loan(room);
+    Target& target = *static_cast<Target*>(room.lane);
+    target.writer->commit({room.bytes - wire::head_bytes, room.position}, room.meta);
+    static_cast<Tally*>(room.tally)->add(1);
+    Outbound::ring(target);
+}
+
+}  // namespace detail
+
+// ---- requests
+
+Result<std::shared_ptr<detail::PendingCore>> Bus::request_bytes(const TypeDescriptor& type,
+                                                                std::span<const std::byte> bytes,
+                                                                const RequestOptions& options) {
+    Outbound* out = core_ ? core_->outbound() : nullptr;
+    if (out == nullptr) return Error(ErrorCode::closed);
+    auto pending = std::make_shared<detail::PendingCore>();
+    pending->bus = core_;
+    pending->stop = options.stop;
+    pending->deadline_ns =
+        Outbound::patience_of(WhenFull::wait, options.deadline).deadline_ns;
+    if (out->delivery != nullptr) {
+        const Result<void> held =
+            out->delivery->hold_request(type, bytes, options.destination, pending);
+        if (!held) return held.error();
+        return pending;
+    }
+    const Result<wire::ReplyTo> address = core_->requests().address();
+    if (!address) return address.error();
+    const Result<Route*> route = out->route(type, options.destination);
+    if (!route) return route.error();
+    if (bytes.size() > (*route)->most_payload)
+        return detail::too_large(bytes.size(), (*route)->most_payload);
+    Target& target = *(*route)->target;
+    Outgoing message;
+    message.type = wire::Meta::of((*route)->meta).type;
+    message.payload = bytes;
+    message.extensions.reply_to = *address;
+    message.extensions.flags = wire::has_reply_to;
+    const Result<void> room = out->make_room(target, message.most_units(),
+                                             {WhenFull::wait, pending->deadline_ns});
+    if (!room) return room.error();
+    // Expected before it can be answered. The id is the place where it is about to be written.
+    pending->id = wire::id_at(target.writer->lane_id(), target.writer->tail(), 0);
+    core_->requests().expect(pending);
+    out->write(target, message);
+    Outbound::ring(target);
+    out->sent.add(1);
+    return pending;
+}
+
+}  // namespace shmbus

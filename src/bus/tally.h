@@ -1,0 +1,25 @@
+// A counter that one thread writes and any thread reads.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace shmbus::detail {
+
+class Tally {
+public:
+    void add(std::uint64_t more) noexcept {
+        // relaxed: a figure to show; one writer, so no locked operation is needed.
+        count_.store(count_.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
+    }
+    [[nodiscard]] std::uint64_t read() const noexcept {
+        return count_.load(std::memory_order_relaxed);  // relaxed: as above
+    }
+
+private:
+    std::atomic<std::uint64_t> count_{0};
+};
+
+}  // namespace shmbus::detail

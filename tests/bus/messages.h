@@ -1,0 +1,56 @@
+// The messages of these tests.
+#pragma once
+
+#include <shmbus/bus.h>
+
+#include <cstring>
+
+namespace bus_tests {
+
+struct Accepted {
+    static constexpr auto message = shmbus::reply("test.accepted", shmbus::transient);
+    std::uint64_t number;
+};
+struct Order {
+    static constexpr auto message = shmbus::command("test.order", shmbus::transient);
+    using reply = Accepted;
+    std::uint64_t number;
+    std::uint64_t more[3];
+};
+struct Follow {
+    static constexpr auto message = shmbus::command("test.follow", shmbus::transient);
+    std::uint64_t number;
+};
+struct Happened {
+    static constexpr auto message = shmbus::event("test.happened", shmbus::transient);
+    std::uint64_t number;
+};
+struct BigHappened : Happened {
+    static constexpr auto message = shmbus::event("test.big_happened", shmbus::transient);
+    using bases = shmbus::Bases<Happened>;
+    std::uint64_t more;
+};
+struct Kept {
+    static constexpr auto message = shmbus::command("test.kept", shmbus::durable);
+    std::uint64_t number;
+};
+// Of variable length.
+struct Note {
+    static constexpr auto message = shmbus::command("test.note", shmbus::transient);
+    std::string text;
+};
+
+}  // namespace bus_tests
+
+template <>
+struct shmbus::Codec<bus_tests::Note> {
+    static std::size_t size(const bus_tests::Note& note) { return note.text.size(); }
+    static void encode(const bus_tests::Note& note, std::span<std::byte> into) {
+        std::memcpy(into.data(), note.text.data(), into.size());
+    }
+    static bool decode(std::span<const std::byte> from, bus_tests::Note& into) {
+        if (!from.empty() && from[0] == std::byte{'!'}) return false;
+        into.text.assign(reinterpret_cast<const char*>(from.data()), from.size());
+        return true;
+    }
+};
