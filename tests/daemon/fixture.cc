@@ -80,8 +80,7 @@ Daemon::Daemon(const std::string& bus, std::vector<std::string> more)
 
 void Daemon::kill_and_restart() {
     process_.kill();
-    process_.~Process();
-    new (&process_) Process(start());
+    process_ = Process(start());
 }
 
 pid_t Daemon::start() {

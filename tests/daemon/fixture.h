@@ -8,6 +8,7 @@
 #include <initializer_list>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <sys/types.h>
@@ -45,7 +46,10 @@ class Process {
 public:
     explicit Process(pid_t pid) noexcept : pid_(pid) {}
     Process(Process&& other) noexcept : pid_(other.pid_) { other.pid_ = 0; }
-    Process& operator=(Process&&) = delete;
+    Process& operator=(Process&& other) noexcept {
+        std::swap(pid_, other.pid_);
+        return *this;
+    }
     ~Process();
     [[nodiscard]] pid_t pid() const noexcept { return pid_; }
     void signal(int number) const;

@@ -1,0 +1,272 @@
+// Clients that are wrong or greedy: each is refused, and nobody else notices.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <cstring>
+#include <fstream>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon/fixture.h"
+#include "wire/channel.h"
+
+using namespace std::chrono_literals;
+using namespace shmbus;
+using test::Daemon;
+using test::Folder;
+
+namespace {
+
+base::File knock(const std::string& bus) {
+    int error = 0;
+    return wire::connect_at(base::File::open_directory(bus), wire::socket_file, error);
+}
+
+enum class Outcome { answered, refused_and_hung_up, hung_up, silent };
+
+// Sends one frame and looks what comes back.
+Outcome send_raw(const base::File& socket, std::span<const std::byte> frame) {
+    int error = 0;
+    const auto deadline = std::chrono::steady_clock::now() + 10s;
+    const wire::FrameEnd sent = wire::send_frame(socket, frame, {}, error);
+    if (sent == wire::FrameEnd::closed) return Outcome::hung_up;
+    Outcome outcome = Outcome::silent;
+    // Ends: at the connection's end, after a good answer, or at the deadline.
+    while (wire::wait_readable(socket, deadline)) {
+        wire::Reply reply{};
+        const auto got = wire::receive_frame(
+            socket, std::as_writable_bytes(std::span(&reply, 1)), wire::Descriptors::accepted);
+        if (got.end == wire::FrameEnd::closed || got.end == wire::FrameEnd::failed)
+            return outcome == Outcome::answered ? Outcome::refused_and_hung_up : Outcome::hung_up;
+        if (got.end != wire::FrameEnd::whole) continue;
+        outcome = Outcome::answered;
+        if (reply.code != wire::ReplyCode::malformed) return outcome;
+    }
+    return outcome;
+}
+
+template <class Request>
+std::span<const std::byte> bytes_of(const Request& request) {
+    return std::as_bytes(std::span(&request, 1));
+}
+
+}  // namespace
+
+TEST_SUITE("daemon") {
+
+TEST_CASE("frames of every length from 0 to 4096 end the connection and nothing else") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const auto session = test::join(folder.bus());
+    const auto version = session->directory().version();
+    std::vector<std::byte> frame(4096, std::byte{0});
+    for (std::size_t length = 0; length <= frame.size(); ++length) {
+        // A head that is right in itself, of a request that has another length.
+        const auto head =
+            wire::make_request<wire::StatusRequest>(wire::RequestType::declare_type, 1);
+        std::memcpy(frame.data(), &head, sizeof(head));
+        if (length == sizeof(wire::DeclareTypeRequest)) continue;
+        const base::File socket = knock(folder.bus());
+        REQUIRE(socket);
+        const Outcome outcome = send_raw(socket, std::span(frame.data(), length));
+        CAPTURE(length);
+        CHECK((outcome == Outcome::refused_and_hung_up || outcome == Outcome::hung_up));
+    }
+    CHECK(session->directory().version() == version);
+    CHECK(session->status().has_value());
+}
+
+TEST_CASE("unknown types, other versions and names of 100,000 bytes are refused") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const auto session = test::join(folder.bus());
+    for (const std::uint32_t type : {0U, 16U, 17U, 255U, 65536U, 0xFFFFFFFFU}) {
+        CAPTURE(type);
+        wire::StatusRequest request =
+            wire::make_request<wire::StatusRequest>(wire::RequestType::status, 1);
+        request.head.type = type;
+        CHECK(send_raw(knock(folder.bus()), bytes_of(request)) == Outcome::refused_and_hung_up);
+    }
+    auto other = wire::make_request<wire::StatusRequest>(wire::RequestType::status, 1);
+    other.head.version += 1;
+    CHECK(send_raw(knock(folder.bus()), bytes_of(other)) == Outcome::refused_and_hung_up);
+    std::vector<std::byte> huge(100'000, std::byte{'a'});
+    const auto head = wire::make_request<wire::StatusRequest>(wire::RequestType::hello, 1);
+    std::memcpy(huge.data(), &head, sizeof(head));
+    const Outcome outcome = send_raw(knock(folder.bus()), huge);
+    CHECK((outcome == Outcome::refused_and_hung_up || outcome == Outcome::hung_up));
+    auto hello = wire::make_request<wire::HelloRequest>(wire::RequestType::hello, 1);
+    for (const std::uint32_t bytes : {0U, 201U, 204U, 0xFFFFFFFFU}) {
+        CAPTURE(bytes);
+        hello.name.bytes = bytes;
+        CHECK(send_raw(knock(folder.bus()), bytes_of(hello)) == Outcome::refused_and_hung_up);
+    }
+    for (const char* name : {"..", "a/b", "a b", "\n", "a\0b"}) {
+        hello.name.set(std::string_view(name, std::max<std::size_t>(std::strlen(name), 1)));
+        if (std::string_view(name) == "a") continue;
+        CHECK(send_raw(knock(folder.bus()), bytes_of(hello)) == Outcome::refused_and_hung_up);
+    }
+    CHECK(session->status().value().participants == 1);
+}
+
+TEST_CASE("half a million random bytes in frames of the right lengths break nothing") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const auto session = test::join(folder.bus());
+    const std::uint64_t seed = 20240611;
+    CAPTURE(seed);
+    std::mt19937_64 random(seed);
+    base::File socket;
+    for (int round = 0; round < 3000; ++round) {
+        if (!socket || round % 7 == 0) {
+            socket = knock(folder.bus());
+            REQUIRE(socket);
+            auto hello = wire::make_request<wire::HelloRequest>(wire::RequestType::hello, 1);
+            hello.name.set("stranger");
+            REQUIRE(send_raw(socket, bytes_of(hello)) == Outcome::answered);
+        }
+        const auto type = static_cast<std::uint32_t>(random() % wire::last_request_type + 1);
+        std::vector<std::byte> frame(wire::request_bytes(type));
+        // Mostly small numbers: large ones are refused too early to try anything.
+        for (std::byte& byte : frame) byte = static_cast<std::byte>(random() % 4 ? 0 : random() % 5);
+        const wire::RequestHead head{wire::control_version,
+                                     static_cast<std::uint32_t>(frame.size()), type, 7};
+        std::memcpy(frame.data(), &head, sizeof(head));
+        const Outcome outcome = send_raw(socket, frame);
+        REQUIRE(outcome != Outcome::silent);
+        if (outcome != Outcome::answered) socket.close();
+    }
+    CHECK(session->create_endpoint("orders").has_value());
+    daemon.kill_and_restart();
+    CHECK(daemon.trouble() == "");
+    CHECK(session->create_endpoint("orders").has_value());
+}
+
+TEST_CASE("descriptors that nobody asked for end the connection and do not stay open") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const base::File socket = knock(folder.bus());
+    std::array<int, 2> pipe{};
+    REQUIRE(::pipe2(pipe.data(), O_CLOEXEC | O_NONBLOCK) == 0);
+    const base::File reading(pipe[0]);
+    base::File writing(pipe[1]);
+    const auto request = wire::make_request<wire::StatusRequest>(wire::RequestType::status, 1);
+    int error = 0;
+    const int passed[] = {writing.fd()};
+    REQUIRE(wire::send_frame(socket, bytes_of(request), passed, error) == wire::FrameEnd::whole);
+    writing.close();
+    // The pipe ends when the last descriptor for writing is closed, the daemon's included.
+    CHECK(test::eventually([&] {
+        char byte = 0;
+        return ::read(reading.fd(), &byte, 1) == 0;
+    }));
+    CHECK(send_raw(socket, bytes_of(request)) == Outcome::hung_up);
+}
+
+TEST_CASE("everything but hello and status needs a registration") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const base::File socket = knock(folder.bus());
+    for (std::uint32_t type = 2; type < wire::last_request_type; ++type) {
+        std::vector<std::byte> frame(wire::request_bytes(type));
+        const wire::RequestHead head{wire::control_version,
+                                     static_cast<std::uint32_t>(frame.size()), type, 9};
+        std::memcpy(frame.data(), &head, sizeof(head));
+        int error = 0;
+        REQUIRE(wire::send_frame(socket, frame, {}, error) == wire::FrameEnd::whole);
+        REQUIRE(wire::wait_readable(socket, std::chrono::steady_clock::now() + 10s));
+        wire::Reply reply{};
+        const auto got = wire::receive_frame(
+            socket, std::as_writable_bytes(std::span(&reply, 1)), wire::Descriptors::accepted);
+        REQUIRE(got.end == wire::FrameEnd::whole);
+        CHECK(reply.code == wire::ReplyCode::not_registered);
+        CHECK(reply.sequence == 9);
+    }
+}
+
+TEST_CASE("a client that does not read its answers is hung up on, and others are served") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const auto session = test::join(folder.bus());
+    const base::File deaf = knock(folder.bus());
+    const auto request = wire::make_request<wire::StatusRequest>(wire::RequestType::status, 1);
+    int error = 0;
+    // Ends when the daemon hangs up: its answers fill the socket long before the limit.
+    const bool hung_up = test::eventually([&] {
+        wire::FrameEnd sent = wire::FrameEnd::whole;
+        while (sent == wire::FrameEnd::whole)
+            sent = wire::send_frame(deaf, bytes_of(request), {}, error);
+        return sent == wire::FrameEnd::closed;
+    });
+    CHECK(hung_up);
+    CHECK(session->status().has_value());
+}
+
+TEST_CASE("each quota is refused by its name, and only the greedy one meets it") {
+    const Folder folder;
+    const std::string file = folder.path() + "/config.toml";
+    std::ofstream(file) << "[quotas.owner]\nparticipants = 2\nendpoints = 2\ntypes = 2\n"
+                           "subscriptions = 1\nlanes = 2\nlane_bytes = 12288\nconnections = 4\n";
+    Daemon daemon(folder.bus(), {"--config", file});
+    REQUIRE(daemon.trouble() == "");
+    const auto session = test::join(folder.bus());
+    const auto says = [](const auto& result, const char* quota) {
+        REQUIRE_FALSE(result.has_value());
+        CHECK(result.error() == ErrorCode::refused);
+        INFO(result.error().details()->reason);
+        CHECK(result.error().details()->reason.find(std::string("'") + quota + "'") !=
+              std::string::npos);
+    };
+    const auto first = session->create_endpoint("a", {.lane_bytes = 4096}).value();
+    const auto second = session->create_endpoint("b", {.lane_bytes = 4096}).value();
+    says(session->create_endpoint("c"), "endpoints");
+    const std::uint32_t one = session->declare_type(test::event_type("one")).value();
+    const std::uint32_t two = session->declare_type(test::event_type("two")).value();
+    says(session->declare_type(test::event_type("three")), "types");
+    REQUIRE(session->subscribe(first, one).has_value());
+    says(session->subscribe(second, two), "subscriptions");
+    says(session->open_lane(first.index, 0, 0, 16384), "lane_bytes");
+    REQUIRE(session->open_lane(first.index).has_value());
+    REQUIRE(session->open_lane(first.index).has_value());
+    says(session->open_lane(first.index), "lanes");
+    const auto another = test::join(folder.bus());
+    try {
+        const auto third = test::join(folder.bus());
+        FAIL("a third participant was registered");
+    } catch (const SetupError& error) {
+        CHECK(std::string(error.what()).find("'participants'") != std::string::npos);
+    }
+    const base::File idle[] = {knock(folder.bus()), knock(folder.bus())};
+    try {
+        const auto refused = test::join(folder.bus());
+        FAIL("a fifth connection was accepted");
+    } catch (const SetupError& error) {
+        CHECK(std::string(error.what()).find("'connections'") != std::string::npos);
+    }
+    CHECK(session->status().has_value());
+}
+
+TEST_CASE("lanes that wait for one another end with the quota of successors") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const auto session = test::join(folder.bus());
+    const auto endpoint = session->create_endpoint("orders", {.lane_bytes = 4096}).value();
+    std::uint64_t last = session->open_lane(endpoint.index).value().id;
+    int made = 0;
+    for (; made < 100; ++made) {
+        const auto next = session->open_lane(endpoint.index, 0, last);
+        if (!next) {
+            CHECK(next.error().details()->reason.find("'successors'") != std::string::npos);
+            break;
+        }
+        last = next->id;
+    }
+    CHECK(made == 4);
+}
+
+}  // TEST_SUITE
