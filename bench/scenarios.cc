@@ -3,10 +3,14 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "scenarios.h"
 
+#include <utility>
+
 namespace shmbus::bench {
 
 std::vector<Scenario> all_scenarios() {
-    return {limit_scenario()};
+    std::vector<Scenario> all{limit_scenario()};
+    for (Scenario& scenario : bus_scenarios()) all.push_back(std::move(scenario));
+    return all;
 }
 
 }  // namespace shmbus::bench
