@@ -212,7 +212,10 @@ void Presence::restore_lock(File file) {
 
 void Presence::let_go_of_futex() noexcept {
     if (!holds_futex()) static_cast<void>(rearm());
-    const bool unlocked = ::pthread_mutex_unlock(&mark().mutex) == 0;
+    // relaxed: if the number is this thread's, this thread wrote it.
+    const std::uint32_t word = mark().futex_word.load(std::memory_order_relaxed);
+    const bool unlocked = static_cast<pid_t>(word & FUTEX_TID_MASK) == ::gettid() &&
+                          ::pthread_mutex_unlock(&mark().mutex) == 0;
     // Held by another thread, which alone can unlock it: say that it is gone by hand and keep the
     // page, because that thread's list of held mutexes runs through it.
     // LEFT: other end in Witness::maybe_dead; all that this process wrote comes before.
