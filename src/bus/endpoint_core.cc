@@ -142,6 +142,7 @@ std::size_t EndpointCore::work_quickly(Open& open, std::size_t limit) {
     try {
         for (; i < end; ++i) {
             const lane::Entry& entry = batch.entries[i];
+            batch.look_ahead(i);
             const std::uint64_t meta = entry.meta;
             const std::size_t bytes = static_cast<std::uint32_t>(meta);
             const Dispatcher::Quick* quick =
