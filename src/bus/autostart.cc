@@ -92,7 +92,8 @@ constexpr int report_fd = 3;
         const auto left = std::chrono::ceil<std::chrono::milliseconds>(
             deadline - std::chrono::steady_clock::now());
         pollfd watched{report.fd(), POLLIN, 0};
-        const int ready = left.count() > 0 ? ::poll(&watched, 1, static_cast<int>(left.count())) : 0;
+        const int ready =
+            left.count() > 0 ? ::poll(&watched, 1, static_cast<int>(left.count())) : 0;
         if (ready < 0 && errno == EINTR) continue;
         if (ready <= 0) return program + " was started but was not ready in time";
         std::array<char, 512> part;

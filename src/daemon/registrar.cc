@@ -1,4 +1,4 @@
-// Answers requests.
+// Answers requests: one function per request, and what several of them share.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include "daemon/registrar.h"
@@ -152,7 +152,8 @@ void Registrar::dispatch(Client& client, std::span<const std::byte> frame, Answe
             return this->unsubscribe(client, copied<wire::EndpointTypeRequest>(frame), answer);
         case attach: return this->attach(client, copied<wire::AttachRequest>(frame), answer);
         case detach: return this->detach(client, copied<wire::DetachRequest>(frame), answer);
-        case open_lane: return this->open_lane(client, copied<wire::OpenLaneRequest>(frame), answer);
+        case open_lane:
+            return this->open_lane(client, copied<wire::OpenLaneRequest>(frame), answer);
         case close_lane:
             return this->close_lane(client, copied<wire::CloseLaneRequest>(frame), answer);
         case reply_inbox:

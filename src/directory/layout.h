@@ -270,7 +270,8 @@ enum class Trouble : std::uint8_t {
 };
 
 // Judges an identity that was copied out of a file of `file_bytes`.
-[[nodiscard]] constexpr Trouble judge(const Identity& identity, std::uint64_t file_bytes) noexcept {
+[[nodiscard]] constexpr Trouble judge(const Identity& identity,
+                                      std::uint64_t file_bytes) noexcept {
     if (identity.magic == 0 && identity.ready == 0) return Trouble::half_made;
     if (identity.magic != directory_magic) return Trouble::not_ours;
     if (identity.ready == 0) return Trouble::half_made;

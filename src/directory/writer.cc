@@ -165,7 +165,8 @@ void DirectoryWriter::write_head(std::size_t copy) {
 }
 
 void DirectoryWriter::mark(Table table, std::uint32_t index) {
-    base::check(index > 0 && index < shape_.rows_of(table), "a row of the directory is in its table");
+    base::check(index > 0 && index < shape_.rows_of(table),
+                "a row of the directory is in its table");
     marked_.push_back({table, index});
     std::uint32_t& used = head_.used[static_cast<std::size_t>(table)];
     used = std::max(used, index + 1);

@@ -61,7 +61,8 @@ private:
     pid_t pid_;
 };
 
-// shmbusd from the build, ready when this returns. Its standard error goes to daemon.out beside the bus.
+// shmbusd from the build, ready when this returns. Its standard error goes to daemon.out beside
+// the bus.
 class Daemon {
 public:
     explicit Daemon(const std::string& bus, std::vector<std::string> more = {});

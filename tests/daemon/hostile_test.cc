@@ -133,7 +133,8 @@ TEST_CASE("half a million random bytes in frames of the right lengths break noth
         const auto type = static_cast<std::uint32_t>(random() % wire::last_request_type + 1);
         std::vector<std::byte> frame(wire::request_bytes(type));
         // Mostly small numbers: large ones are refused too early to try anything.
-        for (std::byte& byte : frame) byte = static_cast<std::byte>(random() % 4 ? 0 : random() % 5);
+        for (std::byte& byte : frame)
+            byte = static_cast<std::byte>(random() % 4 ? 0 : random() % 5);
         const wire::RequestHead head{wire::control_version,
                                      static_cast<std::uint32_t>(frame.size()), type, 7};
         std::memcpy(frame.data(), &head, sizeof(head));

@@ -44,7 +44,8 @@ TEST_CASE("a second daemon for a bus ends at once with a clear text and disturbs
     Daemon second(folder.bus());
     CHECK(second.trouble().find("a bus that has one") != std::string::npos);
     CHECK(second.process().end() == 1);
-    CHECK(session->status().value().daemon_pid == static_cast<std::uint64_t>(first.process().pid()));
+    CHECK(session->status().value().daemon_pid ==
+          static_cast<std::uint64_t>(first.process().pid()));
 }
 
 TEST_CASE("of many daemons that start together exactly one serves") {
