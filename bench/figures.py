@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""Measures every scenario and writes the table of figures into README.md.
+
+usage: bench/figures.py [--build FOLDER] [--seconds S] [--keep]
+
+Prints what it measured as it goes. With --keep the table goes to standard output and README.md
+stays as it is. A scenario whose integrity is not ok, or that kept no round, ends it with status 1.
+"""
+import argparse
+import datetime
+import json
+import pathlib
+import platform
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SCENARIOS = ["limit", "pingpong", "oneway", "manytoone", "fanout", "wakeup", "redelivery", "idlelanes"]
+BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
+
+
+def measure(program, scenario, seconds):
+    command = [str(program), scenario, "--json"] + (["--seconds", str(seconds)] if seconds else [])
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if answer.returncode != 0:
+        sys.exit(f"{' '.join(command)} ended with status {answer.returncode}")
+    return [json.loads(line) for line in answer.stdout.splitlines() if line.strip()]
+
+
+def span(ns):
+    if ns is None:
+        return "-"
+    return f"{ns:.0f} ns" if ns < 10_000 else f"{ns / 1000:.1f} us" if ns < 1e7 else f"{ns / 1e6:.1f} ms"
+
+
+def rate(per_second):
+    if not per_second:
+        return "-"
+    for unit, size in (("M/s", 1e6), ("k/s", 1e3)):
+        if per_second >= size:
+            return f"{per_second / size:.1f} {unit}"
+    return f"{per_second:.1f} /s"
+
+
+def row(line):
+    ratio = line.get("ratio")
+    ratios = (f"{ratio['min']:.2f} / **{ratio['median']:.2f}** / {ratio['max']:.2f}"
+              if ratio and line["scenario"] != "limit" else "-")
+    return (f"| {line['scenario']}, {line['variant']} | {line['bytes']} | {line['placement']} "
+            f"| {span(line['p50_ns'])} | {span(line['p99_ns'])} | {rate(line['rate_per_s'])} "
+            f"| {ratios} |")
+
+
+def machine():
+    model = "unknown processor"
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    return f"{model}, Linux {platform.release().split('-')[0]}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", default=str(ROOT / "build"))
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--keep", action="store_true")
+    options = parser.parse_args()
+    program = pathlib.Path(options.build) / "bench" / "shm-bench"
+    table = [f"Measured by `bench/figures.py` on {datetime.date.today()}, {machine()}, two virtual",
+             "cores. Ratio: ours over the limit named in the same run (min / **median** / max of the rounds",
+             "kept); below 1 is better for times, above for rates. *near* and *far* say how the two cores",
+             "lay to each other when that line was measured.", "",
+             "| scenario | bytes | cores | p50 | p99 | rate | ratio |", "|---|---|---|---|---|---|---|"]
+    wrong = []
+    for scenario in SCENARIOS:
+        for line in measure(program, scenario, options.seconds):
+            table.append(row(line))
+            print(table[-1], flush=True)
+            if line["integrity"] != "ok" or not line["rounds_kept"]:
+                wrong.append(f"{line['scenario']}, {line['variant']}: {line['integrity']}, "
+                             f"{line['rounds_kept']} rounds kept")
+    if wrong:
+        sys.exit("not written:\n" + "\n".join(wrong))
+    if not options.keep:
+        readme = ROOT / "README.md"
+        text = readme.read_text()
+        begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
+        readme.write_text(text[:begin] + "\n" + "\n".join(table) + "\n" + text[end:])
+
+
+main()
