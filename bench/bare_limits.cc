@@ -91,8 +91,8 @@ Contestant streaming(std::size_t senders, std::size_t ring_bytes, std::string na
             RingTuning tried;
             tried.empty_pauses = pauses;
             const Sample sample = stream<size>(senders, ring_bytes, tried, milliseconds(40));
-            if (sample.rate_per_s <= best_rate) continue;
-            best_rate = sample.rate_per_s;
+            if (sample.rate_per_s.value_or(0) <= best_rate) continue;
+            best_rate = *sample.rate_per_s;
             *tuning = tried;
         }
     };

@@ -83,7 +83,7 @@ void find_daemon() {
     if (std::getenv("SHMBUS_DAEMON") != nullptr) return;
     const std::string path = beside_this_program();
     if (::access(path.c_str(), X_OK) != 0) {
-        throw std::runtime_error("no daemon at " + path + "; build it, or name it in SHMBUS_DAEMON");
+        throw std::runtime_error("no daemon at " + path + "; build it or set SHMBUS_DAEMON");
     }
     ::setenv("SHMBUS_DAEMON", path.c_str(), 1);
 }

@@ -73,7 +73,8 @@ Sample told_by(const Board& board, std::size_t receivers, std::string outcome) {
     sample.integrity = std::move(outcome);
     for (std::size_t i = 0; i < receivers && sample.integrity == "ok"; ++i) {
         sample.integrity = board.tallies[i].integrity();
-        const double rate = board.tallies[i].rate_per_s();
+        const std::optional<double> rate = board.tallies[i].rate_per_s();
+        // An absent rate is less than any other: one receiver without leaves the whole without.
         sample.rate_per_s = i == 0 ? rate : std::min(sample.rate_per_s, rate);
     }
     return sample;

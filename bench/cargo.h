@@ -11,6 +11,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -42,12 +43,28 @@ struct Cargo {
     }
 };
 
-// What the filler of every message sums up to.
+// An odd number of many bits, so that no word of a message is like another one.
+inline constexpr std::uint64_t stirrer = 0x9e3779b97f4a7c15;
+
+// The filler but for its last word, which follows the sequence: what was left in a ring by an
+// earlier message, or a copy cut short, cannot pass for this one.
+template <typename Message>
+void fill_up(Message& message) noexcept {
+    for (std::size_t i = 0; i < message.filler.size(); ++i) message.filler[i] = (i + 1) * stirrer;
+}
+
+template <typename Message>
+void number(Message& message, std::uint64_t sequence) noexcept {
+    message.sequence = sequence;
+    message.mark = 0;
+    message.filler.back() = ~sequence * stirrer;
+}
+
+// What the filler of message number `sequence` sums up to.
 template <std::size_t size>
-constexpr std::uint64_t filler_sum() noexcept {
-    std::uint64_t total = 0;
-    for (std::uint64_t i = 0; i < Cargo<size>::filler_words; ++i) total += i * 0x9e3779b97f4a7c15;
-    return total;
+constexpr std::uint64_t filler_sum(std::uint64_t sequence) noexcept {
+    constexpr std::uint64_t words = Cargo<size>::filler_words;
+    return (words - 1) * words / 2 * stirrer + ~sequence * stirrer;
 }
 
 // The messages of one sender, in order: some to warm up, the begin, as many as the time allows,
@@ -67,9 +84,7 @@ public:
           begin_(now_ticks()), block_(block_size) {
         for (Message& cargo : block_) {
             cargo.sender = sender;
-            for (std::size_t i = 0; i < cargo.filler.size(); ++i) {
-                cargo.filler[i] = i * 0x9e3779b97f4a7c15;
-            }
+            fill_up(cargo);
         }
     }
 
@@ -94,10 +109,7 @@ private:
     static constexpr std::uint64_t blocks_per_look = size <= 4096 ? 16 : 4;
 
     void fill() noexcept {
-        for (Message& cargo : block_) {
-            cargo.sequence = sequence_++;
-            cargo.mark = 0;
-        }
+        for (Message& cargo : block_) number(cargo, sequence_++);
         at_ = 0;
         filled_ = block_size;
         if (++blocks_ % blocks_per_look == 0) look_at_the_clock();
@@ -142,15 +154,16 @@ public:
         wrong_order_ += cargo.sequence != next_ ? 1 : 0;
         next_ = cargo.sequence + 1;
         const std::uint64_t own_sum = cargo.sequence + cargo.mark + cargo.sender;
-        wrong_sums_ += cargo.sum() != own_sum + filler_sum<size>() ? 1 : 0;
+        wrong_sums_ += cargo.sum() != own_sum + filler_sum<size>(cargo.sequence) ? 1 : 0;
         ++count_;
         if (cargo.mark != 0) [[unlikely]] note(cargo.mark);
     }
 
     bool complete() const noexcept { return ends_ == senders_; }
 
-    double rate_per_s() const noexcept {
-        if (last_ticks_ <= first_ticks_) return 0;
+    // Nothing if the senders were never at work together: a busy machine may do that.
+    std::optional<double> rate_per_s() const noexcept {
+        if (first_ticks_ == 0 || last_ticks_ <= first_ticks_) return std::nullopt;
         const double span_ns = tick_rate().ns(last_ticks_ - first_ticks_);
         return static_cast<double>(last_count_ - first_count_) / span_ns * 1e9;
     }

@@ -22,7 +22,7 @@ namespace shmbus::bench {
 // Outcome of one slice.
 struct Sample {
     std::shared_ptr<const Histogram> latency;  // in ticks; null if only a rate was measured
-    double rate_per_s = 0;                     // 0 if only a latency was measured
+    std::optional<double> rate_per_s;          // absent if it was not measured
     std::string integrity = "ok";              // "ok", or what was wrong
 };
 

@@ -157,7 +157,7 @@ Sample alone(milliseconds span, void (*work)(Alone&, std::uint64_t)) {
     sample.integrity = crew.run(span + patience);
     sample.latency = std::make_shared<Histogram>(board->latency);
     const double elapsed_ns = tick_rate().ns(board->elapsed_ticks);
-    sample.rate_per_s = elapsed_ns > 0 ? static_cast<double>(board->count) / elapsed_ns * 1e9 : 0;
+    if (elapsed_ns > 0) sample.rate_per_s = static_cast<double>(board->count) / elapsed_ns * 1e9;
     return sample;
 }
 

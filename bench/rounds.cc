@@ -19,7 +19,7 @@ constexpr double rounds_agree_within = 0.30;
 
 struct Round {
     double probe_ns = 0;
-    bool steady = false;
+    bool steady = false;  // the probes around it agree, and both samples hold the figure
     Sample ours;
     std::optional<Sample> limit;
 };
@@ -30,10 +30,14 @@ double median_of(std::vector<double> values) {
     return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-double value_of(const Sample& sample, Figure figure) {
+std::optional<double> value_of(const Sample& sample, Figure figure) {
     if (figure == Figure::rate) return sample.rate_per_s;
-    if (!sample.latency) return 0;
+    if (!sample.latency || sample.latency->count() == 0) return std::nullopt;
     return tick_rate().ns(sample.latency->quantile(figure == Figure::p50 ? 0.5 : 0.99));
+}
+
+bool measured(const Round& round, Figure figure) {
+    return value_of(round.ours, figure) && (!round.limit || value_of(*round.limit, figure));
 }
 
 bool off_by_more(double one, double other, double share) {
@@ -99,8 +103,8 @@ void tell_ratio(Report& report, const Comparison& comparison,
     std::vector<double> ours;
     std::vector<double> limits;
     for (const Round* round : kept) {
-        ours.push_back(value_of(round->ours, comparison.figure));
-        if (round->limit) limits.push_back(value_of(*round->limit, comparison.figure));
+        ours.push_back(*value_of(round->ours, comparison.figure));
+        if (round->limit) limits.push_back(*value_of(*round->limit, comparison.figure));
     }
     const bool own_limit = limits.empty();
     if (own_limit) limits.assign(ours.size(), median_of(ours));
@@ -149,7 +153,8 @@ Report compare(const Comparison& comparison, const Budget& budget) {
         Round round = run_round(comparison, budget, ours_first);
         const double after = probe_ns();
         round.probe_ns = (before + after) / 2;
-        round.steady = !off_by_more(before, after, probes_agree_within);
+        round.steady = !off_by_more(before, after, probes_agree_within) &&
+                       measured(round, comparison.figure);
         before = after;
         rounds.push_back(std::move(round));
         if (integrity_of(rounds) != "ok") break;
