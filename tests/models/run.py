@@ -2,7 +2,7 @@
 so.
 
 usage: run.py [--large] [--only WORD] [--show]
-  --large       also the large sizes (about an hour, up to 10 GB)
+  --large       also the large sizes (about ten minutes and 4 GB on an idle core)
   --only WORD   only what has WORD in its name
   --show        print the way to each fault, planted ones included
 """
