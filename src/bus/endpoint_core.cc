@@ -71,6 +71,10 @@ EndpointCore::EndpointCore(std::shared_ptr<BusCore> core, std::string_view name,
         [this](bool is_error, std::string_view text) {
             core_->log(is_error ? LogLevel::error : LogLevel::info, text);
         });
+    const lane::InboxIdentity identity = lane::read_inbox_identity(opened.inbox);
+    others_ = std::make_unique<SocketBell>(
+        InboxName{identity.bus_high, identity.bus_low, handle_.index, handle_.generation});
+    consumer_->use_descriptors(others_.get());
 }
 
 EndpointCore::~EndpointCore() {

@@ -85,6 +85,7 @@ private:
     Attempt attempt_;
     std::unique_ptr<SelfBell> bell_;
     std::unique_ptr<lane::Consumer> consumer_;
+    std::unique_ptr<SocketBell> others_;  // for messages that we leave to other consumers
     std::unique_ptr<RungSocket> rung_;
     bool announced_ = false;
     Open open_;

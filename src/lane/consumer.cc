@@ -168,6 +168,11 @@ Batch* Consumer::take_from(ReaderLane& lane, std::uint32_t limit) noexcept {
                        ? static_cast<std::uint32_t>((span.end - position) * wire::unit_bytes)
                        : 0;
     open_batches_ |= 1U << free;
+    // What is left is for others, now and not after our handlers: who leaves messages behind wakes
+    // the next. relaxed: a sleeper that is missed looks around before it sleeps.
+    if (doorbell_->sleepers.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+        if (lane.published(span.end)) wake_one(*doorbell_, descriptors_);
+    }
     return &batch;
 }
 
@@ -193,12 +198,6 @@ void Consumer::finish(Batch* batch) noexcept {
         lane.parts().writer_page().wants_room.load(std::memory_order_seq_cst) != 0;
     if (wanted || end - lane.room_given >= lane.capacity_units() / 4) [[unlikely]]
         count_room(lane);
-    // What is left for others: who leaves messages behind wakes the next.
-    // relaxed: a sleeper that is missed looks around before it sleeps.
-    if (doorbell_->sleepers.load(std::memory_order_relaxed) != 0) [[unlikely]] {
-        const std::uint64_t head = lane.head().load(std::memory_order_acquire);  // HELD, a hint
-        if (lane.published(position_in(head))) wake_one(*doorbell_, nullptr);
-    }
 }
 
 // Called before a take that follows a batch at once: there is a backlog. Batches grow while

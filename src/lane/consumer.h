@@ -104,6 +104,9 @@ public:
     // told. Logged.
     void poison(ReaderLane& lane, std::string_view why) noexcept;
 
+    // How to ring those that wait for a descriptor, when we leave messages behind for them; outlives
+    // this. Without it they find out by themselves within 50 ms.
+    void use_descriptors(DescriptorBell* descriptors) noexcept { descriptors_ = descriptors; }
     [[nodiscard]] std::uint16_t slot() const noexcept { return slot_; }
     [[nodiscard]] std::uint64_t poisoned_lanes() const noexcept { return poisoned_; }
     // Looks at every lane, also those that were quiet for long.
@@ -149,6 +152,7 @@ private:
     int lanes_directory_;
     Peers peers_;
     Log log_;
+    DescriptorBell* descriptors_ = nullptr;
     std::atomic<bool> lost_{false};
     base::Mapping all_;
     base::FaultGuard guard_;

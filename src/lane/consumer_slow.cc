@@ -144,11 +144,20 @@ bool Consumer::adopt_hands_of(std::uint16_t owner, std::uint64_t participant,
         if (owner != slot_ &&
             table_->consumers[owner].load(std::memory_order_acquire) != participant)
             return found;
-        ReaderLane* lane = nullptr;
+        // relaxed: adopt compares the word, so a lane of another filling is not acted upon.
+        const std::uint64_t lane_id = hand.lane.load(std::memory_order_relaxed);
+        ReaderLane* lane = known(lane_id);
+        if (lane == nullptr) {
+            // Opened by the dead one since we last looked at the tables.
+            refresh();
+            lane = known(lane_id);
+        }
+        // Without its head a take cannot be judged; the hand stays for who can open the lane.
+        if (lane == nullptr) continue;
         const Verdict verdict =
-            adopt(hand, static_cast<std::uint16_t>(i), word, slot_, [&](std::uint64_t lane_id) {
-                lane = known(lane_id);
-                return lane ? lane->head().load(std::memory_order_acquire) : 0;  // HELD
+            adopt(hand, static_cast<std::uint16_t>(i), word, slot_, [&](std::uint64_t lane_now) {
+                // HELD. Other end: take. Another lane than before: another filling, adopt fails.
+                return lane_now == lane_id ? lane->head().load(std::memory_order_acquire) : 0;
             });
         if (verdict == Verdict::adopted) {
             // relaxed: ours now.
@@ -156,7 +165,7 @@ bool Consumer::adopt_hands_of(std::uint16_t owner, std::uint64_t participant,
                 hand.signal.store(static_cast<std::uint32_t>(signal), std::memory_order_relaxed);
             rescued_.push_back({&hand, static_cast<std::uint16_t>(i)});
             found = true;
-        } else if (verdict == Verdict::cleared && lane != nullptr) {
+        } else if (verdict == Verdict::cleared) {
             count_room(*lane);
         }
     }

@@ -9,6 +9,8 @@
 
 namespace shmbus::lane {
 
+inline constexpr std::uint64_t all_consumers = (std::uint64_t{1} << most_consumers) - 1;
+
 // Sends one datagram to the descriptor of a consumer that waits with epoll. See bus/descriptor.
 class DescriptorBell {
 public:
@@ -21,23 +23,27 @@ protected:
 // Wakes one sleeper, if there is one. A sleeper's bit is cleared by exactly one waker, who alone
 // makes the system call; so a stream of sends to a consumer that is waking up costs one call.
 //   killed after the bit, before the bell   the sleeper wakes by its time limit and looks around
-inline void wake_one(StdDoorbell& doorbell, DescriptorBell* descriptors) noexcept {
-    // Ends: each turn clears a bit, and bits are set only by consumers about to sleep.
+template <class A>
+void wake_one(DoorbellPage<A>& doorbell, DescriptorBell* descriptors) noexcept {
+    std::uint64_t tried = 0;
+    // Ends: each turn tries a consumer that was not tried before, or sees one bit fewer.
     for (;;) {
         // seq_cst: the sleeper's bit and its look around must not pass our record and this look.
-        const std::uint64_t sleepers = doorbell.sleepers.load(std::memory_order_seq_cst);
+        const std::uint64_t sleepers =
+            doorbell.sleepers.load(std::memory_order_seq_cst) & ~tried & all_consumers;
         if (sleepers == 0) return;
         const auto consumer = static_cast<std::uint16_t>(std::countr_zero(sleepers));
         const std::uint64_t bit = std::uint64_t{1} << consumer;
-        // acq_rel: who clears the bit owns the waking.
-        if ((doorbell.sleepers.fetch_and(~bit, std::memory_order_acq_rel) & bit) == 0) continue;
-        if (consumer >= most_consumers) continue;
-        // RUNG: the record that is there to be seen. Other end: Consumer::sleep.
-        doorbell.bells[consumer].fetch_add(1, std::memory_order_release);
-        const bool woke = base::wake(doorbell.bells[consumer], 1) > 0;
+        tried |= bit;
         // relaxed: set by the consumer before its bit among the sleepers.
         const bool by_descriptor =
             (doorbell.by_descriptor.load(std::memory_order_relaxed) & bit) != 0;
+        // acq_rel: who clears the bit owns the waking. Lost: somebody else wakes that one.
+        if ((doorbell.sleepers.fetch_and(~bit, std::memory_order_acq_rel) & bit) == 0) continue;
+        // RUNG: the record that is there to be seen. Other end: Consumer::sleep.
+        doorbell.bells[consumer].fetch_add(1, std::memory_order_release);
+        // Found by the word's own room: base::wake for the real ones, a model's for a model's.
+        const bool woke = wake(doorbell.bells[consumer], 1) > 0;
         if (by_descriptor && descriptors != nullptr) descriptors->ring(consumer);
         // Nobody there: it is about to look at its bell, or it is dead. Wake another one too.
         if (woke || by_descriptor) return;
@@ -46,13 +52,12 @@ inline void wake_one(StdDoorbell& doorbell, DescriptorBell* descriptors) noexcep
 
 // Called after each publish, or once after a batch. Where the sleeping side makes every sender's
 // stores visible with membarrier a plain load is enough; otherwise `fence` asks for the barrier
-// here, as a locked operation on a word of our own stack.
-[[gnu::always_inline]] inline void ring(StdDoorbell& doorbell, bool fence,
+// here. A locked operation on a word of our own would do on today's processors, not in the
+// language: only a fence orders the record before the look at the sleepers.
+template <class A>
+[[gnu::always_inline]] inline void ring(DoorbellPage<A>& doorbell, bool fence,
                                         DescriptorBell* descriptors) noexcept {
-    if (fence) {
-        base::StdWord<std::uint32_t> nothing;
-        nothing.fetch_add(1, std::memory_order_seq_cst);
-    }
+    if (fence) A::fence(std::memory_order_seq_cst);
     // relaxed: see above; a bit that is missed here belongs to a sleeper that will look around.
     if (doorbell.sleepers.load(std::memory_order_relaxed) != 0) [[unlikely]]
         wake_one(doorbell, descriptors);

@@ -16,6 +16,7 @@ namespace shmbus::lane {
 // Edges:
 //   PUBLISHED  control word:  writer's payload and meta        -> reader that finds it valid
 //   HELD       head CAS:      the hand's fields and its TAKING -> whoever reads head
+//   FILLED     hand's fields: the clearing of the filling before -> whoever reads a field
 //   CLEARED    hand exchange: last read of the payload         -> whoever counts the room
 //   ROOM       reclaim CAS:   the counted hands                -> writer that overwrites
 
@@ -44,9 +45,10 @@ void help(Hand<A>& former, std::uint64_t lane_id, std::uint64_t position) noexce
     // Acquire pairs with the store of TAKING: the fields below are of this filling or newer.
     std::uint64_t word = former.word.load(std::memory_order_acquire);
     if (state_in(word) != HandState::taking) return;
-    // relaxed: fields of another filling only make the comparison below fail.
-    if (former.lane.load(std::memory_order_relaxed) != lane_id) return;
-    if (former.end.load(std::memory_order_relaxed) != position) return;
+    // FILLED: fields of a later filling only make the comparisons fail; then its owner has cleared
+    // the one before, and acquire passes that clear on to all who read the head we move.
+    if (former.lane.load(std::memory_order_acquire) != lane_id) return;
+    if (former.end.load(std::memory_order_acquire) != position) return;
     const std::uint64_t taken = hand_word(sequence_in(word), owner_in(word), HandState::taken);
     // HELD: carried on, for those who will read the head that moves after this.
     static_cast<void>(former.word.compare_exchange(word, taken, std::memory_order_acq_rel,
@@ -72,10 +74,12 @@ template <class A>
     // relaxed: nobody but its owner moves the word of an idle hand.
     const std::uint64_t sequence =
         sequence_in(mine.word.load(std::memory_order_relaxed)) + 1;
-    // relaxed, all fields: the store of TAKING and the CAS below carry them.
-    mine.lane.store(span.lane_id, std::memory_order_relaxed);
-    mine.from.store(span.from, std::memory_order_relaxed);
-    mine.end.store(span.end, std::memory_order_relaxed);
+    // FILLED: whoever sees one of these has to see too that the filling before was cleared, or it
+    // would believe the old word with the new fields. Other ends: held_by, help.
+    mine.lane.store(span.lane_id, std::memory_order_release);
+    mine.from.store(span.from, std::memory_order_release);
+    mine.end.store(span.end, std::memory_order_release);
+    // relaxed, the others: the store of TAKING and the CAS below carry them.
     mine.since.store(span.since, std::memory_order_relaxed);
     mine.count.store(span.count, std::memory_order_relaxed);
     for (std::uint32_t i = 0; i < span.count; ++i)
@@ -83,9 +87,10 @@ template <class A>
     // HELD: the fields, for helpers and adopters that read the word. Other ends: help, judge.
     mine.word.store(hand_word(sequence, owner, HandState::taking), std::memory_order_release);
     // HELD: the same for those who read the head. Other ends: room, judge. On failure nothing is
-    // read but the fact.
+    // read but the fact. seq_cst because who counts behind somebody's clear must find the head at
+    // least where that one had moved it; acquire and release alone do not promise that.
     if (!head_of_lane.compare_exchange(head, head_word(span.end, index),
-                                       std::memory_order_acq_rel, std::memory_order_relaxed)) {
+                                       std::memory_order_seq_cst, std::memory_order_relaxed)) {
         // Nobody counted this hand: the head never named it with this end. seq_cst as in clear.
         mine.word.exchange(hand_word(sequence, owner, HandState::idle),
                            std::memory_order_seq_cst);
@@ -119,8 +124,7 @@ template <class A>
         const std::uint64_t word = hand.word.load(std::memory_order_seq_cst);
         const HandState state = state_in(word);
         if (state == HandState::idle) return none;
-        // relaxed: believed only if the word is the same afterwards. acquire on each keeps the
-        // second look at the word behind them.
+        // FILLED: believed only if the word is the same afterwards. Other end: take.
         const std::uint64_t lane = hand.lane.load(std::memory_order_acquire);
         const std::uint64_t from = hand.from.load(std::memory_order_acquire);
         const std::uint64_t end = hand.end.load(std::memory_order_acquire);
@@ -188,9 +192,11 @@ template <class A, class ReadHead>
         // HELD. Other end: take.
         happened = read_head(lane) == head_word(end, index);
     }
-    const std::uint64_t wanted =
-        happened ? hand_word(sequence_in(word), me, HandState::taken)
-                 : hand_word(sequence_in(word), owner_in(word), HandState::idle);
+    // The sequence moves on: where the dead one's place was given to a new consumer, which adopts
+    // under the same number, a third one must not take the adopted hand for the dead one's.
+    const std::uint64_t sequence = sequence_in(word) + 1;
+    const std::uint64_t wanted = happened ? hand_word(sequence, me, HandState::taken)
+                                          : hand_word(sequence, owner_in(word), HandState::idle);
     // seq_cst: clears as `clear` does, and takes over all that its owner had stored.
     if (!hand.word.compare_exchange(word, wanted, std::memory_order_seq_cst,
                                     std::memory_order_relaxed))

@@ -36,6 +36,12 @@ public:
         }
         return {data_ + (tail_ * wire::unit_bytes & mask_), tail_};
     }
+    // The same without a look at what readers gave back meanwhile: nothing when the room that is
+    // known of is used up. Makes no call, so that who calls it needs no stack.
+    [[nodiscard, gnu::always_inline]] Claim claim_known(std::uint64_t units) noexcept {
+        if (tail_ + units - reclaimed_ > capacity_units_) [[unlikely]] return {};
+        return {data_ + (tail_ * wire::unit_bytes & mask_), tail_};
+    }
     // Publishes the claimed record. Returns nothing because it cannot be refused.
     [[gnu::always_inline]] void commit(const Claim& claim, std::uint64_t meta) noexcept {
         auto* words = reinterpret_cast<Word*>(claim.record);
