@@ -23,7 +23,10 @@ concurrentqueue/concurrentqueue.h libconcurrentqueue-dev
 doctest/doctest.h doctest-dev
 CLI/CLI.hpp libcli11-dev
 fmt/format.h libfmt-dev
-nlohmann/json.hpp nlohmann-json3-dev'
+nlohmann/json.hpp nlohmann-json3-dev
+spdlog/spdlog.h libspdlog-dev
+sqlite3.h libsqlite3-dev
+toml++/toml.h libtomlplusplus-dev'
 
 has_header() {
     printf '#if !__has_include(<%s>)\n#error missing\n#endif\n' "$1" |
