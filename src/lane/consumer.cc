@@ -39,7 +39,7 @@ Batch* Consumer::take(std::uint32_t limit) noexcept {
         if (Batch* batch = look_around()) return batch;
     }
     // Without a backlog one record, so as not to reach for the line that the writer fills next.
-    if (backlog_) adapt();
+    if (backlog_ >= 2) adapt();
     if (limit > batch_limit_) limit = batch_limit_;
     const std::size_t warm_lanes = warm_.size();
     for (std::size_t i = 0; i < warm_lanes; ++i) {
@@ -56,7 +56,7 @@ Batch* Consumer::take(std::uint32_t limit) noexcept {
         }
     }
     batch_limit_ = 1;
-    backlog_ = false;
+    backlog_ = 0;
     if (!cold_.empty()) return take_from_cold(limit);
     return nullptr;
 }
@@ -191,7 +191,7 @@ void Consumer::finish(Batch* batch) noexcept {
         clear(hand);
         open_batches_ &= ~(1U << (batch - batches_.data()));
         last_count_ = count;
-        backlog_ = true;
+        ++backlog_;
     }
     // seq_cst, behind the exchange in clear: see Writer::wait_for_room.
     const bool wanted =
@@ -200,15 +200,20 @@ void Consumer::finish(Batch* batch) noexcept {
         count_room(lane);
 }
 
-// Called before a take that follows a batch at once: there is a backlog. Batches grow while
+// Called before a take that follows two batches at once: there is a backlog. Batches grow while
 // handlers are quick and shrink when they are slow, so that a slow consumer holds little.
 void Consumer::adapt() noexcept {
     const std::uint64_t now = base::ticks();
-    const std::uint64_t each = (now - stamp_) / std::max(last_count_, 1U) + 1;
-    const std::uint64_t quick = std::max<std::uint64_t>(fast_ticks_ / each, 1);
-    batch_limit_ = static_cast<std::uint32_t>(
-        std::min<std::uint64_t>({quick, batch_limit_ * 2, most_entries}));
+    const std::uint64_t spent = now - stamp_;
     stamp_ = now;
+    // As quick as a full batch may be? Compared, not divided: this stands between two batches.
+    if (spent * most_entries <= fast_ticks_ * last_count_) [[likely]] {
+        batch_limit_ = std::min(batch_limit_ * 2, most_entries);
+    } else {
+        const std::uint64_t each = spent / std::max(last_count_, 1U) + 1;
+        batch_limit_ = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(
+            fast_ticks_ / each, 1, most_entries));
+    }
 }
 
 void Consumer::count_room(ReaderLane& lane) noexcept {

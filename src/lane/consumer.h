@@ -177,7 +177,7 @@ private:
     std::uint64_t fast_ticks_ = 0;
     std::uint32_t until_look_ = 1;
     std::uint32_t last_count_ = 0;
-    bool backlog_ = false;  // the last take found something
+    std::uint32_t backlog_ = 0;  // batches since a take found nothing
     std::uint64_t poisoned_ = 0;
     bool can_barrier_;
 };
