@@ -47,11 +47,13 @@ struct CommandLine {
     int report_fd = -1;
 };
 
-// Tells the process that started us how it went: "R" or "E <text>". Without one nothing is told.
+// Tells the process that started us how it went: "R", "L <text>" when another daemon has the bus,
+// or "E <text>". Without one nothing is told.
 class Report {
 public:
     explicit Report(int fd) : file_(fd) {}
     void ready() { say("R"); }
+    void locked(std::string_view why) { say("L " + std::string(why)); }
     void failed(std::string_view why) { say("E " + std::string(why)); }
 
 private:
@@ -188,6 +190,10 @@ int main(int count, char** words) {
     Report report(line.report_fd);
     try {
         return serve(line, report);
+    } catch (const daemon::AnotherDaemon& error) {
+        std::fprintf(stderr, "%s\n", error.what());
+        report.locked(error.what());
+        return 1;
     } catch (const std::exception& error) {
         std::fprintf(stderr, "%s\n", error.what());
         report.failed(error.what());

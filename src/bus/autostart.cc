@@ -81,8 +81,8 @@ constexpr int report_fd = 3;
     ::_exit(126);
 }
 
-// What the daemon reports: "R" when it listens, "E" and a text when it gave up, nothing when it
-// ended without a word.
+// What the daemon reports: "R" when it listens, "L" when another one has the bus, "E" and a text
+// when it gave up, nothing when it ended without a word.
 [[nodiscard]] std::string read_report(const base::File& report,
                                       std::chrono::steady_clock::time_point deadline,
                                       const std::string& program) {
@@ -101,7 +101,7 @@ constexpr int report_fd = 3;
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) break;
         text.append(part.data(), static_cast<std::size_t>(got));
-        if (text[0] == 'R') return {};
+        if (text[0] == 'R' || text[0] == 'L') return {};
         if (text.size() > 4096) break;
     }
     if (text.empty()) return program + " ended at once without a word";

@@ -85,7 +85,6 @@ void Session::register_first_time() {
                          "the daemon's answer makes no sense; use one version of shmbus"};
     // Only now: while no daemon ran there may have been no directory either.
     folder_ = BusFolder(location_.directory);
-    page_ = answer.files[0].duplicate();
     presence_ = std::make_unique<base::Presence>(std::move(answer.files[0]), wire::life_mark_at);
     directory_ = std::make_unique<directory::DirectoryReader>(answer.files[1]);
     const directory::Identity& identity = directory_->identity();
@@ -100,7 +99,8 @@ Result<void> Session::connect(Deadline deadline) {
     const bool may_start = options_.start_daemon && may_start_daemon();
     std::string why;
     int starts = 0;
-    // Ends: at the deadline, or when nothing can be started.
+    // Ends: at the deadline, or when nothing can be started. Once registered we wait for a daemon
+    // that we may not start: whoever runs it restarts it.
     for (;;) {
         int error = ENOENT;
         try {
@@ -115,19 +115,21 @@ Result<void> Session::connect(Deadline deadline) {
         if (!nobody && error != EAGAIN)
             return refuse(ErrorCode::no_daemon,
                           std::string("connecting to the daemon: ") + std::strerror(error));
-        if (nobody && !may_start)
+        if (nobody && !may_start && reference_ == 0)
             return refuse(ErrorCode::no_daemon,
                           "no daemon runs for this bus, and starting one is turned off");
-        if (nobody) {
+        if (nobody && may_start) {
             if (starts++ == most_starts) return refuse(ErrorCode::no_daemon, why);
             why = start_daemon(location_, deadline);
-            // Another one may have been faster: only the next attempt to connect tells.
-            if (why.empty()) continue;
+            // It listens, or another one has the bus, which may be about to listen or to leave:
+            // the next attempt to connect tells. Only failures are counted.
+            if (why.empty()) starts = 0;
         }
         if (Clock::now() + retry_pause >= deadline)
             return refuse(nobody ? ErrorCode::no_daemon : ErrorCode::timeout,
-                          nobody ? why : "the daemon does not take connections");
-        std::this_thread::sleep_for(retry_pause);
+                          why.empty() ? "no daemon took the connection in time" : why);
+        // A daemon that listens since this very moment is not kept waiting.
+        if (!nobody || !may_start) std::this_thread::sleep_for(retry_pause);
     }
 }
 

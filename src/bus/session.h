@@ -103,11 +103,10 @@ public:
         return *directory_;
     }
     [[nodiscard]] const BusFolder& folder() const noexcept { return folder_; }
-    // The name of this process's own page inside folder().participants(), and its descriptor.
-    // Never open that file by name in this process, and close no descriptor of it: closing any
-    // would drop the record lock that proves us alive.
+    // The name of this process's own page inside folder().participants(). Never open that file by
+    // name in this process: closing any descriptor of it would drop the record lock that proves
+    // us alive.
     [[nodiscard]] std::string page_name() const { return wire::numbered_file(reference_); }
-    [[nodiscard]] const base::File& page() const noexcept { return page_; }
 
     // Type index of this type; declares its bases before it. Refused: another layout is known.
     Result<std::uint32_t> declare_type(const TypeDescriptor& type);
@@ -181,7 +180,6 @@ private:
     BusFolder folder_;
     std::timed_mutex mutex_;  // guards all below, save reference_ and directory_ after set-up
     base::File socket_;
-    base::File page_;
     std::unique_ptr<base::Presence> presence_;
     std::unique_ptr<directory::DirectoryReader> directory_;
     wire::Reference reference_ = 0;

@@ -49,14 +49,14 @@ namespace {
     lock.require_regular();
     if (::flock(lock.fd(), LOCK_EX | LOCK_NB) != 0) {
         if (errno == EWOULDBLOCK)
-            throw SetupError{"starting a daemon for a bus that has one", path, 0,
-                             "there is nothing to do: the other daemon serves this bus"};
+            throw AnotherDaemon{"starting a daemon for a bus that has one", path, 0,
+                                "there is nothing to do: the other daemon serves this bus"};
         throw SetupError{"locking the lock of the daemon", path, errno,
                          "use a file system that has locks"};
     }
     if (!still_named(directory, lock))
-        throw SetupError{"starting a daemon in a directory that was just removed", path, 0,
-                         "start it once more"};
+        throw AnotherDaemon{"starting a daemon in a directory that was just removed", path, 0,
+                            "start it once more"};
     return lock;
 }
 

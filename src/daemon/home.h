@@ -8,12 +8,19 @@
 
 #include <sys/types.h>
 
+#include <shmbus/result.h>
+
 #include "base/file.h"
 #include "directory/writer.h"
 
 namespace shmbus::daemon {
 
 struct Config;
+
+// The lock is taken: another daemon serves this bus, or is just leaving it.
+struct AnotherDaemon : SetupError {
+    using SetupError::SetupError;
+};
 
 // Moves, does not copy; the lock is held as long as it lives.
 class Home {

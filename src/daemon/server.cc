@@ -216,7 +216,7 @@ void Server::read(std::uint64_t key) {
     const auto found = connections_.find(key);
     if (found == connections_.end()) return;  // hung up earlier in this turn
     Connection& connection = found->second;
-    // One byte more than the longest frame: a longer one does not fit and is told from it.
+    // A longer frame does not fit, which the kernel tells.
     std::array<std::byte, wire::most_frame_bytes> frame;
     const wire::ReceivedFrame received =
         wire::receive_frame(connection.socket, frame, wire::Descriptors::refused);

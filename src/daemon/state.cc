@@ -116,8 +116,10 @@ std::uint32_t State::make_lane(const LaneWish& wish) {
                           std::to_string(config_.most_lane_bytes));
     const std::uint32_t row = take_row<LaneRow>(wish.uid, "lanes", &Quota::lanes);
     std::uint64_t held_bytes = 0;
-    for (const LaneRow& other : tables_.rows<LaneRow>())
+    for (std::uint32_t at = 1; at < tables_.used<LaneRow>(); ++at) {
+        const LaneRow& other = tables_.row<LaneRow>(at);
         if (other.state != RowState::free && other.uid == wish.uid) held_bytes += other.capacity;
+    }
     const std::uint64_t allowed = quota_of(wish.uid).lane_bytes;
     if (held_bytes > allowed || capacity > allowed - held_bytes)
         throw Refusal(wire::ReplyCode::over_quota,

@@ -198,7 +198,8 @@ void set_name(Row& row, std::string_view name) noexcept {
 
 // The head of a copy.
 struct CopyHead {
-    std::array<std::uint32_t, 8> used;  // per table: rows ever used, row 0 included; scan no further
+    // Per table: rows ever used, row 0 included; nobody scans further.
+    std::array<std::uint32_t, 8> used;
     std::uint64_t next_lane_id;
     std::array<std::uint64_t, 3> spare;
 };

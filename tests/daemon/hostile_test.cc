@@ -9,7 +9,9 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/fixture.h"
@@ -268,6 +270,51 @@ TEST_CASE("lanes that wait for one another end with the quota of successors") {
         last = next->id;
     }
     CHECK(made == 4);
+}
+
+// Needs root, to become somebody else; says so and stops otherwise.
+TEST_CASE("another user joins through the bus's group, under the quotas for others, or not at all") {
+    if (::geteuid() != 0) {
+        MESSAGE("not run: only root can become another user");
+        return;
+    }
+    constexpr uid_t other = 65534;
+    const Folder folder;
+    REQUIRE(::chmod(folder.path().c_str(), 0711) == 0);
+    const std::string file = folder.path() + "/config.toml";
+    std::ofstream(file) << "group = 65534\n[quotas.others]\nendpoints = 1\n";
+    const std::string closed_bus = folder.path() + "/closed";
+    Daemon open_to_group(folder.bus(), {"--config", file});
+    Daemon closed(closed_bus);
+    REQUIRE(open_to_group.trouble() == "");
+    REQUIRE(closed.trouble() == "");
+    const auto owner = test::join(folder.bus());
+    const auto theirs = owner->create_endpoint("owners", {.lane_bytes = 4096}).value();
+    // Each step that goes wrong ends the child with a status of its own.
+    test::Process child = test::fork_child([&] {
+        if (::setgroups(0, nullptr) != 0 || ::setgid(other) != 0 || ::setuid(other) != 0)
+            ::_exit(10);
+        auto* session = test::join(folder.bus()).release();
+        if (!session->create_endpoint("mine", {.lane_bytes = 4096})) ::_exit(11);
+        const auto refused = session->create_endpoint("second");
+        if (refused || refused.error().details()->reason.find("quota 'endpoints'") ==
+                           std::string::npos)
+            ::_exit(12);
+        if (!session->open_lane(theirs.index)) ::_exit(13);
+        if (session->remove_endpoint({theirs.index, theirs.generation})) ::_exit(14);
+        const std::string directory = folder.bus() + "/directory";
+        if (::open(directory.c_str(), O_RDWR | O_CLOEXEC) >= 0) ::_exit(15);
+        try {
+            static_cast<void>(test::join(closed_bus, 500ms));
+            ::_exit(16);
+        } catch (const SetupError&) {
+        }
+    });
+    CHECK(child.end(0ms) == -1);
+    CHECK(owner->status().value().participants == 2);
+    child.kill();
+    CHECK(test::eventually([&] { return owner->status().value().participants == 1; }));
+    CHECK(owner->status().value().endpoints == 2);
 }
 
 }  // TEST_SUITE

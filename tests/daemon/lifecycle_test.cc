@@ -205,7 +205,9 @@ TEST_CASE("a misspelt key or a bad value in the configuration is refused with it
         {"[tables]\ntypes = \"many\"\n", "whole number"},
         {"group = \"no such group here\"\n", "no group"},
         {"log_level = = 3\n", "line 1"}};
-    for (const auto& [text, expected] : cases) {
+    for (const auto& one : cases) {
+        const char* text = one.first;
+        const char* expected = one.second;
         CAPTURE(text);
         std::ofstream(file) << text;
         Daemon daemon(folder.bus(), {"--config", file});
