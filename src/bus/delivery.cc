@@ -387,7 +387,13 @@ bool Delivery::give_to_error_endpoint(std::string_view error_endpoint,
         wire::has_failure);
     record.flags = static_cast<std::uint16_t>(meta.flags & (wire::is_repeated | wire::is_mixed_id));
     const Result<Target*> to = error_target(error_endpoint, in_hand_.bytes);
-    if (!to || !outbound_->write_and_ring(**to, record, {WhenFull::refuse, 0})) return false;
+    const Result<void> written =
+        to ? outbound_->write_and_ring(**to, record, {WhenFull::refuse, 0})
+           : Result<void>(to.error());
+    if (!written) {
+        why_kept_ = written.error().text();
+        return false;
+    }
     tell_requester(failure);
     return true;
 }

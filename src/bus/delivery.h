@@ -76,6 +76,8 @@ public:
     // Gives the message in hand to the error endpoint and its requester a failure. False when there
     // is no way there now: keep the message and try again later.
     bool give_to_error_endpoint(std::string_view error_endpoint, wire::FailureRecord failure);
+    // Why there was none.
+    [[nodiscard]] const std::string& why_kept() const noexcept { return why_kept_; }
 
     // Called by Context, and by the verbs of Bus inside a handler.
     const Envelope& envelope() override;
@@ -142,6 +144,7 @@ private:
     wire::Extensions extensions_;
     Envelope envelope_;
     std::string failed_endpoint_;  // that the envelope's failure names
+    std::string why_kept_;
     std::string type_name_;        // that the envelope names
     std::uint32_t type_named_ = ~std::uint32_t{0};
     std::uint64_t type_named_at_ = 0;

@@ -37,8 +37,10 @@ EndpointSpec spec_of(const EndpointOptions& options) {
 EndpointHandle make_endpoint(BusCore& core, std::string_view name,
                              const EndpointOptions& options) {
     const std::string tried = "opening an endpoint";
+    EndpointSpec own = spec_of(options);
+    if (options.error_endpoint == name) own.kind = directory::EndpointKind::error;
     const EndpointHandle handle = value_or_setup_error(
-        core.session().create_endpoint(name, spec_of(options)), tried, std::string(name));
+        core.session().create_endpoint(name, own), tried, std::string(name));
     if (!options.error_endpoint.empty() && options.error_endpoint != name) {
         EndpointSpec spec = spec_of(options);
         spec.kind = directory::EndpointKind::error;
@@ -89,6 +91,9 @@ void EndpointCore::add_handler(const TypeDescriptor& type, Handler handler) {
     const std::uint16_t index =
         value_or_setup_error(core_->type_index(type), "handling a message type", on_what);
     dispatcher_.add(index, std::move(handler));
+    // Failed commands of others come to an error endpoint; it does not claim to handle them.
+    const auto row = core_->directory().endpoint(handle_.index);
+    if (row && row->row.kind == directory::EndpointKind::error) return;
     if (type.kind == Kind::command)
         require_set_up(core_->session().announce(handle_, index), "announcing a command", on_what);
     else if (options_.subscribe_automatically) subscribe(type);
@@ -228,7 +233,8 @@ void EndpointCore::close(Open& open) {
         consumer_->finish(open.batch);
     } else {
         core_->log(LogLevel::error, "endpoint " + name_ + " keeps messages that failed: endpoint " +
-                                        options_.error_endpoint + " cannot take them now");
+                                        options_.error_endpoint + " cannot take them now: " +
+                                        delivery_.why_kept());
         parked_.push_back(std::move(open));
         open.kept.clear();
     }

@@ -59,6 +59,8 @@ Patience Outbound::patience_of(WhenFull when_full, std::chrono::nanoseconds wait
     return {when_full, base::now_ns() + span};
 }
 
+void Outbound::wake(Target& target) noexcept { lane::wake_one(*target.doorbell, target.bell); }
+
 // ---- routes
 
 Result<Route*> Outbound::route(const TypeDescriptor& type, std::string_view destination) {
@@ -158,6 +160,7 @@ void Outbound::adopt_lane(Target& target, base::File lane, std::shared_ptr<Inbox
     target.current = std::make_unique<lane::Writer>(lane);
     target.inbox = std::move(inbox);
     target.writer = target.current.get();
+    target.parts = &target.writer->parts();
     target.doorbell = &target.inbox->view.doorbell();
     target.bell = &target.inbox->bell;
     target.fence = core_.fences();
@@ -168,6 +171,7 @@ void Outbound::adopt_lane(Target& target, base::File lane, std::shared_ptr<Inbox
 
 void Outbound::abandon(Target& target) noexcept {
     target.writer = nullptr;
+    target.until_stamp = 1;
     target.dropper.reset();
     target.before.clear();
     if (target.current) target.current->close();

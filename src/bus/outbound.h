@@ -35,9 +35,12 @@ class Delivery;
 struct Target {
     // What each send touches.
     lane::Writer* writer = nullptr;  // null: not open (yet, or any more)
+    const lane::LaneParts* parts = nullptr;
     lane::StdDoorbell* doorbell = nullptr;
     lane::DescriptorBell* bell = nullptr;
-    std::uint32_t until_stamp = 1;  // messages until one carries the time
+    // Messages until one carries the time, which takes the slow way; 1 as well while the lane is not
+    // open or a loan is.
+    std::uint32_t until_stamp = 1;
     bool fence = false;
     bool has_loan = false;
     std::uint32_t stamp_kept = 1;  // until_stamp, while a loan makes every send take the slow way
@@ -166,9 +169,17 @@ public:
         target.writer->commit(claim, meta);
         return true;
     }
-    [[gnu::always_inline]] static void ring(Target& target) noexcept {
-        lane::ring(*target.doorbell, target.fence, target.bell);
+    [[nodiscard, gnu::always_inline]] static bool seems_asleep(const Target& target) noexcept {
+        // relaxed: a bit that is missed belongs to a sleeper that will look around.
+        return target.doorbell->sleepers.load(std::memory_order_relaxed) != 0;
     }
+    // Wakes a sleeper if there is one. As lane::ring, with its rare half out of line.
+    [[gnu::always_inline]] static void ring(Target& target) noexcept {
+        // seq_cst: see lane::ring; asked for only where sleepers have no barrier of their own.
+        if (target.fence) [[unlikely]] base::StdAtomics::fence(std::memory_order_seq_cst);
+        if (seems_asleep(target)) [[unlikely]] wake(target);
+    }
+    [[gnu::noinline]] static void wake(Target& target) noexcept;
 
     // The route of a command, looked up in the directory and opened. Errors: no_route, no_endpoint,
     // durable_not_yet, closed and those of the session.

@@ -41,9 +41,9 @@ namespace {
         out.delivery != nullptr || !options.destination.empty() || bytes > route.most_payload)
         return nullptr;
     Target& target = *route.target;
-    // The writer is null when the lane was given up; the time is due; a loan is open.
-    if (target.writer == nullptr || target.until_stamp <= 1 || target.writer->lost())
-        return nullptr;
+    // The time is due (and with it a look whether a reader found the lane poisoned), or a loan is
+    // open, or the lane was given up: each of them leaves 1 here.
+    if (target.until_stamp <= 1 || target.parts->lost()) return nullptr;
     return &target;
 }
 
@@ -63,21 +63,53 @@ namespace {
     return out->send(type, message, options);
 }
 
+// The rare end of a quick way: somebody sleeps, or this kernel wants a fence of senders.
+[[gnu::noinline]] static Result<void> ring_and_say_ok(Target& target) noexcept {
+    Outbound::ring(target);
+    return {};
+}
+
+// The quick way for one manner of copying. Its slow ends are tail calls and the rest makes no call,
+// so that it needs no stack and saves no registers.
+template <class Copy>
+[[gnu::always_inline]] static inline Result<void> send_quickly(
+    std::uint64_t token, BusCore* core, const TypeDescriptor& type,
+    std::span<const std::byte> bytes, const SendOptions& options, Copy copy) {
+    Outbound* out = known_outbound(token);
+    if (out == nullptr) [[unlikely]] return send_slowly(core, type, bytes, 0, options);
+    const Route* route = nullptr;
+    Target* target = quick_target(*out, type, options, bytes.size(), route);
+    if (target == nullptr) [[unlikely]] return send_slowly(core, type, bytes, 0, options);
+    lane::Writer& writer = *target->writer;
+    const std::uint64_t units = (wire::head_bytes + bytes.size() + wire::unit_bytes - 1) /
+                                wire::unit_bytes;  // no extensions
+    const lane::Claim claim = writer.claim_known(units);
+    if (!claim) [[unlikely]] return send_slowly(core, type, bytes, 0, options);
+    copy(claim.record + wire::head_bytes, bytes.data(), bytes.size());
+    writer.commit(claim, route->meta | bytes.size());
+    --target->until_stamp;
+    out->sent.add(1);
+    if (target->fence || Outbound::seems_asleep(*target)) [[unlikely]]
+        return ring_and_say_ok(*target);
+    return {};
+}
+
+// Very short and longer messages: the same with a copy that may call memcpy, so that the middle
+// sizes need no stack for it.
+[[gnu::noinline]] static Result<void> send_odd_size(std::uint64_t token, BusCore* core,
+                                                    const TypeDescriptor& type,
+                                                    std::span<const std::byte> bytes,
+                                                    const SendOptions& options) {
+    return send_quickly(token, core, type, bytes, options,
+                        [](auto... parts) { detail::copy_bytes(parts...); });
+}
+
 Result<void> Bus::send_bytes(const TypeDescriptor& type, std::span<const std::byte> bytes,
                              const SendOptions& options) {
-    if (Outbound* out = known_outbound(token_)) [[likely]] {
-        const Route* route = nullptr;
-        if (Target* target = quick_target(*out, type, options, bytes.size(), route)) [[likely]] {
-            if (Outbound::put(*target, route->meta | bytes.size(), bytes.data(), bytes.size()))
-                [[likely]] {
-                --target->until_stamp;
-                out->sent.add(1);
-                Outbound::ring(*target);
-                return {};
-            }
-        }
-    }
-    return send_slowly(core_.get(), type, bytes, 0, options);
+    if (!detail::is_middle_size(bytes.size())) [[unlikely]]
+        return send_odd_size(token_, core_.get(), type, bytes, options);
+    return send_quickly(token_, core_.get(), type, bytes, options,
+                        [](auto... parts) { detail::copy_middle(parts...); });
 }
 
 Result<void> Bus::send_packed(const TypeDescriptor& type, std::span<const std::byte> bytes,
@@ -133,8 +165,7 @@ Result<Published> Bus::publish_bytes(const TypeDescriptor& type, std::span<const
             Error refused;
             for (const detail::Subscription& to : audience.subscribers) {
                 Target& target = *to.target;
-                if (target.writer != nullptr && target.until_stamp > 1 &&
-                    !target.writer->lost() &&
+                if (target.until_stamp > 1 && !target.parts->lost() &&
                     Outbound::put(target, audience.meta | bytes.size(), bytes.data(),
                                   bytes.size())) [[likely]] {
                     --target.until_stamp;

@@ -1,0 +1,324 @@
+// Deaths and forks: what a killed consumer held, poison messages, children, pools, many processes.
+#include <shmbus/testing.h>
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <set>
+#include <thread>
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bus/messages.h"
+
+using namespace bus_tests;
+using namespace std::chrono_literals;
+using shmbus::ErrorCode;
+
+namespace {
+
+// Runs `body` in a forked child that has not touched the bus, and ends there.
+template <class Body>
+pid_t in_child(Body body) {
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        body();
+        ::_exit(0);
+    }
+    return child;
+}
+
+int status_of(pid_t child) {
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    return status;
+}
+
+std::chrono::steady_clock::time_point soon() { return std::chrono::steady_clock::now() + 20s; }
+
+// A bus whose daemon was not started by this process's forks: made before the children.
+struct Pipe {
+    Pipe() { REQUIRE(::pipe(ends) == 0); }
+    ~Pipe() {
+        ::close(ends[0]);
+        ::close(ends[1]);
+    }
+    void say() const { CHECK(::write(ends[1], "x", 1) == 1); }
+    void hear() const {
+        char byte = 0;
+        CHECK(::read(ends[0], &byte, 1) == 1);
+    }
+    int ends[2];
+};
+
+}  // namespace
+
+TEST_SUITE("bus") {
+
+TEST_CASE("a survivor takes over what a killed consumer held, marked, and nothing is lost") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    bus.declare_endpoint<Order>("orders");
+    Pipe holding;
+    const pid_t child = in_child([&] {
+        shmbus::Bus mine = shmbus::Bus::open(temporary.directory());
+        shmbus::Endpoint endpoint = mine.endpoint("orders");
+        endpoint.on<Order>([&](const Order& order) {
+            if (order.number < 5) return;
+            holding.say();
+            for (;;) ::pause();
+        });
+        for (;;) endpoint.poll();
+    });
+    for (std::uint64_t i = 0; i < 40; ++i) REQUIRE(bus.send(Order{i, {}}));
+    holding.hear();
+    ::kill(child, SIGKILL);
+    status_of(child);
+    shmbus::Endpoint survivor = bus.endpoint("orders");
+    std::multiset<std::uint64_t> seen;
+    std::set<std::uint64_t> marked;
+    std::uint32_t attempt_of_held = 0;
+    survivor.on<Order>([&](const Order& order, shmbus::Context& context) {
+        seen.insert(order.number);
+        if (context.redelivered()) marked.insert(order.number);
+        if (order.number == 5) attempt_of_held = context.attempt();
+    });
+    const auto limit = soon();
+    while (seen.size() < 35 && std::chrono::steady_clock::now() < limit) survivor.poll();
+    CHECK(survivor.poll() == 0);
+    REQUIRE(seen.size() == 35);
+    for (std::uint64_t i = 5; i < 40; ++i) CHECK(seen.count(i) == 1);
+    CHECK(marked.contains(5));
+    CHECK(attempt_of_held == 2);
+    CHECK(survivor.counts().redelivered == marked.size());
+}
+
+TEST_CASE("a message that kills its handlers goes to the error endpoint, naming the signal") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    bus.declare_endpoint<Order>("orders");
+    REQUIRE(bus.send(Order{1, {}}));
+    REQUIRE(bus.send(Order{2, {}}));
+    for (int death = 0; death < 3; ++death) {
+        const pid_t child = in_child([&] {
+            shmbus::Bus mine = shmbus::Bus::open(temporary.directory());
+            shmbus::Endpoint endpoint = mine.endpoint("orders");
+            endpoint.on<Order>([&](const Order& order) {
+                if (order.number == 1) ::raise(SIGKILL);
+            });
+            const auto limit = soon();
+            while (std::chrono::steady_clock::now() < limit) endpoint.poll();
+        });
+        const int status = status_of(child);
+        REQUIRE(WIFSIGNALED(status));
+        CHECK(WTERMSIG(status) == SIGKILL);
+    }
+    shmbus::Endpoint survivor = bus.endpoint("orders");
+    std::vector<std::uint64_t> seen;
+    survivor.on<Order>([&](const Order& order) { seen.push_back(order.number); });
+    const auto limit = soon();
+    while (seen.empty() && std::chrono::steady_clock::now() < limit) survivor.poll();
+    CHECK(seen == std::vector<std::uint64_t>{2});
+    shmbus::Endpoint errors = bus.endpoint("error");
+    std::uint64_t poison = 0;
+    errors.on_any([&](std::span<const std::byte>, shmbus::Context& context) {
+        ++poison;
+        CHECK(context.envelope().failure.reason == shmbus::FailureReason::process_died);
+        CHECK(context.envelope().failure.attempts == 3);
+        // Learnt where the kernel tells; never another one.
+        const int signal = context.envelope().failure.signal;
+        CHECK((signal == SIGKILL || signal == 0));
+    });
+    while (poison == 0 && std::chrono::steady_clock::now() < limit) {
+        survivor.poll();
+        errors.poll();
+    }
+    CHECK(poison == 1);
+}
+
+TEST_CASE("in a forked child the parent's bus refuses everything and takes nothing apart") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    auto endpoint = std::make_unique<shmbus::Endpoint>(bus.endpoint("orders"));
+    std::uint64_t seen = 0;
+    endpoint->on<Order>([&](const Order&) { ++seen; });
+    REQUIRE(bus.send(Order{1, {}}));
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        int wrong = 0;
+        if (!(bus.send(Order{2, {}}).error() == ErrorCode::closed)) wrong |= 1;
+        if (!(bus.publish(Happened{2}).error() == ErrorCode::closed)) wrong |= 2;
+        if (!(bus.request(Order{2, {}}).wait().error() == ErrorCode::closed)) wrong |= 4;
+        if (endpoint->poll() != 0) wrong |= 8;
+        try {
+            static_cast<void>(bus.endpoint("other"));
+            wrong |= 16;
+        } catch (const shmbus::SetupError&) {
+        }
+        {
+            shmbus::Bus moved = std::move(bus);
+        }
+        endpoint.reset();
+        ::_exit(wrong);
+    }
+    const int status = status_of(child);
+    REQUIRE(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 0);
+    CHECK(bus.send(Order{3, {}}));
+    CHECK(endpoint->poll() == 2);
+    CHECK(seen == 2);
+}
+
+TEST_CASE("a pool of handler threads handles everything once and stops when told") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::EndpointOptions options;
+    options.handler_threads = 3;
+    shmbus::Endpoint endpoint = bus.endpoint("orders", options);
+    shmbus::Endpoint follows = bus.endpoint("follows");
+    std::atomic<std::uint64_t> handled{0}, sum{0}, follow_ups{0};
+    std::mutex mutex;
+    std::set<std::thread::id> threads;
+    endpoint.on<Order>([&](const Order& order, shmbus::Context& context) {
+        if (order.number % 100 == 7) throw std::runtime_error("seven");
+        REQUIRE(context.send(Follow{order.number}));
+        {
+            const std::lock_guard lock(mutex);
+            threads.insert(std::this_thread::get_id());
+        }
+        sum += order.number;
+        ++handled;
+    });
+    follows.on<Follow>([&](const Follow&) { ++follow_ups; });
+    constexpr std::uint64_t many = 5000;
+    std::jthread runner([&] { endpoint.run(); });
+    std::uint64_t expected = 0;
+    for (std::uint64_t i = 0; i < many; ++i) {
+        shmbus::SendOptions patient;
+        patient.wait = 20s;
+        REQUIRE(bus.send(Order{i, {}}, patient));
+        if (i % 100 != 7) expected += i;
+        if (i % 50 == 0) follows.poll(1000);
+    }
+    const auto limit = soon();
+    while ((handled < many - many / 100 || follow_ups < handled) &&
+           std::chrono::steady_clock::now() < limit)
+        follows.poll(1000);
+    endpoint.stop();
+    runner.join();
+    CHECK(handled == many - many / 100);
+    CHECK(sum == expected);
+    CHECK(follow_ups == handled);
+    CHECK(!threads.contains(std::this_thread::get_id()));
+    const auto counts = endpoint.counts();
+    CHECK(counts.handled == many - many / 100);
+    CHECK(counts.failed == many / 100);
+    CHECK(counts.threw == 5 * many / 100);
+}
+
+TEST_CASE("run sleeps, wakes for a message, and stops by its token") {
+    for (const shmbus::Waiting waiting :
+         {shmbus::Waiting::sleep, shmbus::Waiting::adaptive, shmbus::Waiting::spin}) {
+        shmbus::testing::TemporaryBus temporary;
+        shmbus::Bus& bus = temporary.bus();
+        shmbus::EndpointOptions options;
+        options.waiting = waiting;
+        shmbus::Endpoint endpoint = bus.endpoint("orders", options);
+        std::atomic<std::uint64_t> handled{0};
+        endpoint.on<Order>([&](const Order&) { ++handled; });
+        std::jthread runner([&](const std::stop_token& stop) { endpoint.run(stop); });
+        const auto limit = soon();
+        for (std::uint64_t i = 1; i <= 20; ++i) {
+            REQUIRE(bus.send(Order{i, {}}));
+            while (handled < i && std::chrono::steady_clock::now() < limit)
+                std::this_thread::yield();
+        }
+        CHECK(handled == 20);
+    }
+}
+
+TEST_CASE("a descriptor becomes readable when a message comes, for epoll loops") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("orders");
+    std::uint64_t handled = 0;
+    endpoint.on<Order>([&](const Order&) { ++handled; });
+    const int fd = endpoint.fd();
+    REQUIRE(bus.send(Order{0, {}}));  // opens the lane, of which the daemon tells sleepers
+    CHECK(endpoint.poll() == 1);
+    for (std::uint64_t i = 1; i <= 5; ++i) {
+        REQUIRE(endpoint.arm());
+        REQUIRE(bus.send(Order{i, {}}));
+        fd_set set;
+        FD_ZERO(&set);
+        FD_SET(fd, &set);
+        timeval limit{10, 0};
+        REQUIRE(::select(fd + 1, &set, nullptr, nullptr, &limit) == 1);
+        CHECK(!endpoint.arm());
+        CHECK(endpoint.poll() == 1);
+    }
+    CHECK(handled == 6);
+}
+
+TEST_CASE("a requester that was killed costs its replier nothing") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("orders");
+    std::uint64_t handled = 0;
+    endpoint.on<Order>([&](const Order& order) {
+        ++handled;
+        return Accepted{order.number};
+    });
+    Pipe asked;
+    const pid_t child = in_child([&] {
+        shmbus::Bus mine = shmbus::Bus::open(temporary.directory());
+        auto pending = mine.request(Order{1, {}});
+        asked.say();
+        static_cast<void>(pending.wait());
+    });
+    asked.hear();
+    ::kill(child, SIGKILL);
+    status_of(child);
+    const auto limit = soon();
+    // Until the daemon has seen the death the reply may still find the dead one's inbox.
+    while (bus.counts().replies_to_gone == 0 && std::chrono::steady_clock::now() < limit) {
+        endpoint.poll();
+        if (handled == 1 && bus.counts().replies_to_gone == 0) break;
+    }
+    CHECK(handled == 1);
+    CHECK(endpoint.counts().threw == 0);
+    CHECK(endpoint.counts().failed == 0);
+}
+
+TEST_CASE("two processes talk, and a message of the one is handled by the other") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("orders");
+    std::uint64_t sum = 0, handled = 0;
+    endpoint.on<Order>([&](const Order& order) {
+        sum += order.number;
+        ++handled;
+        return Accepted{order.number};
+    });
+    const pid_t child = in_child([&] {
+        shmbus::Bus mine = shmbus::Bus::open(temporary.directory());
+        shmbus::SendOptions patient;
+        patient.wait = 20s;
+        for (std::uint64_t i = 1; i <= 50'000; ++i)
+            if (!mine.send(Order{i, {}}, patient)) ::_exit(1);
+        const auto answer = mine.request(Order{5, {}}).wait();
+        if (!answer || answer->number != 5) ::_exit(2);
+    });
+    const auto limit = soon();
+    while (handled < 50'001 && std::chrono::steady_clock::now() < limit) endpoint.poll(1000);
+    const int status = status_of(child);
+    REQUIRE(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 0);
+    CHECK(handled == 50'001);
+    CHECK(sum == 50'000ULL * 50'001 / 2 + 5);
+}
+}

@@ -1,0 +1,247 @@
+// Handlers: outputs, retries, giving up, the error endpoint.
+#include <shmbus/testing.h>
+
+#include <doctest/doctest.h>
+
+#include <stdexcept>
+
+#include "bus/messages.h"
+
+using namespace bus_tests;
+using shmbus::ErrorCode;
+
+TEST_SUITE("bus") {
+
+TEST_CASE("what a handler sends takes effect when it returns, with ids that tell its parent") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint orders = bus.endpoint("orders");
+    shmbus::Endpoint follows = bus.endpoint("follows");
+    shmbus::Endpoint listener = bus.endpoint("listener");
+    shmbus::Envelope parent, child, event, grandchild;
+    bool seen_early = false;
+    follows.on<Follow>([&](const Follow& follow, shmbus::Context& context) {
+        if (follow.number == 1) {
+            child = context.envelope();
+            CHECK(context.send(Follow{2}));
+        } else {
+            grandchild = context.envelope();
+        }
+    });
+    listener.on<Happened>(
+        [&](const Happened&, shmbus::Context& context) { event = context.envelope(); });
+    orders.on<Order>([&](const Order&, shmbus::Context& context) {
+        parent = context.envelope();
+        CHECK(context.send(Follow{1}));
+        CHECK(bus.publish(Happened{1}));  // joins the outputs
+        seen_early = follows.poll() != 0 || listener.poll() != 0;
+    });
+    REQUIRE(bus.send(Order{1, {}}));
+    CHECK(orders.poll() == 1);
+    CHECK(!seen_early);
+    CHECK(listener.poll() == 1);
+    CHECK(follows.poll(1) == 1);
+    CHECK(follows.poll(1) == 1);
+    CHECK(parent.correlation == parent.id);
+    CHECK(parent.related_to == shmbus::MessageId{});
+    CHECK(child.related_to == parent.id);
+    CHECK(child.conversation == parent.id);
+    CHECK(child.correlation == parent.id);
+    CHECK(event.related_to == parent.id);
+    CHECK(!(event.id == child.id));
+    CHECK(grandchild.related_to == child.id);
+    CHECK(grandchild.conversation == parent.id);
+    CHECK(child.type == "test.follow");
+    CHECK(child.attempt == 1);
+}
+
+TEST_CASE("a handler that throws sends nothing, is tried again, and then given up") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::EndpointOptions options;
+    options.attempts_when_throwing = 3;
+    shmbus::Endpoint orders = bus.endpoint("orders", options);
+    shmbus::Endpoint follows = bus.endpoint("follows");
+    std::uint64_t follow_ups = 0;
+    follows.on<Follow>([&](const Follow&) { ++follow_ups; });
+    std::vector<std::uint32_t> attempts;
+    orders.on<Order>([&](const Order& order, shmbus::Context& context) {
+        attempts.push_back(context.attempt());
+        REQUIRE(context.send(Follow{order.number}));
+        if (order.number == 1 || attempts.size() < 6) throw std::runtime_error("not today");
+    });
+    REQUIRE(bus.send(Order{1, {}}));
+    CHECK(orders.poll() == 1);
+    CHECK(attempts == std::vector<std::uint32_t>{1, 2, 3});
+    CHECK(follows.poll() == 0);
+    CHECK(orders.counts().threw == 3);
+    CHECK(orders.counts().failed == 1);
+    REQUIRE(bus.send(Order{2, {}}));
+    CHECK(orders.poll() == 1);
+    CHECK(attempts.size() == 6);
+    CHECK(follows.poll() == 1);
+    CHECK(follow_ups == 1);
+
+    shmbus::Endpoint errors = bus.endpoint("error");
+    std::vector<std::uint64_t> failed;
+    errors.on_any([&](std::span<const std::byte> bytes, shmbus::Context& context) {
+        Order order;
+        REQUIRE(bytes.size() == sizeof(order));
+        std::memcpy(&order, bytes.data(), sizeof(order));
+        failed.push_back(order.number);
+        const shmbus::Failure& failure = context.envelope().failure;
+        CHECK(failure.reason == shmbus::FailureReason::handler_threw);
+        CHECK(failure.attempts == 3);
+        CHECK(failure.endpoint == "orders");
+        CHECK(failure.what == "not today");
+        CHECK(context.envelope().type == "test.order");
+    });
+    CHECK(errors.poll() == 1);
+    CHECK(failed == std::vector<std::uint64_t>{1});
+}
+
+TEST_CASE("what cannot be handled goes to the error endpoint at once, the rest goes on") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("mixed");
+    std::uint64_t notes = 0;
+    endpoint.on<Note>([&](const Note&) { ++notes; });
+    shmbus::SendOptions here;
+    here.destination = "mixed";
+    REQUIRE(bus.send(Note{"fine"}));
+    REQUIRE(bus.send(Note{"!broken"}));
+    REQUIRE(bus.send(Order{1, {}}, here));
+    REQUIRE(bus.send(Note{"fine too"}));
+    CHECK(endpoint.poll() == 4);
+    CHECK(notes == 2);
+    shmbus::Endpoint errors = bus.endpoint("error");
+    std::vector<shmbus::FailureReason> reasons;
+    errors.on_any([&](std::span<const std::byte>, shmbus::Context& context) {
+        reasons.push_back(context.envelope().failure.reason);
+    });
+    CHECK(errors.poll() == 2);
+    CHECK(reasons == std::vector{shmbus::FailureReason::not_decodable,
+                                 shmbus::FailureReason::unknown_type});
+}
+
+TEST_CASE("a failing message of a batch is given up alone") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("orders");
+    std::uint64_t handled = 0;
+    endpoint.on<Order>([&](const Order& order) {
+        if (order.number == 3) throw 17;
+        ++handled;
+    });
+    std::vector<Order> orders(6);
+    for (std::size_t i = 0; i < 6; ++i) orders[i].number = i;
+    REQUIRE(bus.send_batch<Order>(orders));
+    CHECK(endpoint.poll() == 6);
+    CHECK(handled == 5);
+    shmbus::Endpoint errors = bus.endpoint("error");
+    errors.on<Order>([&](const Order& order, shmbus::Context& context) {
+        CHECK(order.number == 3);
+        CHECK(context.envelope().failure.what == "an exception that is no std::exception");
+    });
+    CHECK(errors.poll() == 1);
+    CHECK(errors.counts().handled == 1);
+}
+
+TEST_CASE("messages wait for a full error endpoint while others are handled") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::EndpointOptions small;
+    small.lane_bytes = 4096;
+    shmbus::Endpoint errors = bus.endpoint("error", small);
+    std::vector<std::uint64_t> failed;
+    errors.on_any([&](std::span<const std::byte> bytes, shmbus::Context&) {
+        Order order;
+        std::memcpy(&order, bytes.data(), sizeof(order));
+        failed.push_back(order.number);
+    });
+    shmbus::Endpoint orders = bus.endpoint("orders");
+    std::uint64_t handled = 0;
+    orders.on<Order>([&](const Order& order) {
+        if (order.number < 100) throw std::runtime_error("no");
+        ++handled;
+    });
+    // A record that failed takes 3 units of the 64 that this lane has, the first one 4: 21 fit.
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    std::uint64_t number = 0;
+    while (orders.counts().failed == number && number < 30) {
+        REQUIRE(bus.send(Order{number++, {}}));
+        CHECK(orders.poll() <= 1);
+    }
+    const std::uint64_t given = orders.counts().failed;
+    CHECK(given == number - 1);
+    // One is kept now; those behind it are handled all the same.
+    for (std::uint64_t i = 0; i < 100; ++i) REQUIRE(bus.send(Order{100 + i, {}}));
+    while (handled < 100 && std::chrono::steady_clock::now() < limit) orders.poll();
+    CHECK(handled == 100);
+    CHECK(orders.counts().failed == given);
+    while (failed.size() < number && std::chrono::steady_clock::now() < limit) {
+        errors.poll();
+        orders.poll();
+    }
+    REQUIRE(failed.size() == number);
+    for (std::uint64_t i = 0; i < number; ++i) CHECK(failed[i] == i);
+    CHECK(orders.counts().failed == number);
+}
+
+TEST_CASE("send_local comes back to the endpoint itself") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint orders = bus.endpoint("orders");
+    std::vector<std::uint64_t> seen;
+    orders.on<Order>([&](const Order& order, shmbus::Context& context) {
+        seen.push_back(order.number);
+        if (order.number < 3) CHECK(context.send_local(Order{order.number + 1, {}}));
+    });
+    REQUIRE(bus.send(Order{1, {}}));
+    while (orders.poll() != 0) {
+    }
+    CHECK(seen == std::vector<std::uint64_t>{1, 2, 3});
+}
+
+TEST_CASE("outputs that find no room fail the handler, which is tried again") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::EndpointOptions small;
+    small.lane_bytes = 4096;
+    shmbus::Endpoint follows = bus.endpoint("follows", small);
+    std::uint64_t arrived = 0;
+    follows.on<Follow>([&](const Follow&) { ++arrived; });
+    shmbus::EndpointOptions options;
+    options.attempts_when_throwing = 2;
+    shmbus::Endpoint orders = bus.endpoint("orders", options);
+    shmbus::SendOptions at_once;
+    at_once.when_full = shmbus::WhenFull::refuse;
+    orders.on<Order>([&](const Order&, shmbus::Context& context) {
+        for (int i = 0; i < 5; ++i) CHECK(context.send(Follow{1}, at_once));
+    });
+    for (int i = 0; i < 20; ++i) REQUIRE(bus.send(Order{1, {}}));
+    CHECK(orders.poll() == 20);
+    const auto counts = orders.counts();
+    CHECK(counts.failed > 0);
+    CHECK(counts.handled + counts.failed == 20);
+    CHECK(counts.threw == 2 * counts.failed);
+    while (follows.poll() != 0) {
+    }
+    // All five or none of each.
+    CHECK(arrived == 5 * counts.handled);
+}
+
+TEST_CASE("a recording context shows what a handler does, without a bus") {
+    const auto handler = [](const Order& order, shmbus::Context& context) {
+        CHECK(context.send(Follow{order.number}));
+        CHECK(context.publish(Happened{order.number + 1}));
+        CHECK(context.reply(Accepted{order.number + 2}));
+    };
+    shmbus::testing::RecordingContext context;
+    handler(Order{1, {}}, context);
+    CHECK(context.sent().at(0).as<Follow>().number == 1);
+    CHECK(context.published().at(0).as<Happened>().number == 2);
+    CHECK(context.replied().at(0).as<Accepted>().number == 3);
+    CHECK_THROWS_AS(static_cast<void>(context.all().at(0).as<Order>()), std::invalid_argument);
+}
+}

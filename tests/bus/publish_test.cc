@@ -1,0 +1,144 @@
+// Publishing: subscribers, base events, policies, late arrivals.
+#include <shmbus/testing.h>
+
+#include <doctest/doctest.h>
+
+#include "bus/messages.h"
+
+using namespace bus_tests;
+using shmbus::ErrorCode;
+
+namespace {
+
+// Another layout under a name that is taken.
+struct Impostor {
+    static constexpr auto message = shmbus::command("test.order", shmbus::transient);
+    std::uint32_t number;
+};
+
+}  // namespace
+
+TEST_SUITE("bus") {
+
+TEST_CASE("an event reaches every subscriber, and nobody is no error") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    auto published = bus.publish(Happened{1});
+    REQUIRE_MESSAGE(published, published.error().text());
+    CHECK(published->subscribers == 0);
+    CHECK(bus.counts().without_subscriber == 1);
+    shmbus::Endpoint one = bus.endpoint("one");
+    shmbus::Endpoint two = bus.endpoint("two");
+    std::uint64_t sum = 0;
+    one.on<Happened>([&](const Happened& event) { sum += event.number; });
+    two.on<Happened>([&](const Happened& event) { sum += 100 * event.number; });
+    published = bus.publish(Happened{2});
+    REQUIRE_MESSAGE(published, published.error().text());
+    CHECK(published->subscribers == 2);
+    CHECK(one.poll() == 1);
+    CHECK(two.poll() == 1);
+    CHECK(sum == 202);
+    CHECK(bus.counts().published == 2);
+}
+
+TEST_CASE("a base event's handler gets its part of a derived event, once") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint base = bus.endpoint("base");
+    std::vector<std::uint64_t> numbers;
+    base.on<Happened>([&](const Happened& event) { numbers.push_back(event.number); });
+    shmbus::Endpoint both = bus.endpoint("both");
+    std::vector<std::uint64_t> calls;
+    both.on<Happened>([&](const Happened& event) { calls.push_back(event.number); });
+    both.on<BigHappened>([&](const BigHappened& event) { calls.push_back(event.more); });
+    BigHappened event;
+    event.number = 5;
+    event.more = 6;
+    const auto published = bus.publish(event);
+    REQUIRE_MESSAGE(published, published.error().text());
+    CHECK(published->subscribers == 2);
+    CHECK(base.poll() == 1);
+    CHECK(numbers == std::vector<std::uint64_t>{5});
+    CHECK(both.poll() == 1);
+    CHECK(calls.size() == 2);
+    CHECK(calls[0] + calls[1] == 11);
+}
+
+TEST_CASE("a subscription counts from its return until it is taken back") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::EndpointOptions options;
+    options.subscribe_automatically = false;
+    shmbus::Endpoint endpoint = bus.endpoint("listener", options);
+    std::uint64_t seen = 0;
+    endpoint.on<Happened>([&](const Happened&) { ++seen; });
+    CHECK(bus.publish(Happened{1})->subscribers == 0);
+    endpoint.subscribe<Happened>();
+    CHECK(bus.publish(Happened{2})->subscribers == 1);
+    CHECK(bus.publish(Happened{3})->subscribers == 1);
+    CHECK(endpoint.poll(1) == 1);
+    endpoint.unsubscribe<Happened>();
+    CHECK(bus.publish(Happened{4})->subscribers == 0);
+    // What came before and was not handled arrives late: dropped, counted, not handled.
+    endpoint.poll();
+    CHECK(seen == 1);
+    CHECK(endpoint.counts().dropped == 1);
+    endpoint.subscribe<Happened>();
+    CHECK(bus.publish(Happened{5})->subscribers == 1);
+    endpoint.poll();
+    CHECK(seen == 2);
+}
+
+TEST_CASE("each subscriber's own policy decides what happens when it is full") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::EndpointOptions options;
+    options.lane_bytes = 4096;
+    const auto listen = [&](std::string_view name, shmbus::WhenFull policy) {
+        options.events_when_full = policy;
+        options.events_wait = std::chrono::milliseconds(1);
+        return bus.endpoint(name, options);
+    };
+    shmbus::Endpoint newest = listen("newest", shmbus::WhenFull::drop_newest);
+    shmbus::Endpoint oldest = listen("oldest", shmbus::WhenFull::drop_oldest);
+    std::vector<std::uint64_t> of_newest, of_oldest;
+    newest.on<Happened>([&](const Happened& event) { of_newest.push_back(event.number); });
+    oldest.on<Happened>([&](const Happened& event) { of_oldest.push_back(event.number); });
+    constexpr std::uint64_t many = 1000;
+    for (std::uint64_t i = 0; i < many; ++i) {
+        const auto published = bus.publish(Happened{i});
+        REQUIRE_MESSAGE(published, published.error().text());
+        CHECK(published->subscribers == 2);
+    }
+    while (newest.poll() != 0) {
+    }
+    while (oldest.poll() != 0) {
+    }
+    REQUIRE(!of_newest.empty());
+    REQUIRE(!of_oldest.empty());
+    // The one kept the first ones, the other the last ones, each without a gap.
+    for (std::size_t i = 0; i < of_newest.size(); ++i) CHECK(of_newest[i] == i);
+    for (std::size_t i = 0; i < of_oldest.size(); ++i)
+        CHECK(of_oldest[i] == many - of_oldest.size() + i);
+    CHECK(bus.counts().dropped == 2 * many - of_newest.size() - of_oldest.size());
+
+    shmbus::Endpoint refusing = listen("refusing", shmbus::WhenFull::refuse);
+    refusing.on<Happened>([](const Happened&) {});
+    shmbus::Result<shmbus::Published> last = bus.publish(Happened{0});
+    for (int i = 0; i < 100 && last; ++i) last = bus.publish(Happened{0});
+    REQUIRE(!last);
+    CHECK(last.error() == ErrorCode::full);
+}
+
+TEST_CASE("a sender and its endpoint agree on a type's layout or are told") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("orders");
+    endpoint.on<Order>([](const Order&) {});
+    const auto refused = bus.send(Impostor{1});
+    REQUIRE(!refused);
+    CHECK(refused.error() == ErrorCode::refused);
+    CHECK(refused.error().text().find("test.order") != std::string::npos);
+    CHECK_THROWS_AS(endpoint.on<Impostor>([](const Impostor&) {}), shmbus::SetupError);
+}
+}

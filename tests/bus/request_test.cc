@@ -1,0 +1,186 @@
+// Requests: waiting, callbacks, coroutines, deadlines, stops, failures.
+#include <shmbus/testing.h>
+
+#include <doctest/doctest.h>
+
+#include <coroutine>
+#include <thread>
+
+#include "bus/messages.h"
+
+using namespace bus_tests;
+using namespace std::chrono_literals;
+using shmbus::ErrorCode;
+
+namespace {
+
+// Answers in a thread of its own until it goes.
+class Answering {
+public:
+    explicit Answering(shmbus::Bus& bus, shmbus::EndpointOptions options = {})
+        : endpoint_(bus.endpoint("orders", options)) {
+        endpoint_.on<Order>([](const Order& order) {
+            if (order.number == 13) throw std::runtime_error("unlucky");
+            return Accepted{order.number * 2};
+        });
+        thread_ = std::jthread([this](const std::stop_token& stop) { endpoint_.run(stop); });
+    }
+    shmbus::Endpoint& endpoint() { return endpoint_; }
+
+private:
+    shmbus::Endpoint endpoint_;
+    std::jthread thread_;
+};
+
+struct Started {
+    struct promise_type {
+        Started get_return_object() { return {}; }
+        std::suspend_never initial_suspend() noexcept { return {}; }
+        std::suspend_never final_suspend() noexcept { return {}; }
+        void return_void() {}
+        void unhandled_exception() { std::terminate(); }
+    };
+};
+
+Started ask(shmbus::Bus& bus, std::uint64_t number, std::uint64_t& answer) {
+    auto pending = bus.request(Order{number, {}});
+    const auto result = co_await pending;
+    answer = result ? result->number : 0;
+}
+
+}  // namespace
+
+TEST_SUITE("bus") {
+
+TEST_CASE("a request is answered to the one who waits") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    Answering answering(bus);
+    for (std::uint64_t i = 0; i < 100; ++i) {
+        if (i == 13) continue;
+        const auto answer = bus.request(Order{i, {}}).wait();
+        REQUIRE_MESSAGE(answer, answer.error().text());
+        CHECK(answer->number == 2 * i);
+    }
+}
+
+TEST_CASE("many threads ask at the same time and each gets its own answer") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    Answering answering(bus);
+    std::atomic<int> right{0};
+    std::vector<std::thread> askers;
+    for (std::uint64_t who = 1; who <= 4; ++who)
+        askers.emplace_back([&, who] {
+            for (std::uint64_t i = 0; i < 200; ++i) {
+                const auto answer = bus.request(Order{who * 1000 + i, {}}).wait();
+                if (answer && answer->number == 2 * (who * 1000 + i)) ++right;
+            }
+        });
+    for (std::thread& asker : askers) asker.join();
+    CHECK(right == 800);
+}
+
+TEST_CASE("a callback and a coroutine get their answers from poll") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    Answering answering(bus);
+    std::uint64_t called = 0, resumed = 0;
+    bus.request(Order{1, {}}).then([&](const shmbus::Result<Accepted>& answer) {
+        REQUIRE(answer);
+        called = answer->number;
+    });
+    ask(bus, 2, resumed);
+    CHECK(called == 0);
+    const auto limit = std::chrono::steady_clock::now() + 20s;
+    while ((called == 0 || resumed == 0) && std::chrono::steady_clock::now() < limit) bus.poll();
+    CHECK(called == 2);
+    CHECK(resumed == 4);
+}
+
+TEST_CASE("an answer that does not come in time is a timeout, and then counted as late") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("orders");
+    endpoint.on<Order>([](const Order& order) { return Accepted{order.number}; });
+    shmbus::RequestOptions soon;
+    soon.deadline = 20ms;
+    CHECK(bus.request(Order{1, {}}, soon).wait().error() == ErrorCode::timeout);
+    ErrorCode told = ErrorCode::ok;
+    bus.request(Order{2, {}}, soon).then([&](const shmbus::Result<Accepted>& answer) {
+        told = answer.error().code();
+    });
+    const auto limit = std::chrono::steady_clock::now() + 20s;
+    while (told == ErrorCode::ok && std::chrono::steady_clock::now() < limit) bus.poll();
+    CHECK(told == ErrorCode::timeout);
+    CHECK(endpoint.poll() == 2);
+    // Somebody has to look into the inbox.
+    CHECK(bus.request(Order{3, {}}, soon).wait().error() == ErrorCode::timeout);
+    CHECK(bus.counts().late_replies == 2);
+}
+
+TEST_CASE("a stop token ends the wait") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    bus.declare_endpoint<Order>("orders");
+    std::stop_source source;
+    shmbus::RequestOptions options;
+    options.stop = source.get_token();
+    std::thread stopper([&] {
+        std::this_thread::sleep_for(10ms);
+        source.request_stop();
+    });
+    const auto begin = std::chrono::steady_clock::now();
+    CHECK(bus.request(Order{1, {}}, options).wait().error() == ErrorCode::stopped);
+    CHECK(std::chrono::steady_clock::now() - begin < 5s);
+    stopper.join();
+}
+
+TEST_CASE("a handler that gives up tells the requester at once") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    Answering answering(bus);
+    const auto answer = bus.request(Order{13, {}}).wait();
+    CHECK(answer.error() == ErrorCode::handler_failed);
+}
+
+TEST_CASE("waiting inside a handler is refused, a callback there is not") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    Answering answering(bus);
+    shmbus::Endpoint endpoint = bus.endpoint("follows");
+    ErrorCode waited = ErrorCode::ok;
+    std::uint64_t answer = 0;
+    endpoint.on<Follow>([&](const Follow&) {
+        waited = bus.request(Order{1, {}}).wait().error().code();
+        bus.request(Order{2, {}}).then([&](const shmbus::Result<Accepted>& result) {
+            answer = result ? result->number : 99;
+        });
+    });
+    REQUIRE(bus.send(Follow{1}));
+    CHECK(endpoint.poll() == 1);
+    CHECK(waited == ErrorCode::would_block);
+    const auto limit = std::chrono::steady_clock::now() + 20s;
+    while (answer == 0 && std::chrono::steady_clock::now() < limit) endpoint.poll();
+    CHECK(answer == 4);
+}
+
+TEST_CASE("a reply to a message that nobody asked about is refused") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("orders");
+    ErrorCode told = ErrorCode::ok;
+    endpoint.on<Order>([&](const Order&, shmbus::Context& context) {
+        told = context.reply(Accepted{1}).error().code();
+    });
+    REQUIRE(bus.send(Order{1, {}}));
+    endpoint.poll();
+    CHECK(told == ErrorCode::no_reply_address);
+}
+
+TEST_CASE("a request that nobody handles is refused by its Pending") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    CHECK(bus.request(Order{1, {}}).wait().error() == ErrorCode::no_route);
+}
+}
