@@ -22,14 +22,16 @@ enum class EventKind : std::uint32_t {
     begun,      // a handler was called: whoever is called with it again must be told
 };
 
-struct Event {
+// Of a size that divides a page's: a kill tears no event, for the kernel copies page by page and
+// looks for a fatal signal in between.
+struct alignas(32) Event {
     EventKind kind{};
     std::uint32_t sender = 0;
     std::uint64_t number = 0;    // the sender's own, from 1
     std::uint32_t receiver = 0;  // handled, begun: by whom
     std::uint32_t marked = 0;    // handled, begun: it was delivered as possibly delivered before
 };
-static_assert(sizeof(Event) == 24);
+static_assert(sizeof(Event) == 32);
 
 // What is wrong with these events, one sentence each; nothing when all is well. Promised is:
 //   every accepted message is handled, none that was not tried or was refused;
