@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #include "daemon/fixture.h"
 #include "lane/lane_file.h"
@@ -270,6 +271,7 @@ TEST_CASE("a session without a daemon says so, and starts one when it may") {
     const auto status = session->status();
     REQUIRE(status.has_value());
     CHECK(status->participants == 1);
+    const std::string socket = folder.bus() + "/control.sock";
     const auto daemon = static_cast<pid_t>(status->daemon_pid);
     ::kill(daemon, SIGKILL);
     // Not our child: its end shows when another one has taken its place.
@@ -279,6 +281,7 @@ TEST_CASE("a session without a daemon says so, and starts one when it may") {
     }));
     CHECK(session->directory().participant(session->reference()).has_value());
     ::kill(static_cast<pid_t>(session->status().value().daemon_pid), SIGTERM);
+    CHECK(test::eventually([&] { return ::access(socket.c_str(), F_OK) != 0; }));
 }
 
 }  // TEST_SUITE
