@@ -81,13 +81,23 @@ public:
     // only), lane_lost, closed, durable_not_yet. Inside a handler of this Bus it joins the
     // handler's outputs.
     template <Command T>
-    Result<void> send(const T& message, const SendOptions& options = default_send_options) {
+    Result<void> send(const T& message, const SendOptions& options) {
         if constexpr (InPlace<T>) {
             return send_bytes(descriptor_of<T>, std::as_bytes(std::span<const T, 1>(&message, 1)),
                               options);
         } else {
             const detail::Encoded encoded(message);
             return send_bytes(descriptor_of<T>, encoded.bytes(), options);
+        }
+    }
+    // The same with default options, which is the quickest way there is.
+    template <Command T>
+    Result<void> send(const T& message) {
+        if constexpr (InPlace<T> && sizeof(T) >= 16 && sizeof(T) <= 256) {
+            return send_short(descriptor_of<T>,
+                              std::as_bytes(std::span<const T, 1>(&message, 1)).data());
+        } else {
+            return send(message, default_send_options);
         }
     }
     // Sends many commands of one type behind one header: the receiver handles each by itself, a
@@ -165,6 +175,8 @@ public:
 
 private:
     explicit Bus(std::shared_ptr<detail::BusCore> core) noexcept;
+    // `type` has a fixed size of 16 to 256 bytes; so many are read from `message`.
+    Result<void> send_short(const TypeDescriptor& type, const std::byte* message);
     Result<void> send_bytes(const TypeDescriptor&, std::span<const std::byte>, const SendOptions&);
     Result<void> send_packed(const TypeDescriptor&, std::span<const std::byte>, std::size_t count,
                              const SendOptions&);

@@ -17,7 +17,8 @@ using namespace std::chrono_literals;
 namespace {
 
 // How often a full lane is looked at before its writer goes to sleep: about 20 microseconds.
-constexpr int spins_before_sleep = 500;
+// Turns of 16 pauses each: some 20 to 100 us.
+constexpr int spins_before_count = 128;
 constexpr std::chrono::nanoseconds longest_wait = 50ms;
 // Messages that were all taken, and room that was held back for this long: the holder is stopped
 // or very slow, and others could go on.
@@ -107,6 +108,9 @@ Result<void> Outbound::look_up(Route& route, const TypeDescriptor& type,
     route.target = *opened;
     route.meta = wire::Meta{0, *index, 0, 0}.word();
     route.most_payload = (*opened)->most_payload();
+    const bool fits = type.bytes != 0 && type.bytes <= route.most_payload;
+    route.whole_meta = fits ? route.meta | type.bytes : 0;
+    route.units = fits ? wire::units_of(route.whole_meta) : 0;
     route.version = version;
     return {};
 }
@@ -255,14 +259,16 @@ Result<void> Outbound::make_room(Target& target, std::uint64_t units, Patience p
             abandon(target);
             return Error(ErrorCode::lane_lost, &details);
         }
+        // The readers give room back a quarter of the lane at a time. To count it ourselves means
+        // to read their hands, which slows them down: first wait for them.
+        for (int spin = 0; patience.deadline_ns != 0 && spin < spins_before_count; ++spin) {
+            if (fits()) return {};
+            for (int pause = 0; pause < 16; ++pause) base::cpu_relax();
+        }
         if (fits() || target.writer->count_room(target.inbox->view, units)) return {};
         if (open_successor(target, units)) continue;
         if (target.writer == nullptr) return Error(ErrorCode::lane_lost);
         if (patience.deadline_ns == 0) return full(target);
-        for (int spin = 0; spin < spins_before_sleep; ++spin) {
-            if (fits()) return {};
-            base::cpu_relax();
-        }
         const std::uint64_t now = base::now_ns();
         if (now >= patience.deadline_ns) return full(target);
         const std::chrono::nanoseconds left(patience.deadline_ns - now);

@@ -67,6 +67,10 @@ struct Route {
     Target* target = nullptr;
     std::uint64_t meta = 0;  // the type's part of the meta word
     std::uint64_t most_payload = 0;
+    // For types of a fixed size that fits: the whole meta word of a record without extensions, and
+    // the units it takes. 0: not such a type.
+    std::uint64_t whole_meta = 0;
+    std::uint64_t units = 0;
 };
 
 // One endpoint that gets an event, and what to do when it is full.

@@ -63,6 +63,11 @@ namespace {
     return out->send(type, message, options);
 }
 
+[[gnu::noinline]] static Result<void> send_short_slowly(BusCore* core, const TypeDescriptor& type,
+                                                        const std::byte* message) {
+    return send_slowly(core, type, {message, type.bytes}, 0, default_send_options);
+}
+
 // The rare end of a quick way: somebody sleeps, or this kernel wants a fence of senders.
 [[gnu::noinline]] static Result<void> ring_and_say_ok(Target& target) noexcept {
     Outbound::ring(target);
@@ -86,7 +91,7 @@ template <class Copy>
     const lane::Claim claim = writer.claim_known(units);
     if (!claim) [[unlikely]] return send_slowly(core, type, bytes, 0, options);
     copy(claim.record + wire::head_bytes, bytes.data(), bytes.size());
-    writer.commit(claim, route->meta | bytes.size());
+    writer.commit_known(claim, route->meta | bytes.size(), units);
     --target->until_stamp;
     out->sent.add(1);
     if (target->fence || Outbound::seems_asleep(*target)) [[unlikely]]
@@ -102,6 +107,33 @@ template <class Copy>
                                                     const SendOptions& options) {
     return send_quickly(token, core, type, bytes, options,
                         [](auto... parts) { detail::copy_bytes(parts...); });
+}
+
+// Written so that it keeps everything in the registers that a call may spoil: between distant cores
+// the stores to the lane wait in the processor's store buffer, and each register saved on the stack
+// takes a place there. Twice as many messages are on their way than with the general way above.
+Result<void> Bus::send_short(const TypeDescriptor& type, const std::byte* message) {
+    if (detail::this_thread_place.token != token_) [[unlikely]]
+        return send_short_slowly(core_.get(), type, message);
+    Outbound* const out = detail::this_thread_place.outbound;
+    if (out == nullptr || out->delivery != nullptr) [[unlikely]]
+        return send_short_slowly(core_.get(), type, message);
+    const Route* const route = &out->routes.guess(&type);
+    if (route->key != &type || route->version != out->directory_version()) [[unlikely]]
+        return send_short_slowly(core_.get(), type, message);
+    Target* const target = route->target;
+    if (target->until_stamp <= 1 || target->parts->lost() || route->units == 0) [[unlikely]]
+        return send_short_slowly(core_.get(), type, message);
+    lane::Writer* const writer = target->writer;
+    const lane::Claim claim = writer->claim_known(route->units);
+    if (!claim) [[unlikely]] return send_short_slowly(core_.get(), type, message);
+    detail::copy_middle(claim.record + wire::head_bytes, message, type.bytes);
+    writer->commit_known(claim, route->whole_meta, route->units);
+    --target->until_stamp;
+    out->sent.add(1);
+    if (target->fence || Outbound::seems_asleep(*target)) [[unlikely]]
+        return ring_and_say_ok(*target);
+    return {};
 }
 
 Result<void> Bus::send_bytes(const TypeDescriptor& type, std::span<const std::byte> bytes,

@@ -147,6 +147,22 @@ Result<void> Session::say_hello(Deadline deadline) {
     return refused_by((**answer).reply);
 }
 
+// A daemon that turns a connection away says why and hangs up, perhaps before our request: then the
+// kernel tells of the broken connection first and hands out what was said at the next look.
+std::optional<Result<Session::Answer>> Session::last_word() {
+    for (int look = 0; look < 2; ++look) {
+        wire::Reply reply{};
+        const wire::ReceivedFrame frame = wire::receive_frame(
+            socket_, std::as_writable_bytes(std::span(&reply, 1)), wire::Descriptors::accepted);
+        if (frame.end == FrameEnd::whole && frame.bytes == sizeof(reply) &&
+            reply.version == wire::control_version && reply.sequence == 0) {
+            socket_.close();
+            return Result<Answer>(refused_by(reply));
+        }
+    }
+    return std::nullopt;
+}
+
 std::optional<Result<Session::Answer>> Session::exchange_once(std::span<const std::byte> request,
                                                               Deadline deadline) {
     wire::RequestHead head;
@@ -160,7 +176,7 @@ std::optional<Result<Session::Answer>> Session::exchange_once(std::span<const st
     // Ends: sent, broken, or at the deadline.
     while ((sent = wire::send_frame(socket_, request, {}, error)) == FrameEnd::nothing)
         if (!wire::wait_writable(socket_, deadline)) return late();
-    if (sent != FrameEnd::whole) return std::nullopt;
+    if (sent != FrameEnd::whole) return last_word();
     // Ends: at our answer, at the connection's end, or at the deadline. Answers to requests that
     // we stopped waiting for come first and are dropped, with their descriptors.
     for (;;) {
@@ -172,7 +188,7 @@ std::optional<Result<Session::Answer>> Session::exchange_once(std::span<const st
             if (!wire::wait_readable(socket_, deadline)) return late();
             continue;
         }
-        if (frame.end != FrameEnd::whole) return std::nullopt;
+        if (frame.end != FrameEnd::whole) return last_word();
         const wire::Reply& reply = answer.reply;
         if (frame.bytes != sizeof(reply) || reply.version != wire::control_version ||
             reply.descriptor_count != frame.descriptor_count)

@@ -169,6 +169,7 @@ private:
     // One try on the connection as it is: nothing when it broke and may be made anew.
     std::optional<Result<Answer>> exchange_once(std::span<const std::byte> request,
                                                 Deadline deadline);
+    std::optional<Result<Answer>> last_word();
     Result<void> connect(Deadline deadline);
     Result<void> say_hello(Deadline deadline);
     void register_first_time();

@@ -11,18 +11,19 @@ Writer::Writer(const base::File& file)
       data_(parts_->data()),
       mask_(parts_->identity().capacity - 1),
       salt_(parts_->identity().salt),
-      capacity_units_(parts_->identity().capacity / wire::unit_bytes) {}
+      capacity_units_(parts_->identity().capacity / wire::unit_bytes),
+      limit_(capacity_units_) {}
 
 bool Writer::look_for_room(std::uint64_t units) noexcept {
     // ROOM: nobody reads below any more. Other end: give_room.
     believe(parts_->reader_page().reclaim.load(std::memory_order_acquire));
-    return tail_ + units - reclaimed_ <= capacity_units_ && tail_ < wire::last_position;
+    return tail_ + units <= limit_ && tail_ < wire::last_position;
 }
 
 bool Writer::count_room(const InboxView& inbox, std::uint64_t units) noexcept {
     believe(room<base::StdAtomics>(parts_->reader_page().head, inbox.hands(), inbox.hands_used(),
                                    lane_id()));
-    return tail_ + units - reclaimed_ <= capacity_units_ && tail_ < wire::last_position;
+    return tail_ + units <= limit_ && tail_ < wire::last_position;
 }
 
 void Writer::wait_for_room(const InboxView& inbox, std::uint64_t units,

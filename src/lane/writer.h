@@ -31,7 +31,7 @@ public:
     // Room for a record of `units` (of 64 bytes, at most most_units()), or nothing. The bytes are
     // whatever lay there.
     [[nodiscard, gnu::always_inline]] Claim claim(std::uint64_t units) noexcept {
-        if (tail_ + units - reclaimed_ > capacity_units_) [[unlikely]] {
+        if (tail_ + units > limit_) [[unlikely]] {
             if (!look_for_room(units)) return {};
         }
         return {data_ + (tail_ * wire::unit_bytes & mask_), tail_};
@@ -39,16 +39,21 @@ public:
     // The same without a look at what readers gave back meanwhile: nothing when the room that is
     // known of is used up. Makes no call, so that who calls it needs no stack.
     [[nodiscard, gnu::always_inline]] Claim claim_known(std::uint64_t units) noexcept {
-        if (tail_ + units - reclaimed_ > capacity_units_) [[unlikely]] return {};
+        if (tail_ + units > limit_) [[unlikely]] return {};
         return {data_ + (tail_ * wire::unit_bytes & mask_), tail_};
     }
-    // Publishes the claimed record. Returns nothing because it cannot be refused.
-    [[gnu::always_inline]] void commit(const Claim& claim, std::uint64_t meta) noexcept {
+    // Publishes a record whose length in units is known; otherwise as commit.
+    [[gnu::always_inline]] void commit_known(const Claim& claim, std::uint64_t meta,
+                                             std::uint64_t units) noexcept {
         auto* words = reinterpret_cast<Word*>(claim.record);
         // relaxed: carried by PUBLISHED.
         words[1].store(meta, std::memory_order_relaxed);
         publish(words[0], salt_, claim.position);
-        tail_ = claim.position + wire::units_of(meta);
+        tail_ = claim.position + units;
+    }
+    // Publishes the claimed record. Returns nothing because it cannot be refused.
+    [[gnu::always_inline]] void commit(const Claim& claim, std::uint64_t meta) noexcept {
+        commit_known(claim, meta, wire::units_of(meta));
     }
 
     // Counts the room by itself from the head and the hands, for when the readers that should have
@@ -78,6 +83,7 @@ private:
     bool look_for_room(std::uint64_t units) noexcept;
     void believe(std::uint64_t reclaim) noexcept {
         if (reclaim > reclaimed_ && reclaim <= tail_) reclaimed_ = reclaim;
+        limit_ = reclaimed_ + capacity_units_;
     }
 
     std::unique_ptr<LaneParts> parts_;
@@ -85,6 +91,7 @@ private:
     std::uint64_t mask_;
     std::uint64_t salt_;
     std::uint64_t capacity_units_;
+    std::uint64_t limit_;  // where the known room ends: reclaimed_ and a lap
     std::uint64_t tail_ = 0;
     std::uint64_t reclaimed_ = 0;
 };
