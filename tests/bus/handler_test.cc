@@ -1,4 +1,6 @@
 // Handlers: outputs, retries, giving up, the error endpoint.
+//
+// SPDX-License-Identifier: BSL-1.0
 #include <shmbus/testing.h>
 
 #include <doctest/doctest.h>

@@ -1,4 +1,6 @@
 // The messages of these tests.
+//
+// SPDX-License-Identifier: BSL-1.0
 #pragma once
 
 #include <shmbus/bus.h>

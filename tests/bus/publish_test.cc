@@ -1,4 +1,6 @@
 // Publishing: subscribers, base events, policies, late arrivals.
+//
+// SPDX-License-Identifier: BSL-1.0
 #include <shmbus/testing.h>
 
 #include <doctest/doctest.h>

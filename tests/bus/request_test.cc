@@ -1,4 +1,6 @@
 // Requests: waiting, callbacks, coroutines, deadlines, stops, failures.
+//
+// SPDX-License-Identifier: BSL-1.0
 #include <shmbus/testing.h>
 
 #include <doctest/doctest.h>

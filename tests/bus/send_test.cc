@@ -1,4 +1,6 @@
 // Sending and handling: commands, batches, loans, order, refusals.
+//
+// SPDX-License-Identifier: BSL-1.0
 #include <shmbus/testing.h>
 
 #include <doctest/doctest.h>
