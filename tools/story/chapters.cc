@@ -1,4 +1,4 @@
-// The story.
+// The story, chapter by chapter: what is done, and what is claimed on the way.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include "chapters.h"
