@@ -164,12 +164,13 @@ TEST_CASE("a lane that is cut short under its writer is lost to it, without a cr
     CHECK(pair.bad.lost());
     pair.check_the_other_lane_goes_on();
 }
-TEST_CASE("positions that a stranger wrote into the readers' page never make the writer overwrite") {
+TEST_CASE("positions that a stranger wrote into the readers' page make no writer overwrite") {
     Pair pair;
     for (std::uint64_t number = 1; number <= 64; ++number) REQUIRE(send(pair.bad, 1, number));
     const lane::InboxView view(*pair.scene.inbox);
     const std::size_t reclaim = lane::reader_page_at + offsetof(lane::StdReaderPage, reclaim);
-    for (const std::uint64_t wrong : {std::uint64_t{65}, std::uint64_t{1} << 40, ~std::uint64_t{0}}) {
+    const std::uint64_t far = std::uint64_t{1} << 40;
+    for (const std::uint64_t wrong : {std::uint64_t{65}, far, ~std::uint64_t{0}}) {
         scribble(pair.bad_file, reclaim, wrong);
         scribble(pair.bad_file, lane::reader_page_at, lane::head_word(wrong >> 17 | 65, 3));
         CHECK_FALSE(send(pair.bad, 1, 65));

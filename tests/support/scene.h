@@ -29,7 +29,8 @@ struct Cargo {
     std::uint64_t number = 0;
     std::uint64_t check = 0;
     [[nodiscard]] std::uint64_t sum() const {
-        return (std::uint64_t{sender} << 40 ^ number ^ std::uint64_t{bytes} << 20) * 0x9E3779B97F4A7C15U;
+        return (std::uint64_t{sender} << 40 ^ number ^ std::uint64_t{bytes} << 20) *
+               0x9E3779B97F4A7C15U;
     }
     [[nodiscard]] unsigned char filler(std::size_t at) const {
         return static_cast<unsigned char>(sum() >> 7 ^ at * 31);

@@ -1,0 +1,285 @@
+// Kills a process before each single operation on a shared word, and looks at what is left.
+//
+// For each role and each state of the lane: fork, die at step 1, 2, 3, ... until the role comes to
+// its end alive. After every death a survivor goes on, and the account outside the bus must show no
+// loss of what was published, no phantom, no unmarked duplicate and the order of the sender; no
+// hand may be left and all room must be free. The number of steps is held against steps.txt, so
+// that a harness that stops visiting them is noticed; the numbers there leave a little room,
+// because a slow machine handles smaller batches.
+//
+// Covered is every operation on a shared word of the lane: what lies between two of them is
+// invisible to others but for the bytes of a record, which nobody reads before the next one.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <map>
+
+#include "kill/steps.h"
+#include "lane/doorbell.h"
+#include "support/ledger.h"
+#include "support/scene.h"
+
+namespace shmbus::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint64_t lane_id = 5;
+constexpr std::uint32_t sender = 1;
+constexpr std::uint32_t payload_bytes = 4 * 64 - 16;  // four units: sixteen fill the lane
+
+// What lies in the lane when the role begins.
+struct State {
+    const char* name;
+    std::uint64_t gone;   // sent and handled before: moves the start of the records
+    std::uint64_t there;  // sent and waiting
+};
+constexpr std::array states{
+    State{"empty", 0, 0},       State{"one", 0, 1},   State{"full-but-one", 0, 15},
+    State{"full", 0, 16},       State{"wrap", 12, 8}, State{"wrap-full", 5, 16},
+};
+
+// What the survivor has to find, and the tools to find it.
+class Life {
+public:
+    Life() : ledger(scene.directory.path() + "/ledger") {
+        static_cast<void>(scene.make_lane(lane_id));
+        for (const std::uint64_t participant : {1U, 2U, 3U}) {
+            scene.make_participant(participant);
+            static_cast<void>(scene.admin->assign_consumer(participant));
+        }
+        presence_ = scene.live_as(1);
+        survivor_ = scene.consume(0, 1);
+    }
+
+    // Sends the next message, or says that it was refused.
+    bool send_next(lane::Writer& writer, const lane::InboxView& view) {
+        const std::uint64_t number = next_++;
+        ledger.tried(sender, number);
+        if (!send(writer, sender, number, payload_bytes)) {
+            writer.wait_for_room(view, units_for(payload_bytes), 1ms);
+            if (!send(writer, sender, number, payload_bytes)) {
+                ledger.refused(sender, number);
+                return false;
+            }
+        }
+        lane::ring(view.doorbell(), true, nullptr);
+        ledger.accepted(sender, number);
+        return true;
+    }
+    // One batch, or nothing.
+    bool handle_one(lane::Consumer& consumer, std::uint32_t receiver) {
+        lane::Batch* batch = consumer.take(2);
+        if (batch == nullptr) return false;
+        handle(consumer, *batch, [&](const std::optional<Cargo>& cargo, bool marked) {
+            ledger.handled(receiver, sender, cargo ? cargo->number : 0, marked);
+        });
+        return true;
+    }
+    // The survivor handles everything there is; false when something remains at the limit.
+    bool survive() {
+        return comes_true([&] {
+            while (handle_one(*survivor_, 1)) {
+            }
+            return !survivor_->anything_there() && scene.no_hand_holds_anything();
+        });
+    }
+    // Sentences about what is wrong in the end; empty when all is well.
+    std::vector<std::string> verdict() {
+        std::vector<std::string> found;
+        if (!survive()) found.push_back("the survivor came to no end");
+        for (std::string& one : violations(ledger.read(), true)) found.push_back(std::move(one));
+        if (!scene.no_hand_holds_anything()) found.push_back("a hand still holds something");
+        if (scene.room_of(lane_id) != scene.head_of(lane_id))
+            found.push_back("room is held back for nobody");
+        if (survivor_->poisoned_lanes() != 0) found.push_back("poisoned: " + scene.log);
+        return found;
+    }
+
+    Scene scene;
+    LedgerFile ledger;
+
+private:
+    std::unique_ptr<base::Presence> presence_;
+    std::unique_ptr<lane::Consumer> survivor_;
+    std::uint64_t next_ = 1;
+};
+
+// How a run ended: killed, or alive at the end of its role, or something else: a failure.
+enum class End : std::uint8_t { killed, alive, wrong };
+End end_of(int status) {
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) return End::killed;
+    return exited_with(status, 0) ? End::alive : End::wrong;
+}
+
+struct Report {
+    End end = End::wrong;
+    std::vector<std::string> wrong;
+};
+
+// The writer fills the state, then sends three more and closes, and dies at `kill_at`.
+Report writer_dies(const State& state, std::uint64_t kill_at) {
+    Life life;
+    SharedStep step;
+    Child child([&]() -> int {
+        lane::Writer writer(life.scene.open_lane(lane_id));
+        const lane::InboxView view(life.scene.open_inbox());
+        for (std::uint64_t i = 0; i < state.gone; ++i)
+            if (!life.send_next(writer, view)) return 1;
+        step.reach(1);
+        if (!step.wait_for(2)) return 2;
+        for (std::uint64_t i = 0; i < state.there; ++i)
+            if (!life.send_next(writer, view)) return 3;
+        die_at_step(kill_at);
+        for (int i = 0; i < 3; ++i) static_cast<void>(life.send_next(writer, view));
+        writer.close();
+        return 0;
+    });
+    if (!step.wait_for(1) || !life.survive()) return {End::wrong, {"the state was not reached"}};
+    step.reach(2);
+    const End end = end_of(child.reap());
+    return {end, life.verdict()};
+}
+
+// A consumer joins, handles up to three batches, sleeps once, leaves; dies at `kill_at`.
+int consume_and_die(Life& life, std::uint16_t slot, std::uint64_t participant,
+                    std::uint64_t kill_at) {
+    const auto presence = life.scene.live_as(participant);
+    die_at_step(kill_at);
+    const auto consumer = life.scene.consume(slot, participant);
+    for (int batches = 0; batches < 3; ++batches)
+        if (!life.handle_one(*consumer, static_cast<std::uint32_t>(participant))) break;
+    consumer->sleep(1ms);
+    static_cast<void>(life.handle_one(*consumer, static_cast<std::uint32_t>(participant)));
+    return 0;
+}
+
+// The sender's side of the runs in which a consumer dies: lives in the test's process.
+struct LivingWriter {
+    explicit LivingWriter(Life& life)
+        : writer(life.scene.open_lane(lane_id)), view(life.scene.open_inbox()) {}
+    bool reach(Life& life, const State& state) {
+        for (std::uint64_t i = 0; i < state.gone; ++i)
+            if (!life.send_next(writer, view)) return false;
+        if (!life.survive()) return false;
+        for (std::uint64_t i = 0; i < state.there; ++i)
+            if (!life.send_next(writer, view)) return false;
+        return true;
+    }
+    // Goes on after the death: the survivor must make room enough for a whole lane.
+    std::vector<std::string> go_on(Life& life) {
+        std::vector<std::string> found;
+        if (!life.survive()) found.push_back("the survivor came to no end");
+        for (int i = 0; i < 16; ++i)
+            if (!life.send_next(writer, view)) found.push_back("no room after the death");
+        for (std::string& one : life.verdict()) found.push_back(std::move(one));
+        return found;
+    }
+    lane::Writer writer;
+    lane::InboxView view;
+};
+
+Report consumer_dies(const State& state, std::uint64_t kill_at) {
+    Life life;
+    LivingWriter sending(life);
+    if (!sending.reach(life, state)) return {End::wrong, {"the state was not reached"}};
+    Child child([&] { return consume_and_die(life, 1, 2, kill_at); });
+    const End end = end_of(child.reap());
+    return {end, sending.go_on(life)};
+}
+
+// Whether a first consumer that dies at `first_kill` leaves a hand that still says TAKING though
+// the head has moved: the take happened and only the head tells.
+bool leaves_taking(const State& state, std::uint64_t first_kill) {
+    Life life;
+    LivingWriter sending(life);
+    if (!sending.reach(life, state)) return false;
+    const std::uint64_t before = life.scene.head_of(lane_id);
+    Child first([&] { return consume_and_die(life, 1, 2, first_kill); });
+    if (end_of(first.reap()) != End::killed) return false;
+    const auto word =
+        sending.view.hands()[1 * lane::hands_each].word.load(std::memory_order_seq_cst);
+    return lane::state_in(word) == lane::HandState::taking &&
+           life.scene.head_of(lane_id) > before;
+}
+
+// One consumer has died; a second takes over what it held and dies at `kill_at`.
+Report adopter_dies(const State& state, std::uint64_t first_kill, std::uint64_t kill_at) {
+    Life life;
+    LivingWriter sending(life);
+    if (!sending.reach(life, state)) return {End::wrong, {"the state was not reached"}};
+    Child first([&]() -> int {
+        if (first_kill != 0) return consume_and_die(life, 1, 2, first_kill);
+        const auto presence = life.scene.live_as(2);
+        const auto consumer = life.scene.consume(1, 2);
+        lane::Batch* batch = consumer->take(2);
+        if (batch == nullptr) return 1;
+        batch->set(0, lane::Progress{0, 0, 1});
+        return ::kill(::getpid(), SIGKILL);
+    });
+    if (end_of(first.reap()) != End::killed) return {End::wrong, {"the first one did not die"}};
+    Child second([&] { return consume_and_die(life, 2, 3, kill_at); });
+    const End end = end_of(second.reap());
+    return {end, sending.go_on(life)};
+}
+
+// Steps that each scenario had when it was last written down; fewer means that some are missed.
+std::map<std::string, std::uint64_t> stored_steps() {
+    const char* root = std::getenv("SHMBUS_SOURCE_ROOT");
+    REQUIRE(root != nullptr);
+    std::ifstream file(std::string(root) + "/tests/kill/steps.txt");
+    std::map<std::string, std::uint64_t> stored;
+    for (std::string name; file >> name;) file >> stored[name];
+    return stored;
+}
+
+template <class Run>
+void visit_every_step(const std::string& name, Run&& run) {
+    std::uint64_t kill_at = 1;
+    for (;; ++kill_at) {
+        REQUIRE(kill_at < 5000);
+        const Report report = run(kill_at);
+        for (const std::string& sentence : report.wrong)
+            FAIL_CHECK(name << ", killed at step " << kill_at << ": " << sentence);
+        REQUIRE(report.end != End::wrong);
+        if (report.end == End::alive) break;
+    }
+    const auto stored = stored_steps();
+    MESSAGE(name << ": " << kill_at - 1 << " steps");
+    CHECK(stored.contains(name));
+    if (stored.contains(name)) CHECK(kill_at - 1 >= stored.at(name));
+}
+
+TEST_SUITE("kill") {
+TEST_CASE("a writer may be killed at any step") {
+    for (const State& state : states)
+        visit_every_step(std::string("writer/") + state.name,
+                         [&](std::uint64_t kill_at) { return writer_dies(state, kill_at); });
+}
+TEST_CASE("a consumer may be killed at any step") {
+    for (const State& state : states)
+        visit_every_step(std::string("consumer/") + state.name,
+                         [&](std::uint64_t kill_at) { return consumer_dies(state, kill_at); });
+}
+TEST_CASE("an adopter may be killed at any step, the first death being in a handler") {
+    for (const State& state : {states[1], states[3], states[4]})
+        visit_every_step(std::string("adopter/") + state.name, [&](std::uint64_t kill_at) {
+            return adopter_dies(state, 0, kill_at);
+        });
+}
+TEST_CASE("an adopter may be killed at any step, the first death being just behind the head") {
+    const State& state = states[4];
+    std::uint64_t first_kill = 1;
+    while (first_kill < 500 && !leaves_taking(state, first_kill)) ++first_kill;
+    REQUIRE(first_kill < 500);
+    visit_every_step("adopter-of-taking/wrap", [&](std::uint64_t kill_at) {
+        return adopter_dies(state, first_kill, kill_at);
+    });
+}
+}
+
+}  // namespace
+}  // namespace shmbus::test
