@@ -1,6 +1,7 @@
 // Clients that are wrong or greedy: each is refused, and nobody else notices.
 //
 // SPDX-License-Identifier: BSL-1.0
+#include <array>
 #include <cstring>
 #include <fstream>
 #include <random>
@@ -55,6 +56,19 @@ Outcome send_raw(const base::File& socket, std::span<const std::byte> frame) {
 template <class Request>
 std::span<const std::byte> bytes_of(const Request& request) {
     return std::as_bytes(std::span(&request, 1));
+}
+
+// Whether a request on this connection is answered.
+bool is_served(const base::File& socket) {
+    const auto request = wire::make_request<wire::StatusRequest>(wire::RequestType::status, 5);
+    int error = 0;
+    if (wire::send_frame(socket, bytes_of(request), {}, error) != wire::FrameEnd::whole)
+        return false;
+    if (!wire::wait_readable(socket, std::chrono::steady_clock::now() + 10s)) return false;
+    wire::Reply reply{};
+    const auto got = wire::receive_frame(socket, std::as_writable_bytes(std::span(&reply, 1)),
+                                         wire::Descriptors::accepted);
+    return got.end == wire::FrameEnd::whole && reply.sequence == 5;
 }
 
 }  // namespace
@@ -246,7 +260,13 @@ TEST_CASE("each quota is refused by its name, and only the greedy one meets it")
     } catch (const SetupError& error) {
         CHECK(std::string(error.what()).find("'participants'") != std::string::npos);
     }
-    const base::File idle[] = {knock(folder.bus()), knock(folder.bus())};
+    // Those who were turned away count until the daemon has seen that they are gone.
+    std::array<base::File, 2> idle;
+    for (base::File& socket : idle)
+        REQUIRE(test::eventually([&] {
+            socket = knock(folder.bus());
+            return is_served(socket);
+        }));
     try {
         const auto refused = test::join(folder.bus());
         FAIL("a fifth connection was accepted");
