@@ -295,7 +295,7 @@ TEST_CASE("lanes that wait for one another end with the quota of successors") {
 }
 
 // Needs root, to become somebody else; says so and stops otherwise.
-TEST_CASE("another user joins through the bus's group, under the quotas for others, or not at all") {
+TEST_CASE("another user joins through the group of the bus, under the quotas for others") {
     if (::geteuid() != 0) {
         MESSAGE("not run: only root can become another user");
         return;
