@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# The unit tests and a short storm under the address and undefined-behaviour sanitizers; called with
+# `threads`, as threads.sh does, the threads of one bus under the thread sanitizer.
+#
+# Each in a build of its own under $SHMBUS_BUILD_ROOT/sanitizers, kept and reused, with -O1.
+#
+#   SHMBUS_SANITIZER_SECONDS   how long one program may take (120)
+#
+# SPDX-License-Identifier: BSL-1.0
+set -u
+root="${SHMBUS_SOURCE_ROOT:-$(cd "$(dirname "$0")/../.." && pwd)}"
+build="${SHMBUS_BUILD_ROOT:-$root/build}/sanitizers"
+# The daemon's own code is fuzzed under sanitizers (fuzz.sh); here it is only somebody to talk to.
+export SHMBUS_DAEMON="${SHMBUS_BUILD_ROOT:-$root/build}/tools/shmbusd"
+seconds="${SHMBUS_SANITIZER_SECONDS:-120}"
+mkdir -p "$build"
+log="$build/said.${1:-addresses}"
+
+# Whoever dies by a sanitizer ends with a status of its own, also in a forked child.
+export ASAN_OPTIONS=exitcode=86:detect_leaks=0:handle_sigbus=0:allocator_may_return_null=1
+export UBSAN_OPTIONS=halt_on_error=1:exitcode=86:print_stacktrace=1
+export TSAN_OPTIONS="exitcode=86:halt_on_error=0:suppressions=$root/tests/system/tsan.supp"
+
+# make NAME sanitizers target...: configures once, then builds the targets.
+make() {
+    local where="$build/$1" kinds="$2"
+    shift 2
+    if [ ! -f "$where/build.ninja" ]; then
+        rm -rf "$where"
+        meson setup "$where" "$root" --buildtype=plain -Doptimization=1 -Dcpp_args=-g1 \
+            -Db_sanitize="$kinds" -Db_lundef=false -Dwerror=false -Db_ndebug=false \
+            -Dtests=enabled -Dbench=disabled >"$log" 2>&1 </dev/null || return 1
+    fi
+    ninja -C "$where" "$@" >"$log" 2>&1 </dev/null
+}
+
+# check NAME command...: ok when it ends with 0 and no sanitizer has spoken, in whichever process.
+check() {
+    local name="$1" status
+    shift
+    timeout --kill-after=5 "$seconds" "$@" >"$log" 2>&1 </dev/null
+    status=$?
+    if [ "$status" -eq 0 ] &&
+        ! grep -qE 'ERROR: (Address|Leak)Sanitizer|runtime error:|WARNING: ThreadSanitizer' "$log"; then
+        echo "ok $name"
+    else
+        echo "not ok $name: ended with $status"
+        tail -n 80 "$log" | sed 's/^/    /'
+    fi
+}
+
+can_link() {
+    echo 'int main() {}' | c++ -x c++ - "-fsanitize=$1" -o "$build/probe.$1" 2>/dev/null
+}
+
+addresses() {
+    local where="$build/address" program
+    local programs=(base lane directory bus)
+    can_link address,undefined || { echo 'skip addresses: the compiler has no such sanitizer'; return; }
+    if ! make address address,undefined tests/system/system_storm \
+        "${programs[@]/#/tests/test_}"; then
+        echo 'not ok addresses: does not build'
+        tail -n 40 "$log" | sed 's/^/    /'
+        return
+    fi
+    for program in "${programs[@]}"; do
+        check "no wrong address in test_$program" "$where/tests/test_$program" --no-colors
+    done
+    check 'no wrong address in a storm of 60 kills' "$where/tests/system/system_storm" \
+        --kills 60 --seconds 60
+}
+
+# Between processes the thread sanitizer sees nothing, and a child forked from a process with
+# threads confuses it: what is left are threads on one bus in one process.
+threads() {
+    local where="$build/thread"
+    can_link thread || { echo 'skip threads: the compiler has no such sanitizer'; return; }
+    if ! make thread thread tests/system/system_threads; then
+        echo 'not ok threads: does not build'
+        tail -n 40 "$log" | sed 's/^/    /'
+        return
+    fi
+    check 'no data race among the threads of a bus' "$where/tests/system/system_threads"
+}
+
+case "${1:-addresses}" in
+    addresses) addresses ;;
+    threads) threads ;;
+    *) echo "not ok sanitizers: there are no $1 here" ;;
+esac
