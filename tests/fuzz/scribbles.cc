@@ -66,7 +66,8 @@ struct Target {
 std::uint64_t copy_out(const lane::Entry& entry, std::vector<std::byte>& room) {
     const wire::Meta meta = wire::Meta::of(entry.meta);
     std::array<std::byte, 256> block{};
-    std::memcpy(block.data(), entry.record + wire::head_bytes, std::size_t{meta.extension_units} * 16);
+    std::memcpy(block.data(), entry.record + wire::head_bytes,
+                std::size_t{meta.extension_units} * 16);
     wire::Extensions extensions;
     if (!wire::read_extensions(meta, block.data(), extensions)) return 0;
     const std::byte* const payload = entry.record + meta.payload_offset();

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fuzzing with clang's libFuzzer under the address and undefined-behaviour sanitizers: control frames
-# at the daemon's registrar, and a lane and an inbox that are scribbled on while they are read.
+# Fuzzing with clang's libFuzzer under the address and undefined-behaviour sanitizers: control
+# frames at the daemon's registrar, and a lane and an inbox scribbled on while they are read.
 #
 #   SHMBUS_FUZZ_SECONDS   how long each runs (20)
 #

@@ -46,6 +46,7 @@ planted() {
 }
 
 weather "a storm of $kills kills loses nothing and invents nothing" --kills "$kills"
-weather 'one receiver alone handles in each sender'"'"'s order' --kills 100 --receivers 1 --seconds 60
+weather 'one receiver alone handles what each sender sent in its order' \
+    --kills 100 --receivers 1 --seconds 60
 planted 'a planted loss is found' loss 'lost: '
 planted 'a planted unmarked duplicate is found' duplicate 'handled twice without a mark: '

@@ -158,7 +158,9 @@ TEST_CASE("from the return of subscribe on no event of a busy publisher is missi
         // A publish under way may wait for room, and what is on its way is dropped.
         const auto goes_on = [&] {
             const std::uint64_t wanted = stage.words->get(0) + 1000;
-            return eventually([&] { return endpoint.poll() + 1 > 0 && stage.words->get(0) > wanted; });
+            return eventually([&] {
+                return endpoint.poll() + 1 > 0 && stage.words->get(0) > wanted;
+            });
         };
         REQUIRE(goes_on());
         const std::uint64_t before = last;

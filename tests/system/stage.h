@@ -106,7 +106,8 @@ inline void handle_jobs(Endpoint& endpoint, const std::function<bool()>& until) 
 // True within the limit, else killed in the middle of whatever it does.
 inline bool ends_well(Child& child, std::chrono::milliseconds limit = 30s) {
     int status = -1;
-    const bool ended = eventually([&] { return ::waitpid(child.pid(), &status, WNOHANG) != 0; }, limit);
+    const auto has_ended = [&] { return ::waitpid(child.pid(), &status, WNOHANG) != 0; };
+    const bool ended = eventually(has_ended, limit);
     return ended && shmbus::test::exited_with(status, 0);
 }
 

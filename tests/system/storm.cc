@@ -190,7 +190,8 @@ void Storm::kill_somebody() {
     const std::uint32_t theirs = target(Role::sender) + target(Role::receiver);
     // In step with the others, so that they die over all stages of its life, and it over theirs.
     const bool daemon_lags =
-        std::uint64_t{toll(Role::daemon).killed} * theirs < std::uint64_t{others} * target(Role::daemon);
+        std::uint64_t{toll(Role::daemon).killed} * theirs <
+        std::uint64_t{others} * target(Role::daemon);
     if (is_due(Role::daemon) && (daemon_lags || others >= theirs) && kill_the_daemon()) return;
     kill_an_actor();
 }

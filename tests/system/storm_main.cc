@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <random>
+#include <stdexcept>
+#include <string>
 #include <string_view>
 
 #include "system/storm.h"
@@ -44,6 +46,8 @@ void print(const char* who, const Toll& toll) {
 int main(int count, char** words) {
     try {
         const StormPlan plan = plan_from(count, words);
+        if (::test::daemon_program().empty())
+            throw std::runtime_error("no shmbusd was found; name it in SHMBUS_DAEMON");
         std::printf("seed %llu\n", static_cast<unsigned long long>(plan.seed));
         std::fflush(stdout);
         Storm storm(plan);

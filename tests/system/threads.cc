@@ -18,8 +18,9 @@
 #include <time.h>
 
 #ifdef __SANITIZE_THREAD__
-// std::timed_mutex locks by this function, which the sanitizer of g++ 12 does not know: it would see
-// unlocking without locking, and races in all that such a mutex guards. The same by one it knows.
+// std::timed_mutex locks by this function, which the sanitizer of g++ 12 does not know: it would
+// see unlocking without locking, and races in all that such a mutex guards. The same by one that
+// it knows.
 extern "C" int pthread_mutex_clocklock(pthread_mutex_t* mutex, clockid_t clock,
                                        const timespec* until) noexcept {
     timespec there{};
@@ -115,7 +116,8 @@ int run_threads() {
             std::this_thread::sleep_for(1ms);
     }
     std::printf("jobs %llu, news %llu, answers %llu, failures %llu, sent %llu\n",
-                static_cast<unsigned long long>(counts.jobs), static_cast<unsigned long long>(counts.news),
+                static_cast<unsigned long long>(counts.jobs),
+                static_cast<unsigned long long>(counts.news),
                 static_cast<unsigned long long>(counts.answers),
                 static_cast<unsigned long long>(counts.failures),
                 static_cast<unsigned long long>(bus.counts().sent));
