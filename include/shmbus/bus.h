@@ -104,14 +104,16 @@ public:
     // refusal refuses all. At most 4,096 messages and a quarter of the lane. Errors as send().
     template <Command T>
         requires InPlace<T>
-    Result<void> send_batch(std::span<const T> messages, const SendOptions& options = default_send_options) {
+    Result<void> send_batch(std::span<const T> messages,
+                            const SendOptions& options = default_send_options) {
         return send_packed(descriptor_of<T>, std::as_bytes(messages), messages.size(), options);
     }
     // Sends many commands, each with a header of its own, ringing once. Returns how many went
     // before the first refusal; an error only when that was the first.
     template <Command T>
         requires InPlace<T>
-    Result<std::size_t> send_each(std::span<const T> messages, const SendOptions& options = default_send_options) {
+    Result<std::size_t> send_each(std::span<const T> messages,
+                                  const SendOptions& options = default_send_options) {
         return send_run(descriptor_of<T>, std::as_bytes(messages), messages.size(), options);
     }
     // Publishes an event to every subscriber. Errors: full (a subscriber whose policy refuses or

@@ -20,7 +20,8 @@ SessionOptions session_options(const BusOptions& options) {
 // Gives a thread's lanes back when it ends, for each bus that it used.
 class ThreadEnd {
 public:
-    ThreadEnd() : forks_(fork_count().load(std::memory_order_relaxed)) {}  // relaxed: see is_in_child
+    // relaxed: see is_in_child.
+    ThreadEnd() : forks_(fork_count().load(std::memory_order_relaxed)) {}
     ~ThreadEnd() {
         this_thread_place = {};
         // In a child the locks may be held by threads that are not there.
@@ -149,7 +150,8 @@ Result<std::uint16_t> BusCore::type_index(const TypeDescriptor& type) {
         index = *declared;
     }
     if (index == 0 || index >= directory::most_types)
-        return refuse(ErrorCode::refused, "the directory gave a type index that no record can hold");
+        return refuse(ErrorCode::refused,
+                      "the directory gave a type index that no record can hold");
     const std::lock_guard lock(mutex_);
     return types_[&type] = static_cast<std::uint16_t>(index);
 }

@@ -21,7 +21,8 @@ struct Address {
     socklen_t bytes = 0;
 };
 
-// "\0shmbus/<uuid>/<endpoint>.<generation>.<consumer>": a leading zero means the abstract namespace.
+// "\0shmbus/<uuid>/<endpoint>.<generation>.<consumer>": a leading zero means the abstract
+// namespace.
 Address address_of(const InboxName& name, std::uint16_t consumer) noexcept {
     std::array<char, 100> text{};
     const int length = std::snprintf(text.data(), text.size(), "shmbus/%016llx%016llx/%u.%u.%u",

@@ -127,7 +127,8 @@ AttemptRules EndpointCore::rules() const noexcept {
 
 bool EndpointCore::open_next(Open& open, std::size_t limit) noexcept {
     lane::Batch* batch =
-        consumer_->take(static_cast<std::uint32_t>(std::min<std::size_t>(limit, lane::most_entries)));
+        consumer_->take(static_cast<std::uint32_t>(
+            std::min<std::size_t>(limit, lane::most_entries)));
     if (batch == nullptr) return false;
     const lane::LaneFacts facts = facts_of(*batch->lane);
     open.batch = batch;
@@ -322,7 +323,7 @@ void EndpointCore::idle(std::uint32_t quiet_polls) {
 void EndpointCore::run(const std::stop_token& stop) {
     if (core_->is_in_child()) return;
     const std::stop_callback on_stop(stop, [this] { bell_->ring(); });
-    // acquire: what the stopper did before is seen by who returns from run. STOPPED. Other end: stop.
+    // STOPPED: what the stopper did before is seen by who returns from run. Other end: stop.
     const auto goes_on = [&] {
         return !stop.stop_requested() && !stopping_.load(std::memory_order_acquire);
     };

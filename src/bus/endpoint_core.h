@@ -26,7 +26,8 @@
 
 namespace shmbus::detail {
 
-// Makes the endpoint, if it is not there, and the one that takes what fails in it. Throws SetupError.
+// Makes the endpoint, if it is not there, and the one that takes what fails in it. Throws
+// SetupError.
 EndpointHandle make_endpoint(BusCore& core, std::string_view name, const EndpointOptions& options);
 
 class EndpointCore {

@@ -38,7 +38,7 @@ struct Target {
     const lane::LaneParts* parts = nullptr;
     lane::StdDoorbell* doorbell = nullptr;
     lane::DescriptorBell* bell = nullptr;
-    // Messages until one carries the time, which takes the slow way; 1 as well while the lane is not
+    // Messages until one carries the time, taking the slow way; 1 as well while the lane is not
     // open or a loan is.
     std::uint32_t until_stamp = 1;
     bool fence = false;
@@ -250,7 +250,8 @@ private:
 
     BusCore& core_;
     const base::StdWord<std::uint64_t>* version_;
-    std::vector<std::unique_ptr<Target>> targets_;  // never removed, so that routes may point at them
+    // Never removed, so that routes may point at them.
+    std::vector<std::unique_ptr<Target>> targets_;
     std::vector<NamedRoute> named_routes_;
 };
 

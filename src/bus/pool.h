@@ -1,7 +1,7 @@
 // The handler threads of run(): one thread takes messages, the others handle them.
 //
 // The taking thread makes the pool, feeds it, and is the only one to touch the consumer; a worker
-// has a way out, a delivery and counters of its own. Between them messages travel through handoff.h.
+// has a way out, a delivery and counters of its own. Messages travel between them by handoff.h.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once

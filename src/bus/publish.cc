@@ -13,7 +13,9 @@ namespace shmbus::detail {
 Result<Audience*> Outbound::audience(const TypeDescriptor& type) {
     Audience& found = audiences.of(&type);
     const bool whole = std::all_of(found.subscribers.begin(), found.subscribers.end(),
-                                   [](const Subscription& s) { return s.target->writer != nullptr; });
+                                   [](const Subscription& to) {
+                                       return to.target->writer != nullptr;
+                                   });
     if (found.version == directory_version() && found.is_known && whole) return &found;
     if (const Result<void> looked = look_up(found, type); !looked) return looked.error();
     return &found;

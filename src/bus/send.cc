@@ -34,7 +34,8 @@ namespace {
 // The lane that a message of this type takes without looking anything up, else null.
 [[gnu::always_inline]] inline Target* quick_target(Outbound& out, const TypeDescriptor& type,
                                                    const SendOptions& options,
-                                                   std::size_t bytes, const Route*& found) noexcept {
+                                                   std::size_t bytes,
+                                                   const Route*& found) noexcept {
     const Route& route = out.routes.guess(&type);
     found = &route;
     if (route.key != &type || route.version != out.directory_version() ||

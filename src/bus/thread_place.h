@@ -1,4 +1,4 @@
-// Where the calling thread's lanes on a bus are: one thread-local word pair, looked at by each send.
+// Where the calling thread's lanes on a bus are: two thread-local words, looked at by each send.
 //
 // Written by the slow half of a send (outbound.cc) and by the fork handler below. A bus is known by
 // a token that is never given out twice in a process, so that a place left over from a bus that is

@@ -14,6 +14,7 @@ constexpr std::uint32_t quiet_until_cold = 4096;
 constexpr std::uint32_t look_ahead_from = 32;
 // Takes between two looks at peers, the clock and new lanes.
 constexpr std::uint32_t takes_between_looks = 64;
+constexpr std::size_t cold_looks = 8;
 
 }  // namespace
 
@@ -29,6 +30,7 @@ Batch* Consumer::look_around() noexcept {
     if (table_->version.load(std::memory_order_acquire) != known_version_) refresh();
     rescue();
     start_successors();
+    look_at_cold();
     if (rescued_.empty()) return nullptr;
     until_look_ = 1;
     return take_rescued();
@@ -59,6 +61,18 @@ Batch* Consumer::take(std::uint32_t limit) noexcept {
     backlog_ = 0;
     if (!cold_.empty()) return take_from_cold(limit);
     return nullptr;
+}
+
+// A lane that was quiet for long is not kept waiting by busy ones: a few are looked at now and
+// then whatever the others do, and one that has a message takes turns with them again.
+void Consumer::look_at_cold() noexcept {
+    for (std::size_t i = 0; i < cold_looks && !cold_.empty(); ++i) {
+        if (cold_next_ >= cold_.size()) cold_next_ = 0;
+        ReaderLane& lane = *cold_[cold_next_];
+        // HELD, a hint: take_from looks again.
+        if (lane.published(position_in(lane.head().load(std::memory_order_acquire)))) warm(lane);
+        else ++cold_next_;
+    }
 }
 
 Batch* Consumer::take_from_cold(std::uint32_t limit) noexcept {
@@ -111,7 +125,12 @@ std::uint32_t Consumer::walk(ReaderLane& lane, std::uint64_t position, std::uint
             position += step;
         } else {
             if (units > lane.most_units()) {
-                if (count == 0) poison(lane, "a record is longer than any may be");
+                // Others may have taken it meanwhile, and its bytes be those of a later lap. While
+                // the head stands here they are what the writer committed.
+                // HELD, a hint. Other end: take.
+                if (count == 0 &&
+                    position_in(lane.head().load(std::memory_order_acquire)) == position)
+                    poison(lane, "a record is longer than any may be");
                 break;
             }
             lane.usual_units = usual = units;
@@ -218,12 +237,14 @@ void Consumer::adapt() noexcept {
 
 void Consumer::count_room(ReaderLane& lane) noexcept {
     StdReaderPage& page = lane.parts().reader_page();
-    // Acquire: a consumer is counted before it takes. Other end: InboxAdmin::replace_consumer.
-    const std::uint32_t used =
-        std::min(table_->consumers_used.load(std::memory_order_acquire), most_consumers);
-    const std::uint64_t position = room<base::StdAtomics>(page.head, *reinterpret_cast<StdHands*>(hands_),
-                                                          used * hands_each,
-                                                          lane.identity().lane_id);
+    const auto count_hands = [&] {
+        // Acquire: a consumer is counted before it takes. Other end: replace_consumer.
+        const std::uint32_t used = table_->consumers_used.load(std::memory_order_acquire);
+        return std::min(used, most_consumers) * hands_each;
+    };
+    const std::uint64_t position =
+        room<base::StdAtomics>(page.head, *reinterpret_cast<StdHands*>(hands_), count_hands,
+                               lane.identity().lane_id);
     give_room(page.reclaim, position);
     lane.room_given = position;
     // relaxed: read after the room was given; a writer that starts to wish now counts by itself.

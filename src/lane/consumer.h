@@ -104,8 +104,8 @@ public:
     // told. Logged.
     void poison(ReaderLane& lane, std::string_view why) noexcept;
 
-    // How to ring those that wait for a descriptor, when we leave messages behind for them; outlives
-    // this. Without it they find out by themselves within 50 ms.
+    // How to ring those that wait for a descriptor, when we leave messages behind for them;
+    // outlives this. Without it they find out by themselves within 50 ms.
     void use_descriptors(DescriptorBell* descriptors) noexcept { descriptors_ = descriptors; }
     [[nodiscard]] std::uint16_t slot() const noexcept { return slot_; }
     [[nodiscard]] std::uint64_t poisoned_lanes() const noexcept { return poisoned_; }
@@ -126,9 +126,11 @@ private:
     Batch* take_rescued() noexcept;
     std::uint32_t walk(ReaderLane& lane, std::uint64_t position, std::uint64_t end_limit,
                        std::uint32_t limit, Batch& into) noexcept;
-    bool adopt_hands_of(std::uint16_t owner, std::uint64_t participant, std::int32_t signal) noexcept;
+    bool adopt_hands_of(std::uint16_t owner, std::uint64_t participant,
+                        std::int32_t signal) noexcept;
     void count_room(ReaderLane& lane) noexcept;
     Batch* look_around() noexcept;
+    void look_at_cold() noexcept;
     Batch* take_from_cold(std::uint32_t limit) noexcept;
     Batch* cool_down(std::size_t place) noexcept;
     void adapt() noexcept;

@@ -81,7 +81,9 @@ void Consumer::open_lane(std::uint64_t lane_id) noexcept {
 void Consumer::refresh() noexcept {
     // TABLES: the rows below are at least as new. Other end: InboxAdmin::changed.
     known_version_ = table_->version.load(std::memory_order_acquire);
-    const std::uint32_t used = std::min(table_->lanes_used.load(std::memory_order_relaxed), most_lanes);
+    // relaxed: carried by TABLES.
+    const std::uint32_t used =
+        std::min(table_->lanes_used.load(std::memory_order_relaxed), most_lanes);
     std::vector<std::uint64_t> there;
     for (std::uint32_t i = 0; i < used; ++i) {
         // relaxed: carried by TABLES; a row that changes meanwhile moves the version again.
@@ -167,6 +169,10 @@ bool Consumer::adopt_hands_of(std::uint16_t owner, std::uint64_t participant,
             found = true;
         } else if (verdict == Verdict::cleared) {
             count_room(*lane);
+        } else {
+            // A helper said TAKEN meanwhile, which happens once, or another adopter was faster:
+            // look at it again, because what is left under our own place nobody else comes for.
+            --i;
         }
     }
     return found;
@@ -183,7 +189,8 @@ bool Consumer::rescue() noexcept {
     }
     for (std::uint16_t slot = 0; slot < used; ++slot) {
         if (slot == slot_) continue;
-        const std::uint64_t peer = table_->consumers[slot].load(std::memory_order_acquire);  // TABLES
+        // TABLES. Other end: InboxAdmin.
+        const std::uint64_t peer = table_->consumers[slot].load(std::memory_order_acquire);
         if (peer == 0) {
             // Freed: whatever it still owns was left behind.
             found = adopt_hands_of(slot, 0, 0) || found;
@@ -259,7 +266,9 @@ bool Consumer::announce(bool by_descriptor) noexcept {
     doorbell_->sleepers.fetch_or(bit, std::memory_order_seq_cst);
     // From here on every sender either has made its record visible to the look below, or sees
     // the bit.
-    if (can_barrier_) static_cast<void>(base::global_barrier());
+    // Where the kernel has no such call senders fence, and so must we.
+    if (!can_barrier_ || !base::global_barrier())
+        base::StdAtomics::fence(std::memory_order_seq_cst);
     if (!anything_there()) return true;
     withdraw();
     return false;
@@ -284,7 +293,8 @@ bool Consumer::sleep(std::chrono::nanoseconds limit) noexcept {
     const std::uint32_t used =
         std::min(table_->consumers_used.load(std::memory_order_acquire), most_consumers);  // TABLES
     for (std::uint16_t slot = 0; slot < used; ++slot) {
-        const std::uint64_t peer = table_->consumers[slot].load(std::memory_order_acquire);  // TABLES
+        // TABLES. Other end: InboxAdmin.
+        const std::uint64_t peer = table_->consumers[slot].load(std::memory_order_acquire);
         if (peer == 0 || slot == slot_ || peer == me_) continue;
         if (const auto word = peers_.watched(peer)) {
             whose[count] = peer;

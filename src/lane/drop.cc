@@ -51,8 +51,14 @@ std::uint64_t Dropper::drop_one(const Writer& writer) noexcept {
         // HELD: the helped hand. Other ends: room, judge. As in take(), but nobody holds this.
         if (head_word_of_lane.compare_exchange(head, head_word(end, no_hand),
                                                std::memory_order_acq_rel,
-                                               std::memory_order_relaxed))
-            return messages_in(record, wire::Meta::of(word));
+                                               std::memory_order_relaxed)) {
+            const std::uint64_t count = messages_in(record, wire::Meta::of(word));
+            // DROPPED: a reader that finds the bytes of a later record where it was looking also
+            // finds that the head has moved, and does not take the lane for damaged. Other end:
+            // Consumer::walk.
+            base::StdAtomics::fence(std::memory_order_release);
+            return count;
+        }
     }
 }
 

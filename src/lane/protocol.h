@@ -138,12 +138,15 @@ template <class A>
 
 // The position below which the writer may overwrite: a pure function that anybody may compute.
 // The head first, then every hand: a hand filled after the head was read holds later records.
-template <class A, class Hands>
+// `count_hands` says how many hands there are, and is asked behind the head as well: a consumer
+// that was counted only just before may have moved it.
+template <class A, class Hands, class CountHands>
 [[nodiscard]] std::uint64_t room(const typename A::template word<std::uint64_t>& head_of_lane,
-                                 const Hands& hands, std::uint32_t hands_used,
+                                 const Hands& hands, CountHands&& count_hands,
                                  std::uint64_t lane_id) noexcept {
     // HELD. Other end: take. seq_cst: see clear.
     const std::uint64_t head = head_of_lane.load(std::memory_order_seq_cst);
+    const std::uint32_t hands_used = count_hands();
     std::uint64_t lowest = position_in(head);
     for (std::uint32_t i = 0; i < hands_used; ++i) {
         const std::uint64_t from =

@@ -24,7 +24,8 @@ public:
     [[nodiscard, gnu::always_inline]] base::StdWord<std::uint64_t>& head() const noexcept {
         return *head_;
     }
-    [[nodiscard, gnu::always_inline]] const std::byte* record(std::uint64_t position) const noexcept {
+    [[nodiscard, gnu::always_inline]] const std::byte* record(
+        std::uint64_t position) const noexcept {
         return data_ + (position * wire::unit_bytes & mask_);
     }
     [[nodiscard, gnu::always_inline]] bool published(std::uint64_t position) const noexcept {
@@ -32,8 +33,8 @@ public:
     }
     // The meta word of a published record, read once.
     [[nodiscard, gnu::always_inline]] std::uint64_t meta(std::uint64_t position) const noexcept {
-        // relaxed: carried by PUBLISHED.
-        return reinterpret_cast<const Word*>(record(position))[1].load(std::memory_order_relaxed);
+        // Carried by PUBLISHED; acquire, so that a look at the head after this is one after this.
+        return reinterpret_cast<const Word*>(record(position))[1].load(std::memory_order_acquire);
     }
     // A record longer than any writer may make is a stranger's.
     [[nodiscard]] std::uint64_t most_units() const noexcept { return capacity_units_ / 4; }

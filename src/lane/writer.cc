@@ -21,8 +21,9 @@ bool Writer::look_for_room(std::uint64_t units) noexcept {
 }
 
 bool Writer::count_room(const InboxView& inbox, std::uint64_t units) noexcept {
-    believe(room<base::StdAtomics>(parts_->reader_page().head, inbox.hands(), inbox.hands_used(),
-                                   lane_id()));
+    believe(room<base::StdAtomics>(
+        parts_->reader_page().head, inbox.hands(), [&] { return inbox.hands_used(); },
+        lane_id()));
     return tail_ + units <= limit_ && tail_ < wire::last_position;
 }
 
@@ -35,7 +36,8 @@ void Writer::wait_for_room(const InboxView& inbox, std::uint64_t units,
     // seq_cst, against the seq_cst exchange in clear and the seq_cst look at this word behind it:
     // either the reader that clears sees the wish, or the count below sees the cleared hand.
     mine.wants_room.store(1, std::memory_order_seq_cst);
-    if (!look_for_room(units) && !count_room(inbox, units)) base::wait(base::watch(bell, rung), limit);
+    if (!look_for_room(units) && !count_room(inbox, units))
+        base::wait(base::watch(bell, rung), limit);
     // relaxed: a reader that still sees the wish rings once for nothing.
     mine.wants_room.store(0, std::memory_order_relaxed);
 }

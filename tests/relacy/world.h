@@ -101,7 +101,7 @@ struct World {
         if (mistake() == Mistake::head_as_room)
             return lane::position_in(head.load(std::memory_order_seq_cst));
         if (mistake() == Mistake::hands_first) return counted_hands_first();
-        return lane::room<A>(head, hands, hand_count, lane_id);
+        return lane::room<A>(head, hands, [] { return hand_count; }, lane_id);
     }
     // room() with a mistake, otherwise the same.
     [[nodiscard]] std::uint64_t counted_hands_first() const {

@@ -92,7 +92,7 @@ public:
         const lane::LaneParts parts(open_lane(id), lane::LaneParts::Side::reader);
         const lane::InboxView view(open_inbox());
         return lane::room<base::StdAtomics>(parts.reader_page().head, view.hands(),
-                                            view.hands_used(), id);
+                                            [&] { return view.hands_used(); }, id);
     }
     [[nodiscard]] bool no_hand_holds_anything() const {
         const lane::InboxView view(open_inbox());
