@@ -48,12 +48,13 @@ std::uint64_t Dropper::drop_one(const Writer& writer) noexcept {
         std::memcpy(&word, record + sizeof(word), sizeof(word));  // written by ourselves
         const std::uint64_t end = position + wire::units_of(word);
         if (end > tail) return 0;
-        // HELD: the helped hand. Other ends: room, judge. As in take(), but nobody holds this.
+        // HELD: the helped hand. Other ends: room, judge. seq_cst as in take(), but nobody holds
+        // this.
         if (head_word_of_lane.compare_exchange(head, head_word(end, no_hand),
-                                               std::memory_order_acq_rel,
+                                               std::memory_order_seq_cst,
                                                std::memory_order_relaxed)) {
             const std::uint64_t count = messages_in(record, wire::Meta::of(word));
-            // DROPPED: a reader that finds the bytes of a later record where it was looking also
+            // A reader that finds the bytes of a later record where it was looking also
             // finds that the head has moved, and does not take the lane for damaged. Other end:
             // Consumer::walk.
             base::StdAtomics::fence(std::memory_order_release);
