@@ -108,7 +108,8 @@ Result<void> Outbound::look_up(Route& route, const TypeDescriptor& type,
     route.target = *opened;
     route.meta = wire::Meta{0, *index, 0, 0}.word();
     route.most_payload = (*opened)->most_payload();
-    const bool fits = type.bytes != 0 && type.bytes <= route.most_payload;
+    const bool fits = type.bytes != 0 && type.bytes <= route.most_payload &&
+                      open_end(wire::head_bytes + type.bytes) == 0;
     route.whole_meta = fits ? route.meta | type.bytes : 0;
     route.units = fits ? wire::units_of(route.whole_meta) : 0;
     route.version = version;
@@ -332,6 +333,7 @@ void Outbound::write(Target& target, Outgoing& message) noexcept {
         at += sizeof(count);
     }
     copy_bytes(at, message.payload.data(), message.payload.size());
+    close_end(claim.record, meta.payload_offset() + meta.payload_bytes);
     target.writer->commit(claim, meta.word());
     extensions.flags &= static_cast<std::uint16_t>(~wire::has_time_sent);
 }
@@ -345,6 +347,7 @@ void Outbound::write_with_id(Target& target, std::uint64_t meta_of_type, Message
     base::check(static_cast<bool>(claim), "room for a record was seen before it is written");
     std::memcpy(claim.record + wire::head_bytes, &id, sizeof(id));
     copy_bytes(claim.record + wire::head_bytes + sizeof(id), payload.data(), payload.size());
+    close_end(claim.record, wire::head_bytes + sizeof(id) + payload.size());
     target.writer->commit(claim, meta);
 }
 

@@ -67,8 +67,8 @@ struct Route {
     Target* target = nullptr;
     std::uint64_t meta = 0;  // the type's part of the meta word
     std::uint64_t most_payload = 0;
-    // For types of a fixed size that fits: the whole meta word of a record without extensions, and
-    // the units it takes. 0: not such a type.
+    // For types of a fixed size that fits and leaves no open end: the whole meta word of a record
+    // without extensions, and the units it takes. 0: not such a type.
     std::uint64_t whole_meta = 0;
     std::uint64_t units = 0;
 };
@@ -170,6 +170,7 @@ public:
         const lane::Claim claim = target.writer->claim(wire::units_of(meta));
         if (!claim) [[unlikely]] return false;
         copy_bytes(claim.record + wire::head_bytes, payload, bytes);
+        close_end(claim.record, wire::head_bytes + bytes);
         target.writer->commit(claim, meta);
         return true;
     }

@@ -8,6 +8,7 @@
 #include <shmbus/bus.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/clock.h"
 #include "bus/bus_core.h"
@@ -92,6 +93,7 @@ template <class Copy>
     const lane::Claim claim = writer.claim_known(units);
     if (!claim) [[unlikely]] return send_slowly(core, type, bytes, 0, options);
     copy(claim.record + wire::head_bytes, bytes.data(), bytes.size());
+    detail::close_end(claim.record, wire::head_bytes + bytes.size());
     writer.commit_known(claim, route->meta | bytes.size(), units);
     --target->until_stamp;
     out->sent.add(1);
@@ -262,6 +264,7 @@ detail::LoanRoom Bus::loan_room(const TypeDescriptor& type, std::size_t bytes,
         }
     }
     const lane::Claim claim = target.writer->claim(units);
+    detail::close_end(claim.record, wire::head_bytes + bytes);
     room.bytes = claim.record + wire::head_bytes;
     room.lane = &target;
     room.position = claim.position;
@@ -276,14 +279,27 @@ detail::LoanRoom Bus::loan_room(const TypeDescriptor& type, std::size_t bytes,
 
 namespace detail {
 
-void abandon_loan(LoanRoom& room) noexcept {
+namespace {
+
+void give_loan_back(const LoanRoom& room) noexcept {
     Target& target = *static_cast<Target*>(room.lane);
     target.has_loan = false;
     target.until_stamp = target.stamp_kept;
 }
 
+}  // namespace
+
+void abandon_loan(LoanRoom& room) noexcept {
+    // Half-filled room may have overwritten parts of old control words: see close_end.
+    std::byte* record = room.bytes - wire::head_bytes;
+    const std::uint64_t units = wire::units_of(room.meta);
+    for (std::uint64_t unit = 1; unit < units; ++unit)
+        std::memset(record + unit * wire::unit_bytes, 0, sizeof(std::uint64_t));
+    give_loan_back(room);
+}
+
 void commit_loan(LoanRoom& room) noexcept {
-    abandon_loan(room);
+    give_loan_back(room);
     Target& target = *static_cast<Target*>(room.lane);
     target.writer->commit({room.bytes - wire::head_bytes, room.position}, room.meta);
     static_cast<Tally*>(room.tally)->add(1);

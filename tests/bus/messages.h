@@ -41,6 +41,12 @@ struct Note {
     static constexpr auto message = shmbus::command("test.note", shmbus::transient);
     std::string text;
 };
+// An event of variable length.
+struct Report {
+    static constexpr auto message = shmbus::event("test.report", shmbus::transient);
+    std::uint64_t number;
+    std::string text;
+};
 
 }  // namespace bus_tests
 
@@ -53,6 +59,21 @@ struct shmbus::Codec<bus_tests::Note> {
     static bool decode(std::span<const std::byte> from, bus_tests::Note& into) {
         if (!from.empty() && from[0] == std::byte{'!'}) return false;
         into.text.assign(reinterpret_cast<const char*>(from.data()), from.size());
+        return true;
+    }
+};
+
+template <>
+struct shmbus::Codec<bus_tests::Report> {
+    static std::size_t size(const bus_tests::Report& report) { return 8 + report.text.size(); }
+    static void encode(const bus_tests::Report& report, std::span<std::byte> into) {
+        std::memcpy(into.data(), &report.number, 8);
+        std::memcpy(into.data() + 8, report.text.data(), report.text.size());
+    }
+    static bool decode(std::span<const std::byte> from, bus_tests::Report& into) {
+        if (from.size() < 8) return false;
+        std::memcpy(&into.number, from.data(), 8);
+        into.text.assign(reinterpret_cast<const char*>(from.data()) + 8, from.size() - 8);
         return true;
     }
 };

@@ -5,6 +5,9 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "bus/messages.h"
 
 using namespace bus_tests;
@@ -130,6 +133,43 @@ TEST_CASE("each subscriber's own policy decides what happens when it is full") {
     for (int i = 0; i < 100 && last; ++i) last = bus.publish(Happened{0});
     REQUIRE(!last);
     CHECK(last.error() == ErrorCode::full);
+}
+
+TEST_CASE("a publisher that drops the oldest while they are read damages nothing") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::EndpointOptions options;
+    options.lane_bytes = 4096;
+    options.events_when_full = shmbus::WhenFull::drop_oldest;
+    shmbus::Endpoint endpoint = bus.endpoint("listener", options);
+    std::uint64_t handled = 0, last = 0;
+    bool in_order = true, whole = true;
+    endpoint.on<Report>([&](const Report& report) {
+        ++handled;
+        in_order = in_order && report.number > last;
+        last = report.number;
+        for (const char c : report.text) whole = whole && c == '\xFF';
+    });
+    std::atomic<bool> done{false};
+    std::uint64_t refused = 0;
+    // Its payloads look like records of impossible length to whoever reads at a wrong moment.
+    std::jthread publisher([&] {
+        for (std::uint64_t i = 1; i <= 200'000; ++i)
+            if (!bus.publish(Report{i, std::string(i * 37 % 600, '\xFF')})) ++refused;
+        done = true;
+    });
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (!done && std::chrono::steady_clock::now() < limit) endpoint.poll();
+    publisher.join();
+    while (endpoint.poll() != 0) {
+    }
+    CHECK(refused == 0);
+    CHECK(in_order);
+    CHECK(whole);
+    CHECK(handled > 0);
+    CHECK(endpoint.counts().poisoned_lanes == 0);
+    CHECK(endpoint.counts().failed == 0);
+    CHECK(handled + bus.counts().dropped == 200'000);
 }
 
 TEST_CASE("a sender and its endpoint agree on a type's layout or are told") {

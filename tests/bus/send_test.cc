@@ -284,4 +284,31 @@ TEST_CASE("the time is written into the first message and then into every n-th")
     endpoint.poll();
     CHECK(timed == std::vector<bool>{true, false, false, false, true, false, false, false, true});
 }
+
+TEST_CASE("the end of a message never makes old bytes look like a new message") {
+    shmbus::BusOptions untimed;
+    untimed.time_sent_every = 0;
+    shmbus::testing::TemporaryBus temporary(untimed);
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::EndpointOptions options;
+    options.lane_bytes = 4096;  // 64 units
+    shmbus::Endpoint endpoint = bus.endpoint("notes", options);
+    endpoint.on<Note>([](const Note&) {});
+    // Sends one message and expects to find one.
+    const auto one_by_one = [&](const std::string& text) {
+        if (!bus.send(Note{text})) return false;
+        return endpoint.poll() == 1;
+    };
+    bool fine = true;
+    for (int byte = 0; byte < 256 && fine; ++byte) {
+        // A lap of records of one unit each: a control word in every unit. Then one of records of
+        // two units, the second of which has a single byte: the lowest of an old control word. In
+        // the third lap a reader stands before those units.
+        for (int unit = 0; unit < 64; ++unit) fine = one_by_one("short") && fine;
+        for (int pair = 0; pair < 32; ++pair)
+            fine = one_by_one(std::string(48, 'x') + static_cast<char>(byte)) && fine;
+        for (int unit = 0; unit < 64; ++unit) fine = one_by_one("short") && fine;
+    }
+    CHECK(fine);
+}
 }
