@@ -125,9 +125,8 @@ Bus BusHouse::join(BusOptions options) const {
     return Bus::open(directory_, std::move(options));
 }
 
-void insist(const Result<void>& result, const char* what) {
-    if (result) return;
-    throw std::runtime_error(std::string(what) + ": " + result.error().text());
+void give_up(Error error, const char* what) {
+    throw std::runtime_error(std::string(what) + ": " + error.text());
 }
 
 }  // namespace shmbus::bench

@@ -39,6 +39,10 @@ private:
 };
 
 // For a crew member that cannot go on: throws std::runtime_error saying what was refused.
-void insist(const Result<void>& result, const char* what);
+[[noreturn]] void give_up(Error error, const char* what);
+// Inline: a result that goes through memory would be charged to the way.
+inline void insist(Result<void> result, const char* what) {
+    if (!result) [[unlikely]] give_up(result.error(), what);
+}
 
 }  // namespace shmbus::bench

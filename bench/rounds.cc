@@ -60,20 +60,20 @@ std::vector<const Round*> kept_of(const std::vector<Round>& rounds) {
     return kept;
 }
 
-// Asks the limit to suit itself to the cores' distance, at first and whenever that has changed.
+// Asks both sides to suit themselves to the cores' distance, at first and whenever that has changed.
 class Tuner {
 public:
-    explicit Tuner(const Contestant* limit) : limit_(limit) {}
+    explicit Tuner(const Comparison& comparison) : comparison_(comparison) {}
 
     void at(double probe_ns) {
-        if (limit_ == nullptr || !limit_->tune) return;
         if (tuned_at_ns_ > 0 && !off_by_more(probe_ns, tuned_at_ns_, rounds_agree_within)) return;
-        limit_->tune();
+        if (comparison_.ours.tune) comparison_.ours.tune();
+        if (comparison_.limit && comparison_.limit->tune) comparison_.limit->tune();
         tuned_at_ns_ = probe_ns;
     }
 
 private:
-    const Contestant* limit_;
+    const Comparison& comparison_;
     double tuned_at_ns_ = 0;
 };
 
@@ -144,7 +144,7 @@ Budget share_of(std::chrono::milliseconds total, std::size_t comparisons, bool u
 
 Report compare(const Comparison& comparison, const Budget& budget) {
     const Clock::time_point deadline = Clock::now() + budget.total;
-    Tuner tuner(comparison.limit ? &*comparison.limit : &comparison.ours);
+    Tuner tuner(comparison);
     std::vector<Round> rounds;
     double before = probe_ns();
     do {

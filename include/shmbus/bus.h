@@ -93,9 +93,10 @@ public:
     // The same with default options, which is the quickest way there is.
     template <Command T>
     Result<void> send(const T& message) {
-        if constexpr (InPlace<T> && sizeof(T) >= 16 && sizeof(T) <= 256) {
-            return send_short(descriptor_of<T>,
-                              std::as_bytes(std::span<const T, 1>(&message, 1)).data());
+        // Those that fit into one cache line together with what stands before each record.
+        if constexpr (InPlace<T> && sizeof(T) >= 16 && sizeof(T) <= 48 && sizeof(T) % 8 == 0) {
+            return send_fixed<sizeof(T)>(
+                descriptor_of<T>, std::as_bytes(std::span<const T, 1>(&message, 1)).data());
         } else {
             return send(message, default_send_options);
         }
@@ -177,8 +178,9 @@ public:
 
 private:
     explicit Bus(std::shared_ptr<detail::BusCore> core) noexcept;
-    // `type` has a fixed size of 16 to 256 bytes; so many are read from `message`.
-    Result<void> send_short(const TypeDescriptor& type, const std::byte* message);
+    // `type` has this size; so many bytes are read from `message`. 16, 24, 32, 40 or 48.
+    template <std::size_t bytes>
+    Result<void> send_fixed(const TypeDescriptor& type, const std::byte* message);
     Result<void> send_bytes(const TypeDescriptor&, std::span<const std::byte>, const SendOptions&);
     Result<void> send_packed(const TypeDescriptor&, std::span<const std::byte>, std::size_t count,
                              const SendOptions&);

@@ -24,10 +24,8 @@ void Complaint::say(std::string_view sentence) noexcept {
     text[bytes] = 0;
 }
 
-// Where the messages of a record stand. A private copy of them when its writer is not trusted to
-// leave them alone meanwhile.
 bool Attempt::find_items(const Record& record, Items& into) {
-    const lane::Entry& entry = record.entry();
+    const lane::Entry entry = record.entry();
     const wire::Meta meta = wire::Meta::of(entry.meta);
     if (!extensions_fit(entry.meta)) return false;
     into.first = entry.record + meta.payload_offset();
@@ -151,8 +149,8 @@ Attempt::End Attempt::go_on(const Record& record, const DispatchRow& row,
             tallies.dropped.add(1);
         } else {
             InHand in_hand;
-            in_hand.entry = &record.entry();
-            in_hand.item = progress.done;
+            in_hand.batch = record.batch;
+            in_hand.place = Place::at(record.index, progress.done);
             in_hand.payload = items.first + items.bytes * progress.done;
             in_hand.bytes = items.bytes;
             in_hand.lane_id = record.lane_id;

@@ -58,7 +58,7 @@ struct Record {
     std::uint32_t index = 0;
     std::uint64_t lane_id = 0;
     bool must_copy = false;
-    [[nodiscard]] const lane::Entry& entry() const noexcept { return batch->entries[index]; }
+    [[nodiscard]] lane::Entry entry() const noexcept { return batch->entry(index); }
 };
 
 class Attempt {
@@ -81,14 +81,18 @@ public:
     Complaint complaint;
     Tallies tallies;
 
-private:
-    enum class Settled : std::uint8_t { handled, given_up, kept };
+    // The messages in one record.
     struct Items {
         const std::byte* first = nullptr;
         std::size_t bytes = 0;  // of each
         std::uint32_t count = 1;
     };
+    // Where they stand; in a private copy when the record's writer is not trusted to leave them
+    // alone meanwhile. False: no writer makes such a record.
     [[nodiscard]] bool find_items(const Record& record, Items& into);
+
+private:
+    enum class Settled : std::uint8_t { handled, given_up, kept };
     FailureReason call_once(const DispatchRow& row, std::span<const std::byte> payload,
                             bool& threw) noexcept;
     FailureReason call_all(const DispatchRow& row, std::span<const std::byte> payload);

@@ -99,8 +99,7 @@ std::chrono::nanoseconds BusCore::age_of(std::uint64_t ticks) const noexcept {
         static_cast<std::int64_t>(static_cast<double>(now - ticks) * ns_per_tick));
 }
 
-Outbound* BusCore::outbound() {
-    if (this_thread_place.token == token_) return this_thread_place.outbound;
+Outbound* BusCore::find_outbound() {
     if (is_in_child()) return nullptr;
     ThreadEnd& end = this_thread_end();
     Outbound* mine = end.find(*this);
@@ -238,7 +237,7 @@ Bus::Counts BusCore::counts() const noexcept {
     Bus::Counts counts;
     const std::lock_guard lock(mutex_);
     for (const auto& outbound : outbounds_) {
-        counts.sent += outbound->sent.read();
+        counts.sent += outbound->commands_sent();
         counts.published += outbound->published.read();
         counts.dropped += outbound->dropped.read();
         counts.without_subscriber += outbound->without_subscriber.read();

@@ -73,7 +73,10 @@ public:
 
     // The calling thread's lanes, found or made; those of a thread that has ended are used again.
     // Null in a forked child.
-    [[nodiscard]] Outbound* outbound();
+    [[nodiscard]] Outbound* outbound() {
+        if (this_thread_place.token == token_) [[likely]] return this_thread_place.outbound;
+        return find_outbound();
+    }
     // A thread has ended: its lanes wait for the next one.
     void give_back(Outbound* outbound) noexcept;
 
@@ -94,6 +97,7 @@ public:
     [[nodiscard]] Bus::Counts counts() const noexcept;
 
 private:
+    Outbound* find_outbound();
     Result<OpenedLane> unused_lane(std::uint32_t endpoint, std::uint32_t generation,
                                    std::uint64_t predecessor, std::uint64_t capacity);
     Result<OpenedLane> lane_made_ahead(std::uint32_t endpoint, std::uint32_t generation,

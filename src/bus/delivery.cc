@@ -4,6 +4,7 @@
 #include "bus/delivery.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/clock.h"
 #include "bus/bus_core.h"
@@ -40,19 +41,20 @@ bool Delivery::is_root() {
 }
 
 const Envelope& Delivery::envelope() {
-    if (is_described_) return envelope_;
-    is_described_ = true;
-    const wire::Meta meta = wire::Meta::of(in_hand_.entry->meta);
+    if (described_ == in_hand_.place) return envelope_;
+    described_ = in_hand_.place;
+    const lane::Entry entry = in_hand_.batch->entry(in_hand_.place.record());
+    const wire::Meta meta = wire::Meta::of(entry.meta);
     extensions_.flags = 0;
     // Cannot be refused: the dispatcher has compared the block's length with the flags.
     if (meta.flags != 0)
-        static_cast<void>(wire::read_extensions(meta, in_hand_.entry->record + wire::head_bytes,
-                                                extensions_));
+        static_cast<void>(
+            wire::read_extensions(meta, entry.record + wire::head_bytes, extensions_));
     const std::uint16_t flags = meta.flags;
     const bool has_id = (flags & wire::has_explicit_id) != 0;
     Envelope& told = envelope_;
     told.id = has_id ? extensions_.id
-                     : wire::id_at(in_hand_.lane_id, in_hand_.entry->position, in_hand_.item);
+                     : wire::id_at(in_hand_.lane_id, entry.position, in_hand_.place.item());
     const bool is_mixed = (flags & wire::is_mixed_id) != 0;
     is_root_ = !is_mixed && (told.id.low & 0xFFFFU) == 0;
     if (flags & wire::has_lineage) {
@@ -106,6 +108,71 @@ void Delivery::derive(std::uint16_t ordinal, Outgoing& into) {
     into.flags |= wire::is_mixed_id;
 }
 
+// ---- staging
+
+// The message in hand was sent outside a handler, and for the first time as far as we know: the id
+// of an output is then its place and the output's number.
+bool Delivery::is_plain_root() const noexcept {
+    constexpr std::uint64_t tells_of_origin =
+        wire::has_explicit_id | wire::has_lineage | wire::has_failure | wire::is_mixed_id;
+    const std::uint64_t meta = in_hand_.batch->entry(in_hand_.place.record()).meta;
+    return (meta >> 52 & tells_of_origin) == 0 && !in_hand_.redelivered;
+}
+
+// False: the output takes the usual way.
+bool Delivery::stage(const TypeDescriptor& type, std::span<const std::byte> bytes,
+                     const SendOptions& options) noexcept {
+    if (outputs_ != 0 || !is_plain_root()) return false;
+    Target* target = outbound_->quick_target(type, options, bytes.size());
+    if (target == nullptr) return false;
+    const std::uint64_t meta =
+        outbound_->routes.guess(&type).meta |
+        wire::Meta{static_cast<std::uint32_t>(bytes.size()), 0, 1, wire::has_explicit_id}.word();
+    const std::uint64_t units = wire::units_of(meta);
+    const lane::QuickClaim claim = target->writer->claim_quickly(units);
+    if (!claim) return false;
+    const lane::Entry entry = in_hand_.batch->entry(in_hand_.place.record());
+    const MessageId id = wire::id_of_output(
+        wire::id_at(in_hand_.lane_id, entry.position, in_hand_.place.item()), true, 1);
+    std::memcpy(claim.record + wire::head_bytes, &id, sizeof(id));
+    copy_bytes(claim.record + wire::head_bytes + sizeof(id), bytes.data(), bytes.size());
+    close_end(claim.record, wire::head_bytes + sizeof(id) + bytes.size());
+    staged_ = {target, &type, claim, meta, options.when_full, options.wait};
+    target->held_units = units;
+    outputs_ = 1;
+    return true;
+}
+
+void Delivery::forget_staged() noexcept {
+    abandon_record(staged_.claim.record, wire::units_of(staged_.meta));
+    staged_.target->held_units = 0;
+    staged_.target = nullptr;
+    outputs_ = 0;
+}
+
+void Delivery::hold_staged() {
+    const Staged staged = staged_;
+    const wire::Meta meta = wire::Meta::of(staged.meta);
+    const std::byte* payload = staged.claim.record + meta.payload_offset();
+    const std::vector<std::byte> copy(payload, payload + meta.payload_bytes);
+    forget_staged();
+    SendOptions options;
+    options.when_full = staged.when_full;
+    options.wait = staged.wait;
+    // Cannot be refused: it was accepted before, and is the first.
+    static_cast<void>(hold_to(*staged.target, staged.meta, *staged.type, copy, 0, options));
+}
+
+void Delivery::publish_staged() noexcept {
+    Target& target = *staged_.target;
+    target.writer->commit_quickly(staged_.claim, staged_.meta, target.held_units);
+    outbound_->note_latest(outbound_->routes.guess(staged_.type));
+    target.held_units = 0;
+    staged_.target = nullptr;
+    outputs_ = 0;
+    Outbound::ring(target);
+}
+
 // ---- holding
 
 Result<Delivery::Held*> Delivery::hold(Verb verb, const TypeDescriptor& type,
@@ -119,6 +186,7 @@ Result<Delivery::Held*> Delivery::hold(Verb verb, const TypeDescriptor& type,
     held.bytes = bytes.size();
     bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
     held_.push_back(held);
+    ++outputs_;
     return &held_.back();
 }
 
@@ -144,12 +212,15 @@ Result<void> Delivery::hold_to(Target& target, std::uint64_t type_meta, const Ty
 
 Result<void> Delivery::hold_send(const TypeDescriptor& type, std::span<const std::byte> bytes,
                                  std::uint32_t packed, const SendOptions& options) {
+    if (packed == 0 && stage(type, bytes, options)) return {};
+    if (staged_.target != nullptr) hold_staged();
     const Result<Route*> route = outbound_->route(type, options.destination);
     if (!route) return route.error();
     return hold_to(*(*route)->target, (*route)->meta, type, bytes, packed, options);
 }
 
 Result<void> Delivery::send_local(const TypeDescriptor& type, std::span<const std::byte> bytes) {
+    if (staged_.target != nullptr) hold_staged();
     const Result<std::uint16_t> index = core_.type_index(type);
     if (!index) return index.error();
     const Result<Target*> self = outbound_->target(endpoint_.index, endpoint_.generation);
@@ -160,6 +231,7 @@ Result<void> Delivery::send_local(const TypeDescriptor& type, std::span<const st
 
 Result<void> Delivery::publish(const TypeDescriptor& type, std::span<const std::byte> bytes,
                                const SendOptions& options) {
+    if (staged_.target != nullptr) hold_staged();
     const Result<Audience*> audience = outbound_->audience(type);
     if (!audience) return audience.error();
     if (bytes.size() > (*audience)->most_payload)
@@ -173,6 +245,7 @@ Result<void> Delivery::publish(const TypeDescriptor& type, std::span<const std::
 
 Result<void> Delivery::reply(const TypeDescriptor& type, std::span<const std::byte> bytes) {
     if (envelope().reply_to == 0) return Error(ErrorCode::no_reply_address);
+    if (staged_.target != nullptr) hold_staged();
     const Result<std::uint16_t> index = core_.type_index(type);
     if (!index) return index.error();
     const Result<Held*> held = hold(Verb::reply, type, bytes);
@@ -191,6 +264,7 @@ Result<void> Delivery::hold_request(const TypeDescriptor& type, std::span<const 
     SendOptions options;
     options.destination = destination;
     if (const Result<void> held = hold_send(type, bytes, 0, options); !held) return held;
+    if (staged_.target != nullptr) hold_staged();
     Held& held = held_.back();
     held.address = *address;
     const Envelope& parent = envelope();
@@ -200,6 +274,8 @@ Result<void> Delivery::hold_request(const TypeDescriptor& type, std::span<const 
 }
 
 void Delivery::drop() noexcept {
+    if (staged_.target != nullptr) forget_staged();
+    outputs_ = 0;
     for (const Held& held : held_)
         if (held.target != nullptr) held.target->held_units = 0;
     held_.clear();
@@ -220,6 +296,13 @@ Outgoing Delivery::outgoing(const Held& held, bool any_extension) {
         message.extensions.flags |= wire::has_reply_to;
     }
     return message;
+}
+
+void Delivery::flush_held_or_throw() {
+    const Result<void> flushed = flush_held();
+    if (!flushed)
+        throw std::runtime_error("outputs not sent: " +
+                                 std::string(name_of(flushed.error().code())));
 }
 
 bool Delivery::is_gone(const wire::ReplyTo& address) const noexcept {
@@ -329,8 +412,7 @@ void Delivery::write(const Leg& leg) {
     }
     const bool only_id = message.extensions.flags == wire::has_explicit_id &&
                          message.flags == 0 && message.packed == 0;
-    if (only_id && target.until_stamp > 1) {
-        --target.until_stamp;
+    if (only_id && target.writer->budget() > 0) {
         outbound_->write_with_id(target, wire::Meta{0, message.type, 0, 0}.word(),
                                  message.extensions.id, message.payload);
     } else {
@@ -339,7 +421,7 @@ void Delivery::write(const Leg& leg) {
     Outbound::ring(target);
 }
 
-Result<void> Delivery::flush() {
+Result<void> Delivery::flush_held() {
     if (held_.empty()) return {};
     Result<void> answer = plan();
     if (answer) answer = reserve();
@@ -373,7 +455,7 @@ Result<Target*> Delivery::error_target(std::string_view error_endpoint,
 bool Delivery::give_to_error_endpoint(std::string_view error_endpoint,
                                       wire::FailureRecord failure) {
     const Envelope& message = envelope();
-    const wire::Meta meta = wire::Meta::of(in_hand_.entry->meta);
+    const wire::Meta meta = wire::Meta::of(in_hand_.batch->entry(in_hand_.place.record()).meta);
     failure.endpoint = endpoint_.index;
     failure.pid = static_cast<std::int64_t>(::getpid());
     Outgoing record;

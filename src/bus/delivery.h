@@ -21,10 +21,37 @@ namespace shmbus::detail {
 
 class BusCore;
 
+// A record of a batch, and in a packed one which of its messages. One word, so that it is passed on
+// in a register.
+class Place {
+public:
+    constexpr Place() noexcept = default;
+    [[nodiscard]] static constexpr Place at(std::uint32_t record, std::uint32_t item) noexcept {
+        return Place(std::uint64_t{record} << 32 | item);
+    }
+    // No message's.
+    [[nodiscard]] static constexpr Place none() noexcept { return Place(~std::uint64_t{0}); }
+    [[nodiscard]] constexpr std::uint32_t record() const noexcept {
+        return static_cast<std::uint32_t>(word_ >> 32);
+    }
+    [[nodiscard]] constexpr std::uint32_t item() const noexcept {
+        return static_cast<std::uint32_t>(word_);
+    }
+    [[nodiscard]] constexpr Place next_record() const noexcept {
+        return Place(word_ + (std::uint64_t{1} << 32));
+    }
+    [[nodiscard]] constexpr Place next_item() const noexcept { return Place(word_ + 1); }
+    friend constexpr bool operator==(Place, Place) noexcept = default;
+
+private:
+    constexpr explicit Place(std::uint64_t word) noexcept : word_(word) {}
+    std::uint64_t word_ = 0;
+};
+
 // Which message.
 struct InHand {
-    const lane::Entry* entry = nullptr;
-    std::uint32_t item = 0;  // inside a packed record
+    const lane::Batch* batch = nullptr;
+    Place place;
     const std::byte* payload = nullptr;
     std::size_t bytes = 0;
     std::uint64_t lane_id = 0;
@@ -52,18 +79,32 @@ public:
 
     [[gnu::always_inline]] void aim(const InHand& in_hand) noexcept {
         in_hand_ = in_hand;
-        is_described_ = false;
+        described_ = Place::none();
     }
-    // The same for one record after the other of a batch that was aimed at before: only the record
-    // changes. What needs the payload's place aims in full.
-    [[gnu::always_inline]] void aim_next(const lane::Entry& entry) noexcept {
-        in_hand_.entry = &entry;
-        is_described_ = false;
+    // The same in two halves, for first attempts at a batch whose taker lives: only the record and
+    // the item in it change from one message to the next. What needs the payload's place aims in
+    // full.
+    void aim_at(const lane::Batch& batch) noexcept {
+        in_hand_.batch = &batch;
+        in_hand_.lane_id = batch.lane->lane_id();
+        in_hand_.attempt = 1;
+        in_hand_.redelivered = false;
+        described_ = Place::none();
     }
+    [[gnu::always_inline]] void aim_next(Place place) noexcept { in_hand_.place = place; }
     [[nodiscard]] const InHand& in_hand() const noexcept { return in_hand_; }
-    [[nodiscard]] bool has_outputs() const noexcept { return !held_.empty(); }
+    [[nodiscard]] bool has_outputs() const noexcept { return outputs_ != 0; }
     // Sends what is held, all of it or none, waiting for room first. Errors: those of the sends.
-    Result<void> flush();
+    Result<void> flush() {
+        if (staged_.target == nullptr) return flush_held();
+        publish_staged();
+        return {};
+    }
+    // The same; throws std::runtime_error saying which error when there is one.
+    void flush_or_throw() {
+        if (staged_.target != nullptr) [[likely]] publish_staged();
+        else flush_held_or_throw();
+    }
     // Forgets what is held.
     void drop() noexcept;
 
@@ -98,6 +139,16 @@ public:
 
 private:
     enum class Verb : std::uint8_t { send, publish, reply };
+    // The handler's only output so far, a plain command: it stands in its lane already, complete
+    // but for the words that publish it. A death or a drop leaves nothing of it, as with a loan.
+    struct Staged {
+        Target* target = nullptr;  // null: there is none
+        const TypeDescriptor* type = nullptr;
+        lane::QuickClaim claim;
+        std::uint64_t meta = 0;
+        WhenFull when_full = WhenFull::wait;
+        std::chrono::nanoseconds wait{0};
+    };
     struct Held {
         Verb verb = Verb::send;
         std::uint16_t type = 0;
@@ -119,10 +170,19 @@ private:
         std::chrono::nanoseconds wait;
         std::uint64_t units;
     };
+    bool stage(const TypeDescriptor& type, std::span<const std::byte> bytes,
+               const SendOptions& options) noexcept;
+    // Takes a staged output back and holds it like the others that follow.
+    void hold_staged();
+    void forget_staged() noexcept;
+    void publish_staged() noexcept;
+    [[nodiscard]] bool is_plain_root() const noexcept;
     Result<Held*> hold(Verb verb, const TypeDescriptor& type, std::span<const std::byte> bytes);
     Result<void> hold_to(Target& target, std::uint64_t type_meta, const TypeDescriptor& type,
                          std::span<const std::byte> bytes, std::uint32_t packed,
                          const SendOptions& options);
+    Result<void> flush_held();
+    void flush_held_or_throw();
     Result<void> plan();
     Result<void> plan_reply(const Held& held);
     [[nodiscard]] bool is_gone(const wire::ReplyTo& address) const noexcept;
@@ -139,7 +199,7 @@ private:
     Outbound* outbound_ = nullptr;
     Context context_;
     InHand in_hand_;
-    bool is_described_ = false;
+    Place described_ = Place::none();  // that envelope_ tells of
     bool is_root_ = true;
     wire::Extensions extensions_;
     Envelope envelope_;
@@ -148,6 +208,8 @@ private:
     std::string type_name_;        // that the envelope names
     std::uint32_t type_named_ = ~std::uint32_t{0};
     std::uint64_t type_named_at_ = 0;
+    std::uint32_t outputs_ = 0;  // staged or held
+    Staged staged_;
     std::vector<Held> held_;
     std::vector<std::byte> bytes_;
     std::vector<Leg> legs_;

@@ -10,6 +10,9 @@
 namespace shmbus::detail {
 
 void Dispatcher::add(std::uint16_t type, Handler handler) {
+    // The handler that is replaced may be the one that runs.
+    for (const Registered& known : registered_)
+        if (known.type == type) replaced_.push_back(known.handler.callable);
     std::erase_if(registered_, [&](const Registered& known) { return known.type == type; });
     registered_.push_back({type, std::move(handler)});
     forget();

@@ -70,6 +70,7 @@ private:
     BusCore& core_;
     EndpointHandle endpoint_;
     std::vector<Registered> registered_;
+    std::vector<std::shared_ptr<void>> replaced_;  // kept as long as this
     std::set<std::uint16_t> unsubscribed_;
     Any any_;
     std::vector<Quick> quick_;

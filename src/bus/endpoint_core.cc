@@ -60,6 +60,7 @@ EndpointCore::EndpointCore(std::shared_ptr<BusCore> core, std::string_view name,
       dispatcher_(*core_, handle_),
       delivery_(*core_, handle_, name_),
       attempt_(delivery_, dispatcher_),
+      fast_path_(delivery_, attempt_, dispatcher_),
       uid_(::geteuid()) {
     if (options_.error_endpoint.empty()) options_.error_endpoint = "error";
     const OpenedInbox opened = value_or_setup_error(core_->session().attach(handle_),
@@ -125,76 +126,20 @@ AttemptRules EndpointCore::rules() const noexcept {
 
 // ---- polling
 
+void EndpointCore::open_batch(Open& open, lane::Batch& batch) const noexcept {
+    open.batch = &batch;
+    open.next = 0;
+    open.must_copy = must_copy(*batch.lane);
+    open.lane_id = batch.lane->lane_id();
+}
+
 bool EndpointCore::open_next(Open& open, std::size_t limit) noexcept {
     lane::Batch* batch =
         consumer_->take(static_cast<std::uint32_t>(
             std::min<std::size_t>(limit, lane::most_entries)));
     if (batch == nullptr) return false;
-    const lane::LaneFacts facts = facts_of(*batch->lane);
-    open.batch = batch;
-    open.next = 0;
-    open.must_copy = options_.copy_payload || facts.writer_uid != uid_;
-    open.lane_id = facts.lane_id;
+    open_batch(open, *batch);
     return true;
-}
-
-// The way of nearly all messages: one handler, the size that its type has, the first attempt.
-// Stops at the first message that is different; that one goes through work_on_one.
-std::size_t EndpointCore::work_quickly(Open& open, std::size_t limit) {
-    lane::Batch& batch = *open.batch;
-    const std::uint32_t first = open.next;
-    const std::uint32_t end = static_cast<std::uint32_t>(
-        std::min<std::size_t>(batch.count, std::size_t{first} + limit));
-    std::uint32_t i = first;
-    InHand in_hand;
-    in_hand.lane_id = open.lane_id;
-    delivery_.aim(in_hand);
-    try {
-        for (; i < end; ++i) {
-            const lane::Entry& entry = batch.entries[i];
-            batch.look_ahead(i);
-            const std::uint64_t meta = entry.meta;
-            const std::size_t bytes = static_cast<std::uint32_t>(meta);
-            const Dispatcher::Quick* quick =
-                dispatcher_.quick(static_cast<std::uint16_t>(meta >> 32));
-            if (quick == nullptr || quick->bytes != bytes || !extensions_fit(meta) ||
-                (meta >> 52 & wire::is_packed) != 0) [[unlikely]]
-                break;
-            batch.set(i, {0, 0, 1});
-            delivery_.aim_next(entry);
-            const std::byte* payload = entry.record + wire::Meta::of(meta).payload_offset();
-            const FailureReason reason =
-                quick->call(quick->callable, {payload, bytes}, delivery_.context());
-            if (reason != FailureReason::none) [[unlikely]] {
-                // The handler was not called; work_on_one finds the same and gives the message up.
-                batch.set(i, {0, 0, 0});
-                break;
-            }
-            if (delivery_.has_outputs()) [[unlikely]] {
-                if (const Result<void> flushed = delivery_.flush(); !flushed) {
-                    attempt_.complaint.say("outputs not sent: " +
-                                           std::string(name_of(flushed.error().code())));
-                    batch.set(i, {0, 1, 0});
-                    attempt_.tallies.threw.add(1);
-                    break;
-                }
-            }
-            batch.set(i, {1, 0, 0});
-        }
-    } catch (const std::exception& error) {
-        attempt_.complaint.say(error.what());
-        delivery_.drop();
-        batch.set(i, {0, 1, 0});
-        attempt_.tallies.threw.add(1);
-    } catch (...) {
-        attempt_.complaint.say("an exception that is no std::exception");
-        delivery_.drop();
-        batch.set(i, {0, 1, 0});
-        attempt_.tallies.threw.add(1);
-    }
-    attempt_.tallies.handled.add(i - first);
-    open.next = i;
-    return i - first;
 }
 
 std::size_t EndpointCore::work_on_one(Open& open, std::size_t limit) {
@@ -216,9 +161,8 @@ std::size_t EndpointCore::work(Open& open, std::size_t limit) {
     std::size_t handled = 0;
     const bool may_be_quick = !open.batch->adopted && !open.must_copy;
     while (open.next < open.batch->count && handled < limit) {
-        // A record that was begun before goes on where it stopped.
-        if (may_be_quick && open.batch->progress(open.next).word() == 0)
-            handled += work_quickly(open, limit - handled);
+        if (may_be_quick && open.batch->progress(open.next).is_untried())
+            handled += fast_path_.handle(*open.batch, open.next, limit - handled);
         if (open.next < open.batch->count && handled < limit)
             handled += work_on_one(open, limit - handled);
     }
@@ -276,16 +220,33 @@ std::size_t EndpointCore::poll(std::size_t limit) {
         consumer_->withdraw();
         rung_->drain();
     }
-    core_->requests().poll();
+    if (core_->requests().has_callbacks()) [[unlikely]] core_->requests().poll();
+    consumer_->expect_answer_through(outbound->latest().writer);
     delivery_.enter(*outbound);
     std::size_t handled = 0;
     if (!parked_.empty()) [[unlikely]] handled = retry_parked();
     while (handled < limit) {
-        if (open_.batch == nullptr && !open_next(open_, limit - handled)) break;
+        if (open_.batch == nullptr) [[likely]] {
+            lane::Batch* batch = consumer_->take(static_cast<std::uint32_t>(
+                std::min<std::size_t>(limit - handled, lane::most_entries)));
+            if (batch == nullptr) break;
+            open_.next = 0;
+            if (!batch->adopted && !must_copy(*batch->lane)) [[likely]]
+                handled += fast_path_.handle(*batch, open_.next, limit - handled);
+            if (open_.next == batch->count) [[likely]] {
+                consumer_->finish(batch);
+                continue;
+            }
+            const std::uint32_t next = open_.next;
+            open_batch(open_, *batch);
+            open_.next = next;
+        }
         handled += work(open_, limit - handled);
         if (open_.next == open_.batch->count) close(open_);
     }
     delivery_.leave();
+    // Who looks again and again without a pause keeps taking the line from its writer.
+    if (handled == 0) base::cpu_relax();
     return handled;
 }
 

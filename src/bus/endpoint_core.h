@@ -21,6 +21,7 @@
 #include "bus/delivery.h"
 #include "bus/descriptor.h"
 #include "bus/dispatcher.h"
+#include "bus/fast_path.h"
 #include "bus/self_bell.h"
 #include "lane/consumer.h"
 
@@ -64,10 +65,14 @@ private:
         std::uint64_t lane_id = 0;
         std::vector<Kept> kept;  // whose way to the error endpoint is closed for now
     };
+    // Payloads of other users are copied before they are handled.
+    [[nodiscard]] bool must_copy(const lane::ReaderLane& lane) const noexcept {
+        return options_.copy_payload || lane.identity().writer_uid != uid_;
+    }
+    void open_batch(Open& open, lane::Batch& batch) const noexcept;
     [[nodiscard]] bool open_next(Open& open, std::size_t limit) noexcept;
     // Handles up to `limit` messages; stops at the end of the batch.
     std::size_t work(Open& open, std::size_t limit);
-    std::size_t work_quickly(Open& open, std::size_t limit);
     std::size_t work_on_one(Open& open, std::size_t limit);
     // The batch is done, or is kept until the error endpoint can be reached.
     void close(Open& open);
@@ -84,6 +89,7 @@ private:
     Dispatcher dispatcher_;
     Delivery delivery_;
     Attempt attempt_;
+    FastPath fast_path_;
     std::unique_ptr<SelfBell> bell_;
     std::unique_ptr<lane::Consumer> consumer_;
     std::unique_ptr<SocketBell> others_;  // for messages that we leave to other consumers
@@ -94,7 +100,7 @@ private:
     std::uint64_t next_retry_ns_ = 0;
     std::atomic<bool> stopping_{false};
     Endpoint::Counts of_pools_;  // counts of handler threads that have ended
-    std::uint32_t uid_ = 0;  // payloads of other users are copied before they are handled
+    std::uint32_t uid_ = 0;
 };
 
 }  // namespace shmbus::detail

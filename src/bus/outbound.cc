@@ -4,7 +4,6 @@
 #include "bus/outbound.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "base/clock.h"
 #include "bus/bus_core.h"
@@ -24,7 +23,6 @@ constexpr std::chrono::nanoseconds longest_wait = 50ms;
 // or very slow, and others could go on.
 constexpr std::chrono::nanoseconds stopped_after = 50ms;
 constexpr std::size_t most_successors = 4;
-constexpr std::uint32_t never_stamp = std::numeric_limits<std::uint32_t>::max();
 
 }  // namespace
 
@@ -88,6 +86,7 @@ Result<Route*> Outbound::route(const TypeDescriptor& type, std::string_view dest
 
 Result<void> Outbound::look_up(Route& route, const TypeDescriptor& type,
                                std::string_view destination) {
+    latest_ = &no_route_;  // a new row may have moved the others
     // Read before the tables: if they change meanwhile, the next send looks again.
     const std::uint64_t version = directory_version();
     route.target = nullptr;
@@ -108,11 +107,16 @@ Result<void> Outbound::look_up(Route& route, const TypeDescriptor& type,
     route.target = *opened;
     route.meta = wire::Meta{0, *index, 0, 0}.word();
     route.most_payload = (*opened)->most_payload();
-    const bool fits = type.bytes != 0 && type.bytes <= route.most_payload &&
-                      open_end(wire::head_bytes + type.bytes) == 0;
-    route.whole_meta = fits ? route.meta | type.bytes : 0;
-    route.units = fits ? wire::units_of(route.whole_meta) : 0;
     route.version = version;
+    const bool is_quick = type.bytes != 0 && type.bytes <= route.most_payload &&
+                          open_end(wire::head_bytes + type.bytes) == 0;
+    route.quick_version = is_quick ? version : Route::no_version;
+    route.writer = (*opened)->writer;
+    route.whole_meta = route.meta | type.bytes;
+    route.units = wire::units_of(route.whole_meta);
+    // Where senders have to fence, each has somebody to look after.
+    static constinit const base::StdWord<std::uint64_t> somebody{1};
+    route.sleepers = (*opened)->fence ? &somebody : &(*opened)->doorbell->sleepers;
     return {};
 }
 
@@ -132,6 +136,7 @@ Result<Target*> Outbound::target(std::uint32_t endpoint, std::uint32_t generatio
             if (target->endpoint == 0) found = target.get();
     }
     if (found == nullptr) {
+        const std::lock_guard lock(counting_);
         targets_.push_back(std::make_unique<Target>());
         found = targets_.back().get();
     }
@@ -162,21 +167,64 @@ Result<void> Outbound::open(Target& target, std::uint32_t endpoint, std::uint32_
 }
 
 void Outbound::adopt_lane(Target& target, base::File lane, std::shared_ptr<Inbox> inbox) {
-    target.current = std::make_unique<lane::Writer>(lane);
+    auto writer = std::make_unique<lane::Writer>(lane);
+    {
+        const std::lock_guard lock(counting_);
+        target.current = std::move(writer);
+        target.writer = target.current.get();
+    }
     target.inbox = std::move(inbox);
-    target.writer = target.current.get();
-    target.parts = &target.writer->parts();
     target.doorbell = &target.inbox->view.doorbell();
     target.bell = &target.inbox->bell;
     target.fence = core_.fences();
     target.dropper.reset();
-    const std::uint32_t every = core_.options().time_sent_every;
-    target.until_stamp = every == 0 ? never_stamp : 1;
+}
+
+// Quick sends are counted up to here by the counter, from here on by a new budget.
+void Outbound::settle_grants(Target& target) noexcept {
+    if (target.writer == nullptr) return;
+    sent.add(target.quick_commands());
+    target.granted.set(0);
+    target.spent_otherwise.set(0);
+    target.writer->set_budget(0);
+}
+
+void Outbound::grant(Target& target, std::uint64_t records) noexcept {
+    const std::lock_guard lock(counting_);
+    settle_grants(target);
+    target.granted.set(std::min(records, lane::Writer::most_budget));
+    target.writer->set_budget(target.granted.read());
+}
+
+std::uint64_t Outbound::commands_sent() const {
+    const std::lock_guard lock(counting_);
+    std::uint64_t all = sent.read();
+    for (const auto& target : targets_)
+        if (target->writer != nullptr) all += target->quick_commands();
+    return all;
+}
+
+// A record that is counted elsewhere goes off the budget too.
+void Outbound::spend(Target& target) noexcept {
+    if (target.has_loan || target.writer->budget() == 0) return;
+    target.spent_otherwise.add(1);
+    target.writer->set_budget(target.writer->budget() - 1);
+}
+
+void Outbound::forget_quick_routes(const Target& target) noexcept {
+    latest_ = &no_route_;
+    routes.for_each([&](Route& route) {
+        if (route.target == &target) route.quick_version = Route::no_version;
+    });
 }
 
 void Outbound::abandon(Target& target) noexcept {
-    target.writer = nullptr;
-    target.until_stamp = 1;
+    forget_quick_routes(target);
+    {
+        const std::lock_guard lock(counting_);
+        settle_grants(target);
+        target.writer = nullptr;
+    }
     target.dropper.reset();
     target.before.clear();
     if (target.current) target.current->close();
@@ -233,6 +281,12 @@ bool Outbound::open_successor(Target& target, std::uint64_t units) {
                         writer.parts().identity().capacity);
     if (!made) return false;
     try {
+        {
+            const std::lock_guard lock(counting_);
+            settle_grants(target);
+            target.writer = nullptr;
+        }
+        forget_quick_routes(target);
         std::unique_ptr<lane::Writer> old = std::move(target.current);
         old->close();
         const std::uint64_t old_id = old->lane_id();
@@ -307,13 +361,16 @@ std::uint64_t Outbound::drop_oldest(Target& target, std::uint64_t units) {
 
 void Outbound::write(Target& target, Outgoing& message) noexcept {
     wire::Extensions& extensions = message.extensions;
-    if (--target.until_stamp == 0) {
+    // This one and the quick ones that follow are time_sent_every.
+    if (target.writer->budget() == 0 && !target.has_loan) {
         const std::uint32_t every = core_.options().time_sent_every;
-        target.until_stamp = every == 0 ? never_stamp : every;
+        grant(target, every == 0 ? lane::Writer::most_budget : every - 1);
         if (every != 0) {
             extensions.flags |= wire::has_time_sent;
             extensions.time_sent = {static_cast<std::int64_t>(base::now_ns()), 0};
         }
+    } else {
+        spend(target);
     }
     const std::size_t extension_bytes = wire::extension_bytes(extensions.flags);
     const std::size_t head = message.packed != 0 ? 16 : 0;

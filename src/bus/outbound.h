@@ -13,7 +13,9 @@
 
 #include <array>
 #include <bit>
+#include <cstring>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,17 +35,21 @@ class Delivery;
 
 // Our lane into one endpoint.
 struct Target {
-    // What each send touches.
     lane::Writer* writer = nullptr;  // null: not open (yet, or any more)
-    const lane::LaneParts* parts = nullptr;
     lane::StdDoorbell* doorbell = nullptr;
     lane::DescriptorBell* bell = nullptr;
-    // Messages until one carries the time, taking the slow way; 1 as well while the lane is not
-    // open or a loan is.
-    std::uint32_t until_stamp = 1;
     bool fence = false;
+    // The writer's budget is none as long as it is open: every send takes the slow way and sees it.
     bool has_loan = false;
-    std::uint32_t stamp_kept = 1;  // until_stamp, while a loan makes every send take the slow way
+    std::uint64_t budget_kept = 0;  // while it is
+    [[nodiscard]] std::uint64_t quick_commands() const noexcept {
+        return granted.read() - writer->budget() - spent_otherwise.read();
+    }
+
+    // Quick commands are not counted one by one: they are what was granted to the writer and is
+    // gone, less what went on something else.
+    Tally granted;
+    Tally spent_otherwise;
 
     std::uint32_t endpoint = 0;
     std::uint32_t generation = 0;
@@ -63,14 +69,21 @@ struct Target {
 // Where messages of one type go. Right as long as the directory has not moved.
 struct Route {
     const TypeDescriptor* key = nullptr;
-    std::uint64_t version = 0;  // of the directory
+    // All that a quick send looks at, for types of a fixed size that fits and leaves no open end:
+    // the directory's version, or no_version; the lane; the whole meta word of a record without
+    // extensions and the units it takes; the word that says whether a consumer sleeps.
+    std::uint64_t quick_version = no_version;
+    lane::Writer* writer = nullptr;
+    std::uint64_t whole_meta = 0;
+    std::uint64_t units = 0;
+    const base::StdWord<std::uint64_t>* sleepers = nullptr;
+
+    std::uint64_t version = no_version;  // of the directory
     Target* target = nullptr;
     std::uint64_t meta = 0;  // the type's part of the meta word
     std::uint64_t most_payload = 0;
-    // For types of a fixed size that fits and leaves no open end: the whole meta word of a record
-    // without extensions, and the units it takes. 0: not such a type.
-    std::uint64_t whole_meta = 0;
-    std::uint64_t units = 0;
+
+    static constexpr std::uint64_t no_version = ~std::uint64_t{0};
 };
 
 // One endpoint that gets an event, and what to do when it is full.
@@ -102,6 +115,13 @@ struct Outgoing {
     [[nodiscard]] std::uint64_t most_units() const noexcept;
 };
 
+// Leaves nothing of a claimed record that was filled but is not to be: what was written may have
+// overwritten parts of old control words, see close_end.
+inline void abandon_record(std::byte* record, std::uint64_t units) noexcept {
+    for (std::uint64_t unit = 1; unit < units; ++unit)
+        std::memset(record + unit * wire::unit_bytes, 0, sizeof(std::uint64_t));
+}
+
 // How one wait for room ends at the latest.
 struct Patience {
     WhenFull when_full = WhenFull::wait;
@@ -130,6 +150,12 @@ public:
         }
         grow();
         return of(key);
+    }
+
+    template <class Function>
+    void for_each(Function&& function) {
+        for (Row& row : rows_)
+            if (row.key != nullptr) function(row);
     }
 
 private:
@@ -163,15 +189,28 @@ public:
     [[nodiscard, gnu::always_inline]] std::uint64_t directory_version() const noexcept {
         return version_->load(std::memory_order_acquire);
     }
-    // One message, no extensions. False when there is no room; then nothing has happened.
+    // The lane that a message of this type takes without looking anything up, else null.
+    [[nodiscard, gnu::always_inline]] Target* quick_target(const TypeDescriptor& type,
+                                                           const SendOptions& options,
+                                                           std::size_t bytes) noexcept {
+        const Route& route = routes.guess(&type);
+        if (route.key != &type || route.version != directory_version() ||
+            !options.destination.empty() || bytes > route.most_payload)
+            return nullptr;
+        return route.target->writer == nullptr ? nullptr : route.target;
+    }
+    // One message, no extensions. False when it has to take the slow way: no room is known of, the
+    // time is due (and with it a look whether a reader found the lane poisoned), a loan is open, or
+    // the lane was given up. Nothing has happened then.
     [[nodiscard, gnu::always_inline]] static bool put(Target& target, std::uint64_t meta,
                                                       const std::byte* payload,
                                                       std::size_t bytes) noexcept {
-        const lane::Claim claim = target.writer->claim(wire::units_of(meta));
+        const std::uint64_t units = wire::units_of(meta);
+        const lane::QuickClaim claim = target.writer->claim_quickly(units);
         if (!claim) [[unlikely]] return false;
         copy_bytes(claim.record + wire::head_bytes, payload, bytes);
         close_end(claim.record, wire::head_bytes + bytes);
-        target.writer->commit(claim, meta);
+        target.writer->commit_quickly(claim, meta, units);
         return true;
     }
     [[nodiscard, gnu::always_inline]] static bool seems_asleep(const Target& target) noexcept {
@@ -225,9 +264,16 @@ public:
     TypeTable<Route> routes;
     // Set while this thread runs a handler of this bus: sends join its outputs.
     Delivery* delivery = nullptr;
+    // The route that this thread took last, as far as the quick ways tell: the next command most
+    // likely takes it too. Of no type, when there is none.
+    [[nodiscard, gnu::always_inline]] const Route& latest() const noexcept { return *latest_; }
+    void note_latest(const Route& route) noexcept { latest_ = &route; }
+
+    // Commands that were sent. Any thread.
+    [[nodiscard]] std::uint64_t commands_sent() const;
 
     // Counters, written by this thread, read by any.
-    Tally sent;
+    Tally sent;  // besides the quick ones that granted budgets tell of
     Tally published;
     Tally dropped;
     Tally without_subscriber;
@@ -248,11 +294,20 @@ private:
     [[nodiscard]] bool open_successor(Target& target, std::uint64_t units);
     [[nodiscard]] Error full(const Target& target) const;
     void forget_gone_endpoints() noexcept;
+    // The next record of this lane carries the time, or not, and then `records` may go quickly.
+    void grant(Target& target, std::uint64_t records) noexcept;
+    void settle_grants(Target& target) noexcept;
+    void spend(Target& target) noexcept;
+    void forget_quick_routes(const Target& target) noexcept;
 
     BusCore& core_;
     const base::StdWord<std::uint64_t>* version_;
+    const Route* latest_ = &no_route_;
+    Route no_route_;
     // Never removed, so that routes may point at them.
     std::vector<std::unique_ptr<Target>> targets_;
+    // Taken by this thread when it changes targets_ or one's writer, by others to read those.
+    mutable std::mutex counting_;
     std::vector<NamedRoute> named_routes_;
 };
 

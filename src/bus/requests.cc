@@ -117,7 +117,7 @@ std::size_t Requests::read_inbox() noexcept {
     if (consumer == nullptr) return 0;
     std::size_t came = 0;
     while (lane::Batch* batch = consumer->take(lane::most_entries)) {
-        for (std::uint32_t i = 0; i < batch->count; ++i) read_one(*batch, batch->entries[i]);
+        for (std::uint32_t i = 0; i < batch->count; ++i) read_one(*batch, batch->entry(i));
         came += batch->count;
         consumer->finish(batch);
     }

@@ -32,23 +32,6 @@ namespace {
     return place.token == token ? place.outbound : nullptr;
 }
 
-// The lane that a message of this type takes without looking anything up, else null.
-[[gnu::always_inline]] inline Target* quick_target(Outbound& out, const TypeDescriptor& type,
-                                                   const SendOptions& options,
-                                                   std::size_t bytes,
-                                                   const Route*& found) noexcept {
-    const Route& route = out.routes.guess(&type);
-    found = &route;
-    if (route.key != &type || route.version != out.directory_version() ||
-        out.delivery != nullptr || !options.destination.empty() || bytes > route.most_payload)
-        return nullptr;
-    Target& target = *route.target;
-    // The time is due (and with it a look whether a reader found the lane poisoned), or a loan is
-    // open, or the lane was given up: each of them leaves 1 here.
-    if (target.until_stamp <= 1 || target.parts->lost()) return nullptr;
-    return &target;
-}
-
 }  // namespace
 
 // Out of line, so that the quick ways stay short.
@@ -65,11 +48,6 @@ namespace {
     return out->send(type, message, options);
 }
 
-[[gnu::noinline]] static Result<void> send_short_slowly(BusCore* core, const TypeDescriptor& type,
-                                                        const std::byte* message) {
-    return send_slowly(core, type, {message, type.bytes}, 0, default_send_options);
-}
-
 // The rare end of a quick way: somebody sleeps, or this kernel wants a fence of senders.
 [[gnu::noinline]] static Result<void> ring_and_say_ok(Target& target) noexcept {
     Outbound::ring(target);
@@ -84,19 +62,17 @@ template <class Copy>
     std::span<const std::byte> bytes, const SendOptions& options, Copy copy) {
     Outbound* out = known_outbound(token);
     if (out == nullptr) [[unlikely]] return send_slowly(core, type, bytes, 0, options);
-    const Route* route = nullptr;
-    Target* target = quick_target(*out, type, options, bytes.size(), route);
+    if (out->delivery != nullptr) [[unlikely]] return send_slowly(core, type, bytes, 0, options);
+    Target* target = out->quick_target(type, options, bytes.size());
     if (target == nullptr) [[unlikely]] return send_slowly(core, type, bytes, 0, options);
     lane::Writer& writer = *target->writer;
     const std::uint64_t units = (wire::head_bytes + bytes.size() + wire::unit_bytes - 1) /
                                 wire::unit_bytes;  // no extensions
-    const lane::Claim claim = writer.claim_known(units);
+    const lane::QuickClaim claim = writer.claim_quickly(units);
     if (!claim) [[unlikely]] return send_slowly(core, type, bytes, 0, options);
     copy(claim.record + wire::head_bytes, bytes.data(), bytes.size());
     detail::close_end(claim.record, wire::head_bytes + bytes.size());
-    writer.commit_known(claim, route->meta | bytes.size(), units);
-    --target->until_stamp;
-    out->sent.add(1);
+    writer.commit_quickly(claim, out->routes.guess(&type).meta | bytes.size(), units);
     if (target->fence || Outbound::seems_asleep(*target)) [[unlikely]]
         return ring_and_say_ok(*target);
     return {};
@@ -112,32 +88,54 @@ template <class Copy>
                         [](auto... parts) { detail::copy_bytes(parts...); });
 }
 
-// Written so that it keeps everything in the registers that a call may spoil: between distant cores
-// the stores to the lane wait in the processor's store buffer, and each register saved on the stack
-// takes a place there. Twice as many messages are on their way than with the general way above.
-Result<void> Bus::send_short(const TypeDescriptor& type, const std::byte* message) {
+// One type after the other: the route of this one becomes the latest, and then it goes quickly.
+template <std::size_t bytes>
+[[gnu::noinline]] static Result<void> send_by_another_route(std::uint64_t token, BusCore* core,
+                                                            const TypeDescriptor& type,
+                                                            const std::byte* message) {
+    Outbound* const out = known_outbound(token);
+    if (out == nullptr) return send_slowly(core, type, {message, bytes}, 0, default_send_options);
+    const Route& route = out->routes.guess(&type);
+    if (route.key == &type && route.quick_version == out->directory_version() &&
+        out->delivery == nullptr)
+        out->note_latest(route);
+    return send_quickly(token, core, type, {message, bytes}, default_send_options,
+                        [](std::byte* to, const std::byte* from, std::size_t) {
+                            __builtin_memcpy(to, from, bytes);
+                        });
+}
+
+// Written so that it keeps everything in the registers that a call may spoil, and stores nothing
+// but the record and the lane's end: between distant cores stores wait in the processor's store
+// buffer for the lines of the lane, and how many messages are on their way is how many fit there.
+template <std::size_t bytes>
+Result<void> Bus::send_fixed(const TypeDescriptor& type, const std::byte* message) {
     if (detail::this_thread_place.token != token_) [[unlikely]]
-        return send_short_slowly(core_.get(), type, message);
-    Outbound* const out = detail::this_thread_place.outbound;
-    if (out == nullptr || out->delivery != nullptr) [[unlikely]]
-        return send_short_slowly(core_.get(), type, message);
-    const Route* const route = &out->routes.guess(&type);
-    if (route->key != &type || route->version != out->directory_version()) [[unlikely]]
-        return send_short_slowly(core_.get(), type, message);
-    Target* const target = route->target;
-    if (target->until_stamp <= 1 || target->parts->lost() || route->units == 0) [[unlikely]]
-        return send_short_slowly(core_.get(), type, message);
-    lane::Writer* const writer = target->writer;
-    const lane::Claim claim = writer->claim_known(route->units);
-    if (!claim) [[unlikely]] return send_short_slowly(core_.get(), type, message);
-    detail::copy_middle(claim.record + wire::head_bytes, message, type.bytes);
-    writer->commit_known(claim, route->whole_meta, route->units);
-    --target->until_stamp;
-    out->sent.add(1);
-    if (target->fence || Outbound::seems_asleep(*target)) [[unlikely]]
-        return ring_and_say_ok(*target);
+        return send_by_another_route<bytes>(token_, core_.get(), type, message);
+    const Outbound* const out = detail::this_thread_place.outbound;
+    const Route& route = out->latest();
+    if (route.key != &type || route.quick_version != out->directory_version() ||
+        out->delivery != nullptr) [[unlikely]]
+        return send_by_another_route<bytes>(token_, core_.get(), type, message);
+    lane::Writer* const writer = route.writer;
+    // A record without extensions: the size tells the rest.
+    constexpr std::uint64_t units =
+        (wire::head_bytes + bytes + wire::unit_bytes - 1) / wire::unit_bytes;
+    const lane::QuickClaim claim = writer->claim_quickly(units);
+    if (!claim) [[unlikely]]
+        return send_by_another_route<bytes>(token_, core_.get(), type, message);
+    __builtin_memcpy(claim.record + wire::head_bytes, message, bytes);
+    writer->commit_quickly(claim, route.whole_meta, units);
+    // relaxed: a bit that is missed belongs to a sleeper that will look around.
+    if (route.sleepers->load(std::memory_order_relaxed) != 0) [[unlikely]]
+        return ring_and_say_ok(*route.target);
     return {};
 }
+template Result<void> Bus::send_fixed<16>(const TypeDescriptor&, const std::byte*);
+template Result<void> Bus::send_fixed<24>(const TypeDescriptor&, const std::byte*);
+template Result<void> Bus::send_fixed<32>(const TypeDescriptor&, const std::byte*);
+template Result<void> Bus::send_fixed<40>(const TypeDescriptor&, const std::byte*);
+template Result<void> Bus::send_fixed<48>(const TypeDescriptor&, const std::byte*);
 
 Result<void> Bus::send_bytes(const TypeDescriptor& type, std::span<const std::byte> bytes,
                              const SendOptions& options) {
@@ -162,19 +160,15 @@ Result<std::size_t> Bus::send_run(const TypeDescriptor& type, std::span<const st
     // Ends: each turn sends at least one message or returns.
     while (done < count) {
         Outbound* out = known_outbound(token_);
-        const Route* route = nullptr;
-        Target* target =
-            out == nullptr ? nullptr : quick_target(*out, type, options, each, route);
+        Target* target = out == nullptr || out->delivery != nullptr
+                             ? nullptr
+                             : out->quick_target(type, options, each);
         if (target != nullptr) {
             const std::size_t begin = done;
-            const std::uint64_t meta = route->meta | each;
-            const std::size_t most =
-                std::min<std::size_t>(count - done, target->until_stamp - 1U);
-            while (done < begin + most &&
+            const std::uint64_t meta = out->routes.guess(&type).meta | each;
+            while (done < count &&
                    Outbound::put(*target, meta, bytes.data() + done * each, each))
                 ++done;
-            target->until_stamp -= static_cast<std::uint32_t>(done - begin);
-            out->sent.add(done - begin);
             if (done != begin) Outbound::ring(*target);
             if (done == count) break;
         }
@@ -200,10 +194,10 @@ Result<Published> Bus::publish_bytes(const TypeDescriptor& type, std::span<const
             Error refused;
             for (const detail::Subscription& to : audience.subscribers) {
                 Target& target = *to.target;
-                if (target.until_stamp > 1 && !target.parts->lost() &&
+                if (target.writer != nullptr &&
                     Outbound::put(target, audience.meta | bytes.size(), bytes.data(),
                                   bytes.size())) [[likely]] {
-                    --target.until_stamp;
+                    target.spent_otherwise.add(1);
                     Outbound::ring(target);
                     ++answer.subscribers;
                     continue;
@@ -271,9 +265,10 @@ detail::LoanRoom Bus::loan_room(const TypeDescriptor& type, std::size_t bytes,
     room.meta = meta;
     room.tally = &out->sent;
     // Sends to the same endpoint take the slow way from here on, which sees the loan.
+    target.budget_kept = target.writer->budget();
     target.has_loan = true;
-    target.stamp_kept = target.until_stamp;
-    target.until_stamp = 1;
+    target.spent_otherwise.add(target.budget_kept);
+    target.writer->set_budget(0);
     return room;
 }
 
@@ -284,17 +279,14 @@ namespace {
 void give_loan_back(const LoanRoom& room) noexcept {
     Target& target = *static_cast<Target*>(room.lane);
     target.has_loan = false;
-    target.until_stamp = target.stamp_kept;
+    target.writer->set_budget(target.budget_kept);
+    target.spent_otherwise.add(0 - target.budget_kept);
 }
 
 }  // namespace
 
 void abandon_loan(LoanRoom& room) noexcept {
-    // Half-filled room may have overwritten parts of old control words: see close_end.
-    std::byte* record = room.bytes - wire::head_bytes;
-    const std::uint64_t units = wire::units_of(room.meta);
-    for (std::uint64_t unit = 1; unit < units; ++unit)
-        std::memset(record + unit * wire::unit_bytes, 0, sizeof(std::uint64_t));
+    abandon_record(room.bytes - wire::head_bytes, wire::units_of(room.meta));
     give_loan_back(room);
 }
 

@@ -14,6 +14,9 @@ public:
         // relaxed: a figure to show; one writer, so no locked operation is needed.
         count_.store(count_.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
     }
+    void set(std::uint64_t count) noexcept {
+        count_.store(count, std::memory_order_relaxed);  // relaxed: as above
+    }
     [[nodiscard]] std::uint64_t read() const noexcept {
         return count_.load(std::memory_order_relaxed);  // relaxed: as above
     }

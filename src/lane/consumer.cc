@@ -2,6 +2,7 @@
 // consumer_slow.cc.
 #include "lane/consumer.h"
 
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "lane/reader_lane.h"
 
@@ -18,10 +19,6 @@ constexpr std::size_t cold_looks = 8;
 
 }  // namespace
 
-LaneFacts facts_of(const ReaderLane& lane) noexcept {
-    return {lane.identity().lane_id, lane.identity().writer, lane.identity().writer_uid};
-}
-
 // Everything that need not be looked at by every take.
 Batch* Consumer::look_around() noexcept {
     until_look_ = takes_between_looks;
@@ -36,29 +33,26 @@ Batch* Consumer::look_around() noexcept {
     return take_rescued();
 }
 
-Batch* Consumer::take(std::uint32_t limit) noexcept {
+Batch* Consumer::take_in_turn(std::uint32_t limit) noexcept {
     if (--until_look_ == 0) [[unlikely]] {
         if (Batch* batch = look_around()) return batch;
     }
-    // Without a backlog one record, so as not to reach for the line that the writer fills next.
-    if (backlog_ >= 2) adapt();
-    if (limit > batch_limit_) limit = batch_limit_;
     const std::size_t warm_lanes = warm_.size();
     for (std::size_t i = 0; i < warm_lanes; ++i) {
         if (warm_next_ >= warm_lanes) warm_next_ = 0;
         ReaderLane& lane = *warm_[warm_next_];
         ++warm_next_;
-        if (Batch* batch = take_from(lane, limit)) {
-            lane.quiet = 0;
-            return batch;
-        }
-        if (++lane.quiet > quiet_until_cold) [[unlikely]] {
+        // HELD: who took last. Other end: take.
+        const std::uint64_t head = lane.head().load(std::memory_order_acquire);
+        if (lane.published(position_in(head))) {
+            ask_for_answers_line();
+            if (Batch* batch = take_from(lane, head, batch_size_.next(limit))) return batch;
+        } else if (++lane.quiet > quiet_until_cold) [[unlikely]] {
             lane.quiet = 0;
             if (warm_lanes > 1) return cool_down(--warm_next_);
         }
     }
-    batch_limit_ = 1;
-    backlog_ = 0;
+    batch_size_.found_nothing();
     if (!cold_.empty()) return take_from_cold(limit);
     return nullptr;
 }
@@ -79,9 +73,11 @@ Batch* Consumer::take_from_cold(std::uint32_t limit) noexcept {
     for (std::size_t i = 0; i < 2; ++i) {
         if (cold_next_ >= cold_.size()) cold_next_ = 0;
         ReaderLane& lane = *cold_[cold_next_];
-        if (Batch* batch = take_from(lane, limit)) {
+        // HELD: who took last. Other end: take.
+        const std::uint64_t head = lane.head().load(std::memory_order_acquire);
+        if (lane.published(position_in(head))) {
             warm(lane);
-            return batch;
+            return take_from(lane, head, batch_size_.next(limit));
         }
         ++cold_next_;
     }
@@ -106,38 +102,60 @@ void Consumer::warm(ReaderLane& lane) noexcept {
     warm_.push_back(&lane);
 }
 
-// Lists published records from `position` on, checked. A record that no writer could have made
-// ends the list; when it is the first, the lane is poisoned.
+// A record longer than any writer may make is a stranger's, and its lane poisoned; unless others
+// have taken it meanwhile and its bytes are those of a later lap. While the head stands here they
+// are what the writer committed.
+void Consumer::doubt(ReaderLane& lane, std::uint64_t position) noexcept {
+    // HELD, a hint. Other end: take.
+    if (position_in(lane.head().load(std::memory_order_acquire)) == position)
+        poison(lane, "a record is longer than any may be");
+}
+
+// Finds published records from `position` on, at most `limit`, checked; how many. The first one
+// must be there. 0: it is not to be believed.
 std::uint32_t Consumer::walk(ReaderLane& lane, std::uint64_t position, std::uint64_t end_limit,
                              std::uint32_t limit, Batch& into) noexcept {
-    std::uint32_t count = 0;
-    std::uint64_t usual = lane.usual_units;
+    const std::uint64_t meta = lane.meta(position);
+    const std::uint64_t units = wire::units_of(meta);
+    if (units > lane.most_units()) [[unlikely]] {
+        doubt(lane, position);
+        return 0;
+    }
+    into.first = {position, meta, lane.record(position)};
+    into.units_each = static_cast<std::uint32_t>(units);
+    // As long as all are alike the next position is known before this record is read, so that the
+    // processor asks for several lines at once. The data is mapped twice: no record wraps, and none
+    // before end_limit does.
+    const std::size_t step = units * wire::unit_bytes;
+    const std::byte* record = into.first.record + step;
+    const std::byte* const last =
+        into.first.record + std::min<std::uint64_t>(limit * step, (end_limit - position) *
+                                                                      wire::unit_bytes);
+    std::uint64_t next = position + units;
+    std::uint32_t count = 1;
+    for (; record < last && lane.published_at(record, next); record += step, next += units) {
+        if (lane.meta_at(record) != meta) [[unlikely]]
+            return walk_on(lane, next, end_limit, limit, count, into);
+        ++count;
+    }
+    into.end = next;
+    return count;
+}
+
+// The same from the record at `position`, the first that is not like the `count` before it.
+std::uint32_t Consumer::walk_on(ReaderLane& lane, std::uint64_t position, std::uint64_t end_limit,
+                                std::uint32_t limit, std::uint32_t count, Batch& into) noexcept {
+    for (std::uint32_t i = 0; i < count; ++i) into.listed[i] = into.entry(i);
+    into.units_each = 0;
     while (count < limit && position < end_limit && lane.published(position)) {
         const std::uint64_t meta = lane.meta(position);
         const std::uint64_t units = wire::units_of(meta);
-        into.entries[count] = {position, meta, lane.record(position)};
-        if (units == usual) [[likely]] {
-            // Guessed, not computed: the processor then reads the next record without waiting
-            // for the length of this one (halves the cost of a record). The empty statement keeps
-            // the compiler from seeing that both are the same number.
-            std::uint64_t step = usual;
-            asm volatile("" : "+r"(step));
-            position += step;
-        } else {
-            if (units > lane.most_units()) {
-                // Others may have taken it meanwhile, and its bytes be those of a later lap. While
-                // the head stands here they are what the writer committed.
-                // HELD, a hint. Other end: take.
-                if (count == 0 &&
-                    position_in(lane.head().load(std::memory_order_acquire)) == position)
-                    poison(lane, "a record is longer than any may be");
-                break;
-            }
-            lane.usual_units = usual = units;
-            position += units;
-        }
+        if (units > lane.most_units()) break;  // judged when it is the first of a batch
+        into.listed[count] = {position, meta, lane.record(position)};
+        position += units;
         ++count;
     }
+    into.end = position;
     return count;
 }
 
@@ -154,11 +172,7 @@ std::uint32_t Consumer::idle_hand() const noexcept {
     return hands_each;
 }
 
-Batch* Consumer::take_from(ReaderLane& lane, std::uint32_t limit) noexcept {
-    // HELD: who took last. Other end: take.
-    const std::uint64_t head = lane.head().load(std::memory_order_acquire);
-    const std::uint64_t position = position_in(head);
-    if (!lane.published(position)) return nullptr;
+Batch* Consumer::take_from(ReaderLane& lane, std::uint64_t head, std::uint32_t limit) noexcept {
     if (lane.poisoned || lane.parts().lost()) [[unlikely]] {
         if (!lane.poisoned) poison(lane, "its file was cut short");
         return nullptr;
@@ -168,39 +182,40 @@ Batch* Consumer::take_from(ReaderLane& lane, std::uint32_t limit) noexcept {
     const auto index = static_cast<std::uint16_t>(slot_ * hands_each + free);
     StdHand& mine = hands_[index];
     Batch& batch = batches_[free];
+    const std::uint64_t position = position_in(head);
     const std::uint64_t end_limit = position + lane.capacity_units() / 8;
     const std::uint32_t count = walk(lane, position, end_limit, limit, batch);
     if (count == 0) [[unlikely]] return nullptr;
     const std::uint16_t former = hand_in(head);
     if (former / hands_each != slot_ && former < most_hands) [[unlikely]]
-        help(hands_[former], lane.identity().lane_id, position);
-    const Entry& last = batch.entries[count - 1];
-    const Span span{lane.identity().lane_id, position, last.position + wire::units_of(last.meta),
-                    count, stamp_};
-    if (!lane::take<base::StdAtomics>(lane.head(), head, mine, index, slot_, span)) return nullptr;
+        help(hands_[former], lane.lane_id(), position);
+    const std::uint64_t end = batch.end;
+    if (!lane::take<base::StdAtomics>(lane.head(), head, mine, index, slot_,
+                                      {lane.lane_id(), position, end, count, stamp_}))
+        return nullptr;
     batch.lane = &lane;
     batch.hand = &mine;
     batch.count = count;
     batch.adopted = false;
     // The data is mapped twice, so a stride of at most an eighth of it stays inside.
     batch.stride = count >= look_ahead_from
-                       ? static_cast<std::uint32_t>((span.end - position) * wire::unit_bytes)
+                       ? static_cast<std::uint32_t>((end - position) * wire::unit_bytes)
                        : 0;
+    batch_size_.took(count);
     open_batches_ |= 1U << free;
+    lane.quiet = 0;
     // What is left is for others, now and not after our handlers: who leaves messages behind wakes
     // the next. relaxed: a sleeper that is missed looks around before it sleeps.
     if (doorbell_->sleepers.load(std::memory_order_relaxed) != 0) [[unlikely]] {
-        if (lane.published(span.end)) wake_one(*doorbell_, descriptors_);
+        if (lane.published(end)) wake_one(*doorbell_, descriptors_);
     }
     return &batch;
 }
 
 void Consumer::finish(Batch* batch) noexcept {
     StdHand& hand = *batch->hand;
-    const std::uint32_t count = batch->count;
     ReaderLane& lane = *batch->lane;
-    const Entry& last = batch->entries[count - 1];
-    const std::uint64_t end = last.position + wire::units_of(last.meta);
+    const std::uint64_t end = batch->end;
     if (batch->adopted) [[unlikely]] {
         // relaxed: ours until it is cleared.
         hand.signal.store(0, std::memory_order_relaxed);
@@ -209,30 +224,12 @@ void Consumer::finish(Batch* batch) noexcept {
     } else {
         clear(hand);
         open_batches_ &= ~(1U << (batch - batches_.data()));
-        last_count_ = count;
-        ++backlog_;
     }
     // seq_cst, behind the exchange in clear: see Writer::wait_for_room.
     const bool wanted =
         lane.parts().writer_page().wants_room.load(std::memory_order_seq_cst) != 0;
     if (wanted || end - lane.room_given >= lane.capacity_units() / 4) [[unlikely]]
         count_room(lane);
-}
-
-// Called before a take that follows two batches at once: there is a backlog. Batches grow while
-// handlers are quick and shrink when they are slow, so that a slow consumer holds little.
-void Consumer::adapt() noexcept {
-    const std::uint64_t now = base::ticks();
-    const std::uint64_t spent = now - stamp_;
-    stamp_ = now;
-    // As quick as a full batch may be? Compared, not divided: this stands between two batches.
-    if (spent * most_entries <= fast_ticks_ * last_count_) [[likely]] {
-        batch_limit_ = std::min(batch_limit_ * 2, most_entries);
-    } else {
-        const std::uint64_t each = spent / std::max(last_count_, 1U) + 1;
-        batch_limit_ = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(
-            fast_ticks_ / each, 1, most_entries));
-    }
 }
 
 void Consumer::count_room(ReaderLane& lane) noexcept {

@@ -6,10 +6,14 @@
 // lane or a consumer has come or gone.
 #pragma once
 
+#include "base/bytes.h"
+#include "lane/batch_size.h"
 #include "lane/doorbell.h"
 #include "lane/inbox_file.h"
 #include "lane/peers.h"
 #include "lane/protocol.h"
+#include "lane/reader_lane.h"
+#include "lane/writer.h"
 
 #include <functional>
 #include <string_view>
@@ -17,9 +21,6 @@
 #include <vector>
 
 namespace shmbus::lane {
-
-// One lane as its consumers see it.
-class ReaderLane;
 
 // One record of a batch. `record` points into the lane and stays valid until finish().
 struct Entry {
@@ -32,12 +33,23 @@ struct Entry {
 struct Batch {
     ReaderLane* lane = nullptr;
     StdHand* hand = nullptr;
+    std::uint64_t end = 0;  // where its last record ends
     std::uint32_t count = 0;
     bool adopted = false;  // its taker died: deliver what is not done, marked
     // Bytes from a record to the one in its place in the next batch, when a backlog promises one;
     // else 0.
     std::uint32_t stride = 0;
-    std::array<Entry, most_entries> entries;
+    // Records with one and the same meta word, which nearly all batches consist of, are not listed:
+    // they follow the first at this distance. 0: they are listed.
+    std::uint32_t units_each = 0;
+    Entry first;
+    std::array<Entry, most_entries> listed;
+
+    [[nodiscard, gnu::always_inline]] Entry entry(std::uint32_t index) const noexcept {
+        if (units_each == 0) [[unlikely]] return listed[index];
+        const std::uint64_t units = std::uint64_t{units_each} * index;
+        return {first.position + units, first.meta, first.record + units * wire::unit_bytes};
+    }
 
     // relaxed, all three: only the holder of the hand writes its progress; an adopter reads it
     // after the kernel has proved that the holder is gone.
@@ -47,25 +59,11 @@ struct Batch {
     void set(std::uint32_t index, Progress progress) noexcept {
         hand->progress[index].store(progress.word(), std::memory_order_relaxed);
     }
-    // Asks for the record that stands in this one's place in the next batch, so that its line
-    // travels while handlers run. Call it per record before the handler: it is worth half as much
-    // throughput again between distant cores.
-    [[gnu::always_inline]] void look_ahead(std::uint32_t index) const noexcept {
-        if (stride != 0) __builtin_prefetch(entries[index].record + stride, 0, 2);
-    }
     // The signal of the process that died last with this batch, where it could be learnt.
     [[nodiscard]] std::int32_t signal() const noexcept {
         return static_cast<std::int32_t>(hand->signal.load(std::memory_order_relaxed));
     }
 };
-
-// The lane a batch comes from, for ids and diagnostics.
-struct LaneFacts {
-    std::uint64_t lane_id;
-    std::uint64_t writer;      // participant reference
-    std::uint32_t writer_uid;
-};
-[[nodiscard]] LaneFacts facts_of(const ReaderLane& lane) noexcept;
 
 class Consumer {
 public:
@@ -83,9 +81,29 @@ public:
     // rescued, then the lanes in turn. The batch is the caller's until finish(), and there may be
     // several: as long as one is open it occupies one of four hands, and with all four occupied
     // null is returned.
-    [[nodiscard]] Batch* take(std::uint32_t limit) noexcept;
+    [[nodiscard]] Batch* take(std::uint32_t limit) noexcept {
+        // Nearly always: one lane, quiet or with a record, and no other business.
+        if (until_look_ > 1 && warm_.size() == 1 && cold_.empty()) [[likely]] {
+            --until_look_;
+            ReaderLane& lane = *warm_.front();
+            // HELD: who took last. Other end: take.
+            const std::uint64_t head = lane.head().load(std::memory_order_acquire);
+            if (!lane.published(position_in(head))) {
+                batch_size_.found_nothing();
+                return nullptr;
+            }
+            ask_for_answers_line();
+            return take_from(lane, head, batch_size_.next(limit));
+        }
+        return take_in_turn(limit);
+    }
     // All records of the batch are done: lets go of the hand and gives room back when it is due.
     void finish(Batch* batch) noexcept;
+
+    // Messages that are taken from here on are likely to be answered through this lane of the same
+    // thread: its next line is asked for as soon as one is found, so that it travels while the
+    // handler runs. Null: nothing is known. The writer outlives the takes that follow.
+    void expect_answer_through(const Writer* writer) noexcept { answer_ = writer; }
 
     // Looks for dead consumers and takes over their hands. Called by take() now and then, and by
     // sleep(). True when there is something to deliver. Makes system calls only when a peer seems
@@ -122,10 +140,20 @@ private:
     void refresh() noexcept;
     void open_lane(std::uint64_t lane_id) noexcept;
     void start_successors() noexcept;
-    Batch* take_from(ReaderLane& lane, std::uint32_t limit) noexcept;
+    Batch* take_in_turn(std::uint32_t limit) noexcept;
+    Batch* take_from(ReaderLane& lane, std::uint64_t head, std::uint32_t limit) noexcept;
+    // Once per line: who only receives asks for nothing.
+    void ask_for_answers_line() noexcept {
+        if (answer_ == nullptr || answer_->tail() == asked_for_) return;
+        asked_for_ = answer_->tail();
+        base::prefetch_for_write(answer_->next_record());
+    }
     Batch* take_rescued() noexcept;
     std::uint32_t walk(ReaderLane& lane, std::uint64_t position, std::uint64_t end_limit,
                        std::uint32_t limit, Batch& into) noexcept;
+    std::uint32_t walk_on(ReaderLane& lane, std::uint64_t position, std::uint64_t end_limit,
+                          std::uint32_t limit, std::uint32_t count, Batch& into) noexcept;
+    void doubt(ReaderLane& lane, std::uint64_t position) noexcept;
     bool adopt_hands_of(std::uint16_t owner, std::uint64_t participant,
                         std::int32_t signal) noexcept;
     void count_room(ReaderLane& lane) noexcept;
@@ -133,7 +161,6 @@ private:
     void look_at_cold() noexcept;
     Batch* take_from_cold(std::uint32_t limit) noexcept;
     Batch* cool_down(std::size_t place) noexcept;
-    void adapt() noexcept;
     void warm(ReaderLane& lane) noexcept;
     ReaderLane* known(std::uint64_t lane_id) noexcept;
     [[nodiscard]] bool is_open(const ReaderLane* lane) const noexcept;
@@ -174,12 +201,11 @@ private:
     std::uint32_t open_batches_ = 0;
     std::vector<Rescued> rescued_;
     std::vector<std::unique_ptr<Batch>> rescued_batches_;
-    std::uint32_t batch_limit_ = 1;
+    BatchSize batch_size_;
     std::uint64_t stamp_ = 0;  // base::ticks() of the last look at the clock
-    std::uint64_t fast_ticks_ = 0;
+    const Writer* answer_ = nullptr;
+    std::uint64_t asked_for_ = ~std::uint64_t{0};  // position in answer_'s lane
     std::uint32_t until_look_ = 1;
-    std::uint32_t last_count_ = 0;
-    std::uint32_t backlog_ = 0;  // batches since a take found nothing
     std::uint64_t poisoned_ = 0;
     bool can_barrier_;
 };

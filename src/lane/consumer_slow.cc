@@ -15,8 +15,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// A handler batch quicker than this may grow.
-constexpr double fast_batch_ns = 20'000;
+// What a full batch may take its handlers.
+constexpr double full_batch_ns = 20'000;
 constexpr std::chrono::nanoseconds longest_sleep = 50ms;
 // Without membarrier, or when a death is seen but not yet proved, sleeps are this short.
 constexpr std::chrono::nanoseconds shortest_sleep = 200us;
@@ -36,8 +36,8 @@ Consumer::Consumer(const base::File& inbox, std::uint16_t slot, std::uint64_t me
       table_(&table()),
       doorbell_(&doorbell()),
       hands_(hands().data()),
-      fast_ticks_(static_cast<std::uint64_t>(fast_batch_ns /
-                                             base::TickRate::calibrate().ns_per_tick)),
+      batch_size_(most_entries, static_cast<std::uint64_t>(
+                                    full_batch_ns / base::TickRate::calibrate().ns_per_tick)),
       can_barrier_(base::barrier_available()) {
     warm_.reserve(64);
     rescued_.reserve(most_hands);
@@ -220,7 +220,8 @@ Batch* Consumer::take_rescued() noexcept {
         auto batch = std::make_unique<Batch>();
         const bool sane = lane != nullptr && count <= most_entries && end > from &&
                           end - from <= lane->capacity_units() &&
-                          walk(*lane, from, end, count, *batch) == count && count != 0;
+                          count != 0 && lane->published(from) &&
+                          walk(*lane, from, end, count, *batch) == count;
         if (!sane) {
             // The lane is lost with what was in it, or the hand was scribbled on.
             if (lane != nullptr) poison(*lane, "a dead consumer's hand does not fit it");

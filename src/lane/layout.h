@@ -130,6 +130,8 @@ struct Progress {
     [[nodiscard]] constexpr std::uint32_t word() const {
         return done | std::uint32_t{failures} << 16 | std::uint32_t{starts} << 24;
     }
+    // Nothing is known against the message after the last that is done.
+    [[nodiscard]] constexpr bool is_untried() const { return failures == 0 && starts == 0; }
     [[nodiscard]] static constexpr Progress of(std::uint32_t word) {
         return {static_cast<std::uint16_t>(word), static_cast<std::uint8_t>(word >> 16),
                 static_cast<std::uint8_t>(word >> 24)};

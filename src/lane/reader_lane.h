@@ -14,12 +14,14 @@ public:
           head_(&parts_.reader_page().head),
           data_(parts_.data()),
           mask_(parts_.identity().capacity - 1),
+          lane_id_(parts_.identity().lane_id),
           salt_(parts_.identity().salt),
           capacity_units_(parts_.identity().capacity / wire::unit_bytes) {}
     ReaderLane(const ReaderLane&) = delete;
     ReaderLane& operator=(const ReaderLane&) = delete;
 
     [[nodiscard]] const LaneIdentity& identity() const noexcept { return parts_.identity(); }
+    [[nodiscard]] std::uint64_t lane_id() const noexcept { return lane_id_; }
     [[nodiscard]] const LaneParts& parts() const noexcept { return parts_; }
     [[nodiscard, gnu::always_inline]] base::StdWord<std::uint64_t>& head() const noexcept {
         return *head_;
@@ -29,18 +31,26 @@ public:
         return data_ + (position * wire::unit_bytes & mask_);
     }
     [[nodiscard, gnu::always_inline]] bool published(std::uint64_t position) const noexcept {
-        return is_published(*reinterpret_cast<const Word*>(record(position)), salt_, position);
+        return published_at(record(position), position);
     }
     // The meta word of a published record, read once.
     [[nodiscard, gnu::always_inline]] std::uint64_t meta(std::uint64_t position) const noexcept {
+        return meta_at(record(position));
+    }
+    // The same for those who know where the record stands.
+    [[nodiscard, gnu::always_inline]] bool published_at(const std::byte* record,
+                                                        std::uint64_t position) const noexcept {
+        return is_published(*reinterpret_cast<const Word*>(record), salt_, position);
+    }
+    [[nodiscard, gnu::always_inline]] static std::uint64_t meta_at(
+        const std::byte* record) noexcept {
         // Carried by PUBLISHED; acquire, so that a look at the head after this is one after this.
-        return reinterpret_cast<const Word*>(record(position))[1].load(std::memory_order_acquire);
+        return reinterpret_cast<const Word*>(record)[1].load(std::memory_order_acquire);
     }
     // A record longer than any writer may make is a stranger's.
     [[nodiscard]] std::uint64_t most_units() const noexcept { return capacity_units_ / 4; }
     [[nodiscard]] std::uint64_t capacity_units() const noexcept { return capacity_units_; }
 
-    std::uint64_t usual_units = 1;      // length of the last record: the next is often as long
     bool is_warm = false;
     std::uint32_t quiet = 0;            // takes in a row that found nothing
     bool poisoned = false;              // in our eyes: never read again
@@ -52,6 +62,7 @@ private:
     Word* head_;
     const std::byte* data_;
     std::uint64_t mask_;
+    std::uint64_t lane_id_;
     std::uint64_t salt_;
     std::uint64_t capacity_units_;
 };

@@ -6,6 +6,8 @@
 #include <doctest/doctest.h>
 
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "bus/messages.h"
 
@@ -55,6 +57,54 @@ TEST_CASE("what a handler sends takes effect when it returns, with ids that tell
     CHECK(grandchild.conversation == parent.id);
     CHECK(child.type == "test.follow");
     CHECK(child.attempt == 1);
+}
+
+// A handler's only output is written to its lane before the handler returns; whatever comes after
+// it, nobody must notice.
+TEST_CASE("an only output, several, and one that is taken back by a throw look alike") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::EndpointOptions options;
+    options.attempts_when_throwing = 2;
+    shmbus::Endpoint orders = bus.endpoint("orders", options);
+    shmbus::Endpoint notes = bus.endpoint("notes");
+    std::vector<std::string> texts;
+    std::vector<shmbus::Envelope> arrived;
+    notes.on<Note>([&](const Note& note, shmbus::Context& context) {
+        texts.push_back(note.text);
+        arrived.push_back(context.envelope());
+    });
+    shmbus::MessageId parent;
+    const std::string longer(500, 'x');  // several lines of the lane
+    orders.on<Order>([&](const Order& order, shmbus::Context& context) {
+        parent = context.envelope().id;
+        const std::string number = std::to_string(order.number);
+        if (order.number % 3 == 0) {
+            CHECK(context.send(Note{longer + number}));
+            if (context.envelope().attempt == 1) throw std::runtime_error("once");
+        } else {
+            CHECK(context.send(Note{number}));
+        }
+        if (order.number % 3 == 2) CHECK(bus.send(Note{number + "!"}));
+    });
+    for (std::uint64_t i = 0; i < 3000; ++i) {
+        texts.clear();
+        arrived.clear();
+        REQUIRE(bus.send(Order{i, {}}));
+        REQUIRE(orders.poll() == 1);
+        notes.poll();
+        const std::string number = std::to_string(i);
+        const std::size_t outputs = i % 3 == 2 ? 2 : 1;
+        REQUIRE(texts.size() == outputs);
+        REQUIRE(texts[0] == (i % 3 == 0 ? longer + number : number));
+        REQUIRE(texts.back() == (i % 3 == 2 ? number + "!" : texts[0]));
+        for (std::size_t n = 0; n < outputs; ++n) {
+            REQUIRE(arrived[n].related_to == parent);
+            REQUIRE((arrived[n].id.low & 0xFFFF) == n + 1);
+            REQUIRE(!arrived[n].repeated);
+        }
+    }
+    CHECK(bus.counts().sent == 3000 + 4000);
 }
 
 TEST_CASE("a handler that throws sends nothing, is tried again, and then given up") {

@@ -87,7 +87,7 @@ void consume(lane::Consumer& consumer, base::File* to_be_cut) {
         if (batch != nullptr) {
             if (batch->count > lane::most_entries) __builtin_trap();
             for (std::uint32_t at = 0; at < batch->count; ++at)
-                static_cast<void>(copy_out(batch->entries[at], room));
+                static_cast<void>(copy_out(batch->entry(at), room));
             open.push_back(batch);
         }
         if (open.size() >= 3 || batch == nullptr) {

@@ -109,7 +109,7 @@ TEST_CASE("a record that is held is not overwritten, the ones behind it not eith
     const lane::Holder holder = lane::oldest_holder(pair.writer, pair.view);
     CHECK(holder.participant == 1);
     CHECK(holder.position == 0);
-    CHECK(cargo_of(held->entries[0]).value_or(Cargo{}).number == 1);
+    CHECK(cargo_of(held->entry(0)).value_or(Cargo{}).number == 1);
     handle(*pair.consumer, *held, [](const std::optional<Cargo>&, bool) {});
     CHECK(pair.writer.count_room(pair.view, 64));
 }
@@ -158,7 +158,7 @@ TEST_CASE("a consumer with its four hands full takes nothing more until one is f
     handle(*pair.consumer, *held[2], [](const std::optional<Cargo>&, bool) {});
     lane::Batch* fifth = pair.consumer->take(1);
     REQUIRE(fifth != nullptr);
-    CHECK(cargo_of(fifth->entries[0]).value_or(Cargo{}).number == 5);
+    CHECK(cargo_of(fifth->entry(0)).value_or(Cargo{}).number == 5);
 }
 TEST_CASE("a lane whose records are all taken is judged drained, otherwise not") {
     Pair pair;

@@ -153,7 +153,7 @@ void handle(lane::Consumer& consumer, lane::Batch& batch, Handler&& handler) {
         if (progress.done > 0) continue;
         ++progress.starts;
         batch.set(i, progress);
-        handler(cargo_of(batch.entries[i]), batch.adopted);
+        handler(cargo_of(batch.entry(i)), batch.adopted);
         --progress.starts;
         progress.done = 1;
         batch.set(i, progress);
