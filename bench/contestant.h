@@ -31,8 +31,8 @@ struct Contestant {
     // Runs about as long as it is told to and says what it saw. Throws only if the benchmark
     // itself cannot go on.
     std::function<Sample(std::chrono::milliseconds)> run;
-    // Chooses the settings that suit the present distance of the cores; may be empty. A limit must be
-    // the best that is to be had here, not what was best elsewhere; and a loop of ours around
+    // Chooses the settings that suit the present distance of the cores; may be empty. A limit must
+    // be the best that is to be had here, not what was best elsewhere; and a loop of ours around
     // Endpoint::poll tries what its limit's loop tries.
     std::function<void()> tune;
 };

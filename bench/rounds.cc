@@ -60,7 +60,7 @@ std::vector<const Round*> kept_of(const std::vector<Round>& rounds) {
     return kept;
 }
 
-// Asks both sides to suit themselves to the cores' distance, at first and whenever that has changed.
+// Asks both sides to suit themselves to the cores' distance, at first and when that has changed.
 class Tuner {
 public:
     explicit Tuner(const Comparison& comparison) : comparison_(comparison) {}
