@@ -1,0 +1,65 @@
+// What the journal's parts share: the ledger, the end of the log, the files that are open.
+//
+// The journal's thread. The open batch, the upkeep and the feeds work on it; each says what it
+// changes.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "journal/checkpoint.h"
+#include "journal/feed.h"
+#include "journal/journal.h"
+#include "journal/segment_maker.h"
+#include "journal/superblock.h"
+
+namespace shmbus::journal {
+
+struct Core {
+    Core(Storage& where, const Options& how) : storage(where), options(how), ledger(how.ledger) {}
+
+    Storage& storage;
+    Options options;
+    Ledger ledger;
+    Report report;
+    Place end;                // everything before it is durable
+    std::uint64_t opened_at_lsn = 0;
+    Superblock superblock;
+    SuperblockFile superblock_file;
+    Spare current;                  // where batches go
+    bool current_is_finished = false;  // a write into it has failed, or it was closed
+    SegmentBegin::Why why_next = SegmentBegin::Why::full;  // the next segment is begun
+    std::deque<Spare> spares;       // by number
+    std::uint64_t newest_segment = 0;
+    std::set<std::uint64_t> files;  // numbers of all segments' files
+    std::vector<CheckpointHead> checkpoints;  // the kept ones, oldest first
+    std::uint64_t newest_checkpoint = 0;
+    std::uint64_t written_since_checkpoint = 0;
+    std::uint64_t failed_writes = 0;
+    std::map<Endpoint, Feed> feeds;
+    std::string stopped;  // why, or empty
+    std::string trouble;  // of the upkeep
+
+    [[nodiscard]] std::uint64_t now_seconds() const;
+    [[nodiscard]] std::uint64_t random() const;
+    [[nodiscard]] std::uint64_t segment_bytes() const noexcept { return superblock.segment_bytes; }
+    // Where batches may stand in a plain segment.
+    [[nodiscard]] std::uint64_t data_end() const noexcept { return segment_bytes() - block_bytes; }
+    [[nodiscard]] SegmentHead next_segment_head() const;
+    // Null: the endpoint is not known.
+    [[nodiscard]] Feed* feed(Endpoint endpoint);
+    void stop(const std::string& why) {
+        if (stopped.empty()) stopped = why;
+    }
+};
+
+// What the system calls this errno.
+[[nodiscard]] std::string words_of(int error);
+
+}  // namespace shmbus::journal

@@ -1,0 +1,169 @@
+// The journal as the daemon sees it: a batch that is appended to and committed, and feeds that
+// read back what is not settled.
+//
+// One thread does all of it, and nothing in here starts another; const members too are for that
+// thread only. The order of a turn is: append to the open batch; commit() it (one write and one
+// sync for everything); hand out what it published and move the lanes' receipts; then maintain()
+// as time permits. What commit() has answered with ok survives a power cut; nothing else does.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <shmbus/result.h>
+
+#include "journal/ledger.h"
+#include "journal/ranges.h"
+#include "journal/report.h"
+#include "journal/storage.h"
+
+namespace shmbus::journal {
+
+struct Options {
+    std::uint64_t segment_bytes = 64U << 20;      // 32 KiB to 4 GiB, of blocks; for a new journal
+    std::uint64_t most_batch_bytes = 4U << 20;    // more is refused with batch_full
+    std::uint64_t slice_bytes = 1U << 20;         // what one maintain() writes at most, about
+    std::uint64_t checkpoint_bytes = 64U << 20;   // written between two checkpoints
+    std::uint64_t read_ahead_bytes = 256U << 10;  // of a feed that is behind
+    std::uint32_t most_handed_out = 65'536;       // of one endpoint, not settled
+    std::uint32_t most_ranges = 1'024;            // settled out of order, of one endpoint
+    LedgerLimits ledger;
+    Ranges accepted_losses;                       // what the operator accepts at this start
+    std::function<std::uint64_t()> now_seconds;   // since 1970; empty: the system's clock
+    std::function<std::uint64_t()> random;        // not 0; empty: the kernel's
+};
+
+enum class Outcome : std::uint8_t {
+    ok,
+    batch_full,  // commit, then append it again
+    too_large,   // longer than a quarter of a segment
+    no_space,    // the disk is full; acknowledgements still work, and maintain() tries again
+    stopped,     // see Journal::why_stopped()
+};
+
+struct Message {                       // to be published
+    std::span<const Endpoint> to;      // at least one; in any order, each once
+    std::span<const std::byte> payload;
+    std::uint16_t type = 0;
+    MessageId id;
+    bool keep_id = false;  // remember the id, so that was_seen() knows it again
+};
+
+struct Appended {
+    Outcome outcome = Outcome::ok;
+    std::uint64_t lsn = 0;  // will be its number if the batch is committed
+};
+
+struct Committed {
+    Outcome outcome = Outcome::ok;  // ok: all of it is durable, or there was nothing to do
+    std::uint64_t first_lsn = 0;
+    std::uint64_t last_lsn = 0;
+    bool rewritten = false;           // the first attempt failed; it stands in a fresh segment
+    std::string why;                  // stopped: it is not known what of the batch is on disk
+};
+
+struct Delivery {                 // read back
+    std::uint64_t lsn = 0;
+    std::uint16_t type = 0;
+    MessageId id;
+    std::span<const std::byte> payload;  // until the next call on this journal
+    bool may_be_repeated = false;        // from before this start: may have been delivered
+};
+
+enum class Next : std::uint8_t { message, nothing, full, damaged };
+
+struct Status {
+    std::uint64_t durable_lsn = 0;
+    std::uint64_t journal_bytes = 0;  // of all segments
+    std::uint64_t live_bytes = 0;     // of messages that somebody has not settled; an estimate
+    std::uint32_t segments = 0;
+    std::uint32_t spares = 0;
+    std::uint64_t checkpoint_lsn = 0;
+    std::uint64_t failed_writes = 0;
+    std::uint64_t ids_pushed_out = 0;  // forgotten before their time, for want of room
+    std::string trouble;               // what maintain() could not do, or empty
+};
+
+class Journal {
+public:
+    // A place in the open batch to go back to.
+    struct Mark {
+        std::uint64_t bytes = 0;
+        std::uint64_t records = 0;
+        std::size_t settled = 0;
+        std::size_t positions = 0;
+        std::size_t audiences = 0;
+    };
+
+    // Takes the lock, recovers, and makes the journal when there is none. Throws SetupError when
+    // that cannot be done at all (lock held, disk not answering, another version). When
+    // acknowledged records are gone it comes up stopped and report() says which. The storage must
+    // outlive it.
+    explicit Journal(Storage& storage, const Options& options = {});
+    Journal(const Journal&) = delete;
+    Journal& operator=(const Journal&) = delete;
+    // As if the process had been killed here; what was committed stays.
+    ~Journal();
+    // Says on disk that all went well, so that the next start need not look for a torn tail.
+    void close();
+
+    [[nodiscard]] const Report& report() const noexcept;
+    // Empty: in service. Otherwise appending and committing are refused until it is opened again.
+    [[nodiscard]] const std::string& why_stopped() const noexcept;
+    [[nodiscard]] Status status() const;
+
+    // ---- the open batch
+    [[nodiscard]] Appended publish(const Message& message);
+    // The endpoint has settled this message. Settling again is no error and does nothing.
+    [[nodiscard]] Outcome settle(Endpoint endpoint, std::uint64_t lsn);
+    [[nodiscard]] Outcome put(ItemKey key, std::span<const std::byte> bytes);
+    [[nodiscard]] Outcome erase(ItemKey key);
+    // Nothing will be published to it any more and nothing read; its number is never used again.
+    [[nodiscard]] Outcome forget(Endpoint endpoint);
+    // Everything in this incoming lane before `position` is in this batch or an earlier one.
+    [[nodiscard]] Outcome up_to(std::uint64_t lane, std::uint64_t position);
+    [[nodiscard]] Outcome lane_gone(std::uint64_t lane);
+    [[nodiscard]] Mark mark() const noexcept;
+    // What was appended since then was never there.
+    void take_back(const Mark& to);
+    [[nodiscard]] Committed commit();
+
+    // ---- what is known; of what is settled and consumed also the open batch
+    [[nodiscard]] bool is_settled(Endpoint endpoint, std::uint64_t lsn) const;
+    [[nodiscard]] bool was_seen(MessageId id) const;
+    [[nodiscard]] std::uint64_t consumed_of(std::uint64_t lane) const;  // 0: an unknown lane
+    [[nodiscard]] std::uint64_t backlog(Endpoint endpoint) const;
+    [[nodiscard]] const Ledger& ledger() const noexcept;
+
+    // ---- delivery
+    // The endpoint's next message that is durable and not settled. `full`: too many are handed
+    // out; `damaged`: it cannot be read, why_stopped() says what.
+    [[nodiscard]] Next next(Endpoint endpoint, Delivery& delivery);
+    // The daemon still has the bytes of this message of the last batch and hands them out itself.
+    // False: older ones come first (or too many are out); next() will bring it in its turn. To be
+    // called for each message of the batch that is for this endpoint, in their order.
+    [[nodiscard]] bool hand_out(Endpoint endpoint, std::uint64_t lsn);
+
+    // ---- upkeep, in slices: spare segments, superblock, checkpoints, removal, merging.
+    // `idle`: nothing else is to be done. Answers whether there is more to do now. While a batch
+    // is open only spare segments are made.
+    bool maintain(bool idle = false);
+
+private:
+    struct Inside;
+    std::unique_ptr<Inside> inside_;
+};
+
+// Reads all of a journal and changes nothing; needs no lock, so a running daemon's last batch may
+// look torn. Throws SetupError when it cannot be read at all.
+[[nodiscard]] Report inspect(Storage& storage);
+
+}  // namespace shmbus::journal

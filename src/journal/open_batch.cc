@@ -1,0 +1,305 @@
+// Appending and committing.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "journal/open_batch.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/check.h"
+#include "journal/batch_writer.h"
+
+namespace shmbus::journal {
+
+namespace {
+
+constexpr std::uint64_t bytes_of_acknowledgement = sizeof(RecordHead) + 8;
+
+}  // namespace
+
+OpenBatch::OpenBatch(Core& core) : core_(core) { clear(); }
+
+void OpenBatch::clear() {
+    bytes_.resize(begin_bytes);
+    records_ = 0;
+    settled_.clear();
+    settling_.clear();
+    settled_bytes_ = 0;
+    positions_.clear();
+    audiences_.clear();
+    sequences_.clear();
+}
+
+bool OpenBatch::is_empty() const noexcept {
+    return records_ == 0 && settled_.empty() && positions_.empty();
+}
+
+// What the batch takes on disk with `more` bytes of records, a segment's begin included.
+std::uint64_t OpenBatch::total_bytes(std::uint64_t more) const noexcept {
+    const std::uint64_t positions =
+        positions_.empty() ? 0 : record_bytes(positions_.size() * 2 * sizeof(std::uint64_t));
+    return base::round_up(bytes_.size() + more + settled_bytes_ + positions + least_end_bytes,
+                          block_bytes);
+}
+
+bool OpenBatch::needs_segment(std::uint64_t more) const noexcept {
+    return core_.current_is_finished || core_.end.offset + total_bytes(more) > core_.data_end();
+}
+
+// Messages leave the last spare segment alone: when the disk is full, what makes room on it
+// (settling, forgetting) must still be written down.
+Outcome OpenBatch::room_for(std::uint64_t bytes, Class what) const {
+    if (!core_.stopped.empty()) return Outcome::stopped;
+    if (bytes > core_.segment_bytes() / 4) return Outcome::too_large;
+    const std::uint64_t total = total_bytes(bytes);
+    if (!is_empty() && total > std::min(core_.options.most_batch_bytes, core_.segment_bytes() / 2))
+        return Outcome::batch_full;
+    const std::uint64_t left =
+        core_.spares.size() + (needs_segment(bytes) ? 0 : 1);  // the current one included
+    return left > (what == Class::message ? 1U : 0U) ? Outcome::ok : Outcome::no_space;
+}
+
+void OpenBatch::add(RecordHead head, std::span<const std::byte> payload) {
+    head.payload_bytes = static_cast<std::uint32_t>(payload.size());
+    head.lsn = core_.end.lsn + 1 + records_;
+    ++records_;
+    const auto raw = bytes_of(head);
+    bytes_.insert(bytes_.end(), raw.begin(), raw.end());
+    bytes_.insert(bytes_.end(), payload.begin(), payload.end());
+    bytes_.resize(begin_bytes + base::round_up(bytes_.size() - begin_bytes, 8U));
+}
+
+Outcome OpenBatch::append(RecordHead head, std::span<const std::byte> payload) {
+    const Outcome outcome = room_for(record_bytes(payload.size()), Class::upkeep);
+    if (outcome == Outcome::ok) add(head, payload);
+    return outcome;
+}
+
+std::uint32_t OpenBatch::audience_of(std::span<const Endpoint> to) {
+    std::vector<Endpoint> sorted(to.begin(), to.end());
+    std::ranges::sort(sorted);
+    if (const std::uint32_t known = core_.ledger.find_audience(sorted)) return known;
+    for (const auto& [endpoints, number] : audiences_)
+        if (endpoints == sorted) return number;
+    const std::uint32_t number =
+        core_.ledger.next_audience + static_cast<std::uint32_t>(audiences_.size());
+    RecordHead head;
+    head.kind = Kind::audience;
+    head.number = number;
+    add(head, std::as_bytes(std::span(sorted)));
+    audiences_.emplace_back(std::move(sorted), number);
+    return number;
+}
+
+Appended OpenBatch::publish(const Message& message) {
+    base::check(!message.to.empty(), "a message is published to somebody");
+    const std::uint64_t bytes =
+        record_bytes(message.payload.size()) + record_bytes(message.to.size_bytes());
+    if (const Outcome outcome = room_for(bytes, Class::message); outcome != Outcome::ok)
+        return {outcome, 0};
+    RecordHead head;
+    head.kind = Kind::publish;
+    head.flags = message.keep_id ? keep_id : 0;
+    head.type = message.type;
+    head.number = audience_of(message.to);
+    const auto known = core_.ledger.audiences.find(head.number);
+    const auto [last, is_new] = sequences_.try_emplace(
+        head.number, known == core_.ledger.audiences.end() ? 0 : known->second.sequence);
+    head.sequence = ++last->second;
+    head.first = message.id.high;
+    head.second = message.id.low;
+    add(head, message.payload);
+    return {Outcome::ok, core_.end.lsn + records_};
+}
+
+Outcome OpenBatch::settle(Endpoint endpoint, std::uint64_t lsn) {
+    Feed* const feed = core_.feed(endpoint);
+    if (feed == nullptr) return core_.stopped.empty() ? Outcome::ok : Outcome::stopped;
+    const bool is_first = !settling_.contains(endpoint);
+    const std::uint64_t bytes =
+        sizeof(Range) +
+        (is_first ? bytes_of_acknowledgement + feed->range_count() * sizeof(Range) : 0);
+    if (const Outcome outcome = room_for(bytes, Class::upkeep); outcome != Outcome::ok)
+        return outcome;
+    if (!feed->settle(lsn)) return Outcome::ok;
+    settled_.emplace_back(endpoint, lsn);
+    ++settling_[endpoint];
+    settled_bytes_ += bytes;
+    return Outcome::ok;
+}
+
+Outcome OpenBatch::up_to(std::uint64_t lane, std::uint64_t position) {
+    if (const Outcome outcome = room_for(4 * sizeof(std::uint64_t), Class::upkeep);
+        outcome != Outcome::ok)
+        return outcome;
+    positions_.emplace_back(lane, position);
+    return Outcome::ok;
+}
+
+std::uint64_t OpenBatch::consumed_of(std::uint64_t lane) const {
+    std::uint64_t position = 0;
+    if (const auto found = core_.ledger.lanes.find(lane); found != core_.ledger.lanes.end())
+        position = found->second.position;
+    for (const auto& [of, to] : positions_)
+        if (of == lane) position = std::max(position, to);
+    return position;
+}
+
+Journal::Mark OpenBatch::mark() const noexcept {
+    return {bytes_.size(), records_, settled_.size(), positions_.size(), audiences_.size()};
+}
+
+void OpenBatch::take_back(const Journal::Mark& to) {
+    // Sequences first: they are read off the records that go.
+    for (std::uint64_t at = to.bytes; at < bytes_.size();) {
+        const auto head = read_as<RecordHead>(bytes_, at);
+        if (head.kind == Kind::publish) --sequences_[head.number];
+        at += record_bytes(head.payload_bytes);
+    }
+    bytes_.resize(to.bytes);
+    records_ = to.records;
+    while (settled_.size() > to.settled) {
+        const auto [endpoint, lsn] = settled_.back();
+        if (Feed* const feed = core_.feed(endpoint)) feed->take_back(lsn);
+        if (--settling_[endpoint] == 0) settling_.erase(endpoint);
+        settled_.pop_back();
+    }
+    if (settled_.empty()) settled_bytes_ = 0;
+    positions_.resize(to.positions);
+    audiences_.resize(to.audiences);
+}
+
+void OpenBatch::add_settled() {
+    for (const auto& [endpoint, how_many] : settling_) {
+        const Feed* const feed = core_.feed(endpoint);
+        if (feed == nullptr) continue;
+        const Settled settled = feed->settled();
+        std::vector<std::byte> payload(8 + settled.above.all().size() * sizeof(Range));
+        std::ranges::copy(bytes_of(settled.count), payload.begin());
+        std::ranges::copy(std::as_bytes(std::span(settled.above.all())), payload.begin() + 8);
+        RecordHead head;
+        head.kind = Kind::acknowledge;
+        head.first = endpoint;
+        head.second = settled.low;
+        add(head, payload);
+    }
+}
+
+void OpenBatch::add_positions() {
+    if (positions_.empty()) return;
+    // The highest of each lane.
+    std::map<std::uint64_t, std::uint64_t> highest;
+    for (const auto& [lane, position] : positions_)
+        highest[lane] = std::max(highest[lane], position);
+    std::vector<std::uint64_t> list;
+    for (const auto& [lane, position] : highest) list.insert(list.end(), {lane, position});
+    RecordHead head;
+    head.kind = Kind::up_to;
+    add(head, std::as_bytes(std::span(list)));
+}
+
+BatchEnd OpenBatch::finish(const Seed& seed, std::uint64_t begin, std::uint64_t offset) {
+    const BatchEnd tail{core_.end.lsn + 1, core_.end.lsn, core_.end.chain, 0, offset,
+                        std::max(core_.ledger.seconds, core_.now_seconds())};
+    RecordHead last;
+    last.lsn = core_.end.lsn + records_;
+    last.number = static_cast<std::uint32_t>(records_);
+    return finish_batch(bytes_, begin, seed, tail, last);
+}
+
+void OpenBatch::take_segment() {
+    core_.current = std::move(core_.spares.front());
+    core_.spares.pop_front();
+    core_.current_is_finished = false;
+    const SegmentBegin begin{core_.end, core_.why_next, 0};
+    RecordHead head;
+    head.kind = Kind::begin;
+    head.lsn = core_.end.lsn;
+    head.payload_bytes = sizeof begin;
+    std::memcpy(bytes_.data(), &head, sizeof head);
+    std::memcpy(bytes_.data() + sizeof head, &begin, sizeof begin);
+}
+
+int OpenBatch::write(bool fresh_segment) {
+    const std::uint64_t records_end = bytes_.size();
+    if (fresh_segment) {
+        if (core_.spares.empty()) return ENOSPC;
+        take_segment();
+    }
+    const std::uint64_t begin = fresh_segment ? 0 : begin_bytes;
+    const std::uint64_t offset = fresh_segment ? first_batch_offset : core_.end.offset;
+    const SegmentHead& segment = core_.current.head;
+    const BatchEnd tail =
+        finish(Seed(segment.journal_id, segment.number, segment.salt), begin, offset);
+    const std::span<const std::byte> all = std::span(bytes_).subspan(begin);
+    int error = write_all(*core_.current.file, all, offset);
+    if (error == 0) error = core_.current.file->sync();
+    if (error != 0) {
+        // Nothing of it may be believed from here on, and no second sync would say the truth.
+        core_.current_is_finished = true;
+        core_.why_next = SegmentBegin::Why::failed;
+        ++core_.failed_writes;
+        bytes_.resize(records_end);
+        return error;
+    }
+    const Place before = core_.end;
+    core_.end = {segment.number, offset + all.size(), core_.end.lsn + records_, tail.chain, 0};
+    core_.why_next = SegmentBegin::Why::full;
+    core_.written_since_checkpoint += all.size();
+    fold(begin, records_end, before, tail.seconds);
+    return 0;
+}
+
+void OpenBatch::fold(std::uint64_t begin, std::uint64_t end, const Place& before,
+                     std::uint64_t seconds) {
+    Ledger& ledger = core_.ledger;
+    ledger.batch_begin_lsn = before.lsn;
+    for (std::uint64_t at = begin; at < end;) {
+        const auto head = read_as<RecordHead>(bytes_, at);
+        const auto payload =
+            std::span<const std::byte>(bytes_).subspan(at + sizeof head, head.payload_bytes);
+        if (head.kind == Kind::begin)
+            ledger.begin_segment(core_.current.head, read_as<SegmentBegin>(payload));
+        base::check(ledger.apply(core_.end.number, head, payload),
+                    "the ledger understands what the journal wrote");
+        if (head.kind == Kind::forget) core_.feeds.erase(head.first);
+        at += record_bytes(head.payload_bytes);
+    }
+    const std::uint64_t offset = begin == 0 ? first_batch_offset : before.offset;
+    ledger.batch_done({core_.end.number, offset, before.lsn, 0, 0}, seconds);
+    for (const auto& [endpoint, how_many] : settling_)
+        if (Feed* const feed = core_.feed(endpoint)) feed->advance();
+}
+
+Committed OpenBatch::commit(bool even_if_empty) {
+    Committed done;
+    done.why = core_.stopped;
+    if (!core_.stopped.empty()) return done.outcome = Outcome::stopped, done;
+    if (is_empty() && !even_if_empty) return done;
+    if (needs_segment(0) && core_.spares.empty()) return done.outcome = Outcome::no_space, done;
+    const bool fresh_segment = needs_segment(0);
+    add_settled();
+    add_positions();
+    done.first_lsn = core_.end.lsn + 1;
+    int error = write(fresh_segment);
+    if (error != 0) {
+        const std::string first = words_of(error);
+        done.rewritten = true;
+        error = write(true);
+        if (error != 0)
+            core_.stop("writing the journal failed (" + first +
+                       "), and so did writing the same batch to a fresh segment (" +
+                       words_of(error) + "); what of it is on disk shows when the journal is "
+                       "opened again, once the disk is well");
+    }
+    done.last_lsn = core_.end.lsn;
+    if (error != 0) {
+        done.outcome = Outcome::stopped;
+        done.why = core_.stopped;
+        return done;
+    }
+    clear();
+    return done;
+}
+
+}  // namespace shmbus::journal

@@ -1,0 +1,63 @@
+// The batch that is being appended to, and its way to the disk.
+//
+// The journal's thread. Appending writes memory only. Committing finishes the sums for the place
+// where the batch will stand, writes it in one piece and syncs once; only then does the ledger
+// learn of it, by the same fold that a recovery uses. When the write or the sync fails, that
+// segment is never touched again, and the same records go into a fresh one that says where the
+// log really ended.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "journal/core.h"
+
+namespace shmbus::journal {
+
+class OpenBatch {
+public:
+    explicit OpenBatch(Core& core);
+
+    [[nodiscard]] Appended publish(const Message& message);
+    [[nodiscard]] Outcome append(RecordHead head, std::span<const std::byte> payload);
+    [[nodiscard]] Outcome settle(Endpoint endpoint, std::uint64_t lsn);
+    [[nodiscard]] Outcome up_to(std::uint64_t lane, std::uint64_t position);
+    [[nodiscard]] std::uint64_t consumed_of(std::uint64_t lane) const;
+    [[nodiscard]] Journal::Mark mark() const noexcept;
+    void take_back(const Journal::Mark& to);
+    [[nodiscard]] bool is_empty() const noexcept;
+    // Also writes a batch without records when the log has to go on in a fresh segment.
+    [[nodiscard]] Committed commit(bool even_if_empty = false);
+
+private:
+    enum class Class : std::uint8_t { message, upkeep };
+    [[nodiscard]] Outcome room_for(std::uint64_t bytes, Class what) const;
+    [[nodiscard]] std::uint64_t total_bytes(std::uint64_t more) const noexcept;
+    [[nodiscard]] bool needs_segment(std::uint64_t more) const noexcept;
+    void add(RecordHead head, std::span<const std::byte> payload);
+    [[nodiscard]] std::uint32_t audience_of(std::span<const Endpoint> to);
+    void add_settled();
+    void add_positions();
+    [[nodiscard]] int write(bool fresh_segment);
+    // Sums and the batch's end, for this place.
+    BatchEnd finish(const Seed& seed, std::uint64_t begin, std::uint64_t offset);
+    void take_segment();
+    void fold(std::uint64_t begin, std::uint64_t end, const Place& before, std::uint64_t seconds);
+    void clear();
+
+    Core& core_;
+    std::vector<std::byte> bytes_;     // room for a segment's begin, then the records
+    std::uint64_t records_ = 0;
+    std::vector<std::pair<Endpoint, std::uint64_t>> settled_;
+    std::map<Endpoint, std::uint32_t> settling_;  // how many of them are whose
+    std::uint64_t settled_bytes_ = 0;  // an upper bound for what will tell of them
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> positions_;
+    std::vector<std::pair<std::vector<Endpoint>, std::uint32_t>> audiences_;  // new in this batch
+    std::map<std::uint32_t, std::uint32_t> sequences_;  // last given in this batch
+};
+
+}  // namespace shmbus::journal

@@ -1,0 +1,62 @@
+// Making a segment.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "journal/segment_maker.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <vector>
+
+#include "journal/segment_file.h"
+
+namespace shmbus::journal {
+
+int SegmentMaker::begin(Storage& storage, const SegmentHead& head) {
+    int error = 0;
+    zeroed_bytes_ = 0;
+    head_ = head;
+    file_ = storage.create(unfinished_name, error);
+    if (!file_ && error == EEXIST) {
+        // Left by an attempt that could not even be cleared away.
+        if ((error = storage.unlink(unfinished_name)) != 0) return error;
+        file_ = storage.create(unfinished_name, error);
+    }
+    return file_ ? file_->allocate(head.file_bytes) : error;
+}
+
+int SegmentMaker::write_slice(std::uint64_t slice_bytes) {
+    const std::vector<std::byte> zeros(std::min(slice_bytes, head_.file_bytes - zeroed_bytes_));
+    if (const int error = write_all(*file_, zeros, zeroed_bytes_)) return error;
+    zeroed_bytes_ += zeros.size();
+    return file_->sync();
+}
+
+int SegmentMaker::finish(Storage& storage) {
+    const Block block = segment_head_block(head_);
+    const std::string name = numbered_name(segment_prefix, head_.number);
+    int error = write_all(*file_, block, 0);
+    if (error == 0) error = write_all(*file_, block, head_.file_bytes - block_bytes);
+    if (error == 0) error = file_->sync();
+    if (error == 0) error = storage.rename(unfinished_name, name);
+    if (error != 0) return error;
+    error = storage.sync_directory();
+    // Under its name, and nobody knows whether a power cut would leave it there: not to be used.
+    if (error != 0) static_cast<void>(storage.unlink(name));
+    return error;
+}
+
+int SegmentMaker::step(Storage& storage, const SegmentHead& head, std::uint64_t slice_bytes,
+                       std::optional<Spare>& done) {
+    int error = is_busy() ? 0 : begin(storage, head);
+    if (error == 0 && zeroed_bytes_ < head_.file_bytes) error = write_slice(slice_bytes);
+    if (error == 0 && zeroed_bytes_ < head_.file_bytes) return 0;
+    if (error == 0) error = finish(storage);
+    if (error == 0)
+        done = Spare{head_, std::move(file_)};
+    else
+        static_cast<void>(storage.unlink(unfinished_name));
+    file_.reset();
+    return error;
+}
+
+}  // namespace shmbus::journal

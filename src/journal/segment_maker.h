@@ -1,0 +1,45 @@
+// Makes segments ahead of need, a slice at a time, so that no commit waits for one.
+//
+// The journal's thread. A file gets its segment's name only when it is whole and synced, and
+// counts only when the directory is synced too. Zeros are really written: a sync into space that
+// was merely reserved would make the file system write its own books as well.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "journal/format.h"
+#include "journal/storage.h"
+
+namespace shmbus::journal {
+
+struct Spare {
+    SegmentHead head;
+    Storage::FilePointer file;
+};
+
+class SegmentMaker {
+public:
+    static constexpr const char* unfinished_name = "tmp-seg";
+
+    // Goes on with the one that was begun, or begins one with this head. Writes at most
+    // `slice_bytes`. Returns an errno: what was made so far is then removed, and the next call
+    // begins anew, with the head it is given.
+    [[nodiscard]] int step(Storage& storage, const SegmentHead& head, std::uint64_t slice_bytes,
+                           std::optional<Spare>& done);
+    [[nodiscard]] bool is_busy() const noexcept { return file_ != nullptr; }
+
+private:
+    [[nodiscard]] int begin(Storage& storage, const SegmentHead& head);
+    [[nodiscard]] int write_slice(std::uint64_t slice_bytes);
+    [[nodiscard]] int finish(Storage& storage);
+
+    Storage::FilePointer file_;
+    SegmentHead head_;
+    std::uint64_t zeroed_bytes_ = 0;
+};
+
+}  // namespace shmbus::journal

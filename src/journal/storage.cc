@@ -1,0 +1,196 @@
+// The journal's files in a directory of a real file system.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "journal/storage.h"
+
+#include <cerrno>
+#include <utility>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <shmbus/result.h>
+
+#include "base/file.h"
+
+namespace shmbus::journal {
+
+namespace {
+
+template <class Call>
+[[nodiscard]] Moved moved_by(Call call) noexcept {
+    ssize_t answer = -1;
+    // Ends: every answer but an interruption leaves the loop.
+    do answer = call();
+    while (answer < 0 && errno == EINTR);
+    if (answer < 0) return {0, errno};
+    return {static_cast<std::uint64_t>(answer), 0};
+}
+
+class RealFile final : public StorageFile {
+public:
+    explicit RealFile(base::File file) noexcept : file_(std::move(file)) {}
+
+    Moved read(std::span<std::byte> into, std::uint64_t offset) override {
+        std::uint64_t total = 0;
+        // Ends: every turn reads something, or leaves.
+        while (total < into.size()) {
+            const Moved part = moved_by([&] {
+                return ::pread(file_.fd(), into.data() + total, into.size() - total,
+                               static_cast<off_t>(offset + total));
+            });
+            total += part.bytes;
+            if (part.error != 0 || part.bytes == 0) return {total, part.error};
+        }
+        return {total, 0};
+    }
+    Moved write(std::span<const std::byte> from, std::uint64_t offset) override {
+        return moved_by([&] {
+            return ::pwrite(file_.fd(), from.data(), from.size(), static_cast<off_t>(offset));
+        });
+    }
+    // Not repeated when interrupted: what such a sync has done is not known.
+    int sync() override { return ::fdatasync(file_.fd()) == 0 ? 0 : errno; }
+    int allocate(std::uint64_t bytes) override {
+        int error = EINTR;
+        while (error == EINTR)
+            error = ::posix_fallocate(file_.fd(), 0, static_cast<off_t>(bytes));
+        return error;
+    }
+    int forget_cached() override {
+        return ::posix_fadvise(file_.fd(), 0, 0, POSIX_FADV_DONTNEED);
+    }
+    Moved size() override {
+        try {
+            return {file_.facts().bytes, 0};
+        } catch (const SetupError& failed) {
+            return {0, failed.system_error()};
+        }
+    }
+
+private:
+    base::File file_;
+};
+
+// A link, a pipe, a file of somebody else's or with a second name is not ours to trust.
+[[nodiscard]] bool is_ours(const base::File& file) {
+    const base::FileFacts facts = file.facts();
+    return facts.is_regular && facts.link_count == 1 &&
+           (facts.owner == ::geteuid() || facts.owner == 0) && (facts.mode & 0022U) == 0;
+}
+
+[[nodiscard]] int error_of(const SetupError& failed) noexcept {
+    return failed.system_error() != 0 ? failed.system_error() : EIO;
+}
+
+}  // namespace
+
+struct RealStorage::Inside {
+    base::File directory;
+    base::File lock;
+};
+
+RealStorage::RealStorage(const std::string& path, Mode mode) : inside_(new Inside) {
+    if (mode == Mode::must_exist) static_cast<void>(base::File::open_directory(path));
+    inside_->directory = base::make_private_directory(path);
+}
+
+RealStorage::~RealStorage() = default;
+
+int RealStorage::lock() {
+    try {
+        const int at = inside_->directory.fd();
+        auto file = base::File::open_if_there(at, "LOCK", base::Access::read_write);
+        if (!file) file = base::File::create_at(at, "LOCK", 0600);
+        if (!is_ours(*file)) return EPERM;
+        if (::flock(file->fd(), LOCK_EX | LOCK_NB) != 0) return errno;
+        inside_->lock = std::move(*file);
+        return 0;
+    } catch (const SetupError& failed) {
+        return error_of(failed);
+    }
+}
+
+Storage::FilePointer RealStorage::open(const std::string& name, int& error) {
+    error = 0;
+    try {
+        base::File file =
+            base::File::open_at(inside_->directory.fd(), name, base::Access::read_write);
+        if (is_ours(file)) return std::make_unique<RealFile>(std::move(file));
+        error = EPERM;
+    } catch (const SetupError& failed) {
+        error = error_of(failed);
+    }
+    return nullptr;
+}
+
+Storage::FilePointer RealStorage::create(const std::string& name, int& error) {
+    error = 0;
+    try {
+        return std::make_unique<RealFile>(
+            base::File::create_at(inside_->directory.fd(), name, 0600));
+    } catch (const SetupError& failed) {
+        error = error_of(failed);
+    }
+    return nullptr;
+}
+
+int RealStorage::rename(const std::string& from, const std::string& to) {
+    const int at = inside_->directory.fd();
+    return ::renameat(at, from.c_str(), at, to.c_str()) == 0 ? 0 : errno;
+}
+
+int RealStorage::unlink(const std::string& name) {
+    return ::unlinkat(inside_->directory.fd(), name.c_str(), 0) == 0 ? 0 : errno;
+}
+
+int RealStorage::sync_directory() {
+    return ::fsync(inside_->directory.fd()) == 0 ? 0 : errno;
+}
+
+int RealStorage::list(std::vector<std::string>& names) {
+    names.clear();
+    // A descriptor of its own: its reading position must not be shared.
+    const int fd = ::openat(inside_->directory.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return errno;
+    DIR* const directory = ::fdopendir(fd);
+    if (directory == nullptr) {
+        const int error = errno;
+        static_cast<void>(::close(fd));
+        return error;
+    }
+    errno = 0;
+    while (const dirent* const entry = ::readdir(directory)) {
+        const std::string name = entry->d_name;
+        if (name != "." && name != "..") names.push_back(name);
+        errno = 0;
+    }
+    const int error = errno;
+    static_cast<void>(::closedir(directory));
+    return error;
+}
+
+std::string RealStorage::path_of(const std::string& name) const {
+    return base::path_of(inside_->directory.fd(), name);
+}
+
+int write_all(StorageFile& file, std::span<const std::byte> from, std::uint64_t offset) {
+    while (!from.empty()) {
+        const Moved part = file.write(from, offset);
+        if (part.error != 0) return part.error;
+        if (part.bytes == 0 || part.bytes > from.size()) return EIO;
+        from = from.subspan(part.bytes);
+        offset += part.bytes;
+    }
+    return 0;
+}
+
+int read_all(StorageFile& file, std::span<std::byte> into, std::uint64_t offset) {
+    const Moved part = file.read(into, offset);
+    if (part.error != 0) return part.error;
+    return part.bytes == into.size() ? 0 : EIO;
+}
+
+}  // namespace shmbus::journal
