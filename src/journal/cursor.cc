@@ -41,9 +41,7 @@ bool Cursor::is_still_there(const Ledger& ledger) const {
 }
 
 bool Cursor::find_place(Storage& storage, const Ledger& ledger) {
-    const Segment* segment = ledger.segment_of(lsn_ + 1);
-    // What stood there is settled and gone; the oldest that is left comes next.
-    if (segment == nullptr && !ledger.segments.empty()) segment = &ledger.segments.begin()->second;
+    const Segment* const segment = ledger.first_behind(lsn_);
     if (segment == nullptr) return false;
     int error = 0;
     file_ = storage.open(numbered_name(segment_prefix, segment->number), error);

@@ -216,11 +216,10 @@ std::uint64_t Ledger::live_bytes(const Segment& segment) const {
     return bytes;
 }
 
-const Segment* Ledger::segment_of(std::uint64_t lsn) const {
-    const Segment* found = nullptr;
+const Segment* Ledger::first_behind(std::uint64_t lsn) const {
     for (const auto& [number, segment] : segments)
-        if (segment.first_lsn <= lsn) found = &segment;
-    return found;
+        if (!segment.closed || segment.end.lsn > lsn) return &segment;
+    return nullptr;
 }
 
 void Ledger::tidy() {

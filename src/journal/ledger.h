@@ -128,7 +128,9 @@ public:
     [[nodiscard]] std::uint64_t last_before_for(Endpoint endpoint) const;
     // An estimate: exact where no low lies within the share.
     [[nodiscard]] std::uint64_t live_bytes(const Segment& segment) const;
-    [[nodiscard]] const Segment* segment_of(std::uint64_t lsn) const;
+    // The first segment that may hold something above this LSN. Those between may be gone: then
+    // nobody wants what they held.
+    [[nodiscard]] const Segment* first_behind(std::uint64_t lsn) const;
     // Forgets audiences that nothing on disk names, and what is past its time. Not while a batch
     // is open: it may name an audience that nothing else does.
     void tidy();

@@ -39,7 +39,8 @@ public:
                                   },
                                   dice),
                       rig, depth);
-        for (std::uint64_t one = 0; units > 0 && one < random_states; ++one)
+        // The more is open to chance, the more of it is tried.
+        for (std::uint64_t one = 0; units > 0 && one < random_states * units; ++one)
             visit(after_random_crash(state, dice), rig, depth);
         if (units == 0) visit(state, rig, depth);
     }
@@ -112,7 +113,7 @@ TEST_CASE("a crash at any call loses nothing acknowledged and invents nothing") 
         Rig rig(seed);
         const std::uint64_t until = explorer.states + per_workload;
         rig.disk.before_change = [&] {
-            if (explorer.states < until) explorer.look(rig.disk.state, rig, 6, 1);
+            if (explorer.states < until) explorer.look(rig.disk.state, rig, 12, 1);
         };
         for (int step = 0; step < workload.steps && explorer.found.empty(); ++step)
             rig.step(workload.weights);
