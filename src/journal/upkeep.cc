@@ -84,13 +84,25 @@ bool Upkeep::has_garbage() const {
     return all > 2 * live + 3 * core_.segment_bytes();
 }
 
+// The first segment that somebody still wants something of.
+std::uint64_t Upkeep::oldest_needed() const {
+    for (const auto& [number, segment] : core_.ledger.segments)
+        if (!segment.closed || core_.ledger.live_bytes(segment) > 0) return number;
+    return core_.end.number;
+}
+
 bool Upkeep::checkpoint_is_due(bool idle) const {
-    if (core_.end.number == 0) return false;
+    if (core_.end.number == 0 || merge_) return false;
     if (core_.written_since_checkpoint >= core_.options.checkpoint_bytes) return true;
     // The older one decides what may go, so two are needed to let go of what is settled now.
-    const bool would_help = core_.checkpoints.size() < 2 || core_.checkpoints.front().place.lsn <
-                                                                core_.end.lsn;
-    return would_help && (idle || is_short_of_space()) && !merge_ && has_garbage();
+    const bool is_first = core_.checkpoints.size() < 2;
+    if (is_short_of_space()) {
+        const std::uint64_t needed = oldest_needed();
+        return !core_.files.empty() && *core_.files.begin() < needed &&
+               (is_first || core_.checkpoints.front().oldest_segment < needed);
+    }
+    return idle && (is_first || core_.checkpoints.front().place.lsn < core_.end.lsn) &&
+           has_garbage();
 }
 
 bool Upkeep::write_checkpoint() {
@@ -100,12 +112,7 @@ bool Upkeep::write_checkpoint() {
     head.generation = ++core_.newest_checkpoint;
     head.place = core_.end;
     head.newest_segment = core_.newest_segment;
-    head.oldest_segment = core_.end.number;
-    for (const auto& [number, segment] : core_.ledger.segments)
-        if (!segment.closed || core_.ledger.live_bytes(segment) > 0) {
-            head.oldest_segment = number;
-            break;
-        }
+    head.oldest_segment = oldest_needed();
     core_.written_since_checkpoint = 0;
     if (const int error = CheckpointFiles::write(core_.storage, head, core_.ledger)) {
         static_cast<void>(core_.storage.unlink(CheckpointFiles::reserve_name));

@@ -33,6 +33,7 @@ private:
     bool make_spare();
     [[nodiscard]] bool checkpoint_is_due(bool idle) const;
     bool write_checkpoint();
+    [[nodiscard]] std::uint64_t oldest_needed() const;
     bool remove_old();
     bool merge(bool idle);
     [[nodiscard]] bool find_merge();

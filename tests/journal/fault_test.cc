@@ -1,0 +1,74 @@
+// Every call to the storage fails, once and for ever: nothing acknowledged is lost, nothing that
+// was not synced is acknowledged, and a disk that is well again is served again.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <cerrno>
+#include <string>
+
+#include <doctest/doctest.h>
+
+#include "rig.h"
+
+using namespace shmbus::test;
+using namespace shmbus::journal;
+
+namespace {
+
+constexpr Weights everything{10, 10, 2, 2, 0, 8, 4, 4, 2, 2, 1};
+constexpr int steps = 70;
+
+struct Outcomes {
+    std::uint64_t calls = 0;
+    std::uint64_t runs = 0;
+    std::uint64_t refused = 0;  // runs in which something was refused
+};
+
+// One run with one fault; afterwards the disk is well, the process dies, and all must be there.
+[[nodiscard]] std::string run(std::uint64_t seed, const Fault& fault, Outcomes& outcomes) {
+    Rig rig(seed);
+    rig.disk.fault = fault;
+    for (int step = 0; step < steps; ++step) rig.step(everything);
+    ++outcomes.runs;
+    if (fault.call == 0) outcomes.calls = rig.disk.calls;
+    if (!rig.journal) ++outcomes.refused;
+    rig.kill();
+    rig.disk.fault = {};
+    if (rig.random() % 2 == 0) rig.disk.state = after_random_crash(rig.disk.state, rig.random);
+    if (!rig.open())
+        return "it does not come up: " +
+               (rig.journal ? rig.journal->why_stopped() : std::string("it threw"));
+    if (std::string what = rig.check(); !what.empty()) return what;
+    if (!rig.disk.violations.empty()) return rig.disk.violations[0];
+    // And goes on.
+    for (int step = 0; step < 10; ++step) rig.step({});
+    if (rig.journal) rig.commit();
+    rig.kill();
+    return rig.open() ? rig.check() : "it does not come up a second time";
+}
+
+void fail_every_call(int error, bool for_ever) {
+    Outcomes outcomes;
+    for (const std::uint64_t seed : {1, 2, 3}) {
+        REQUIRE(run(seed, {}, outcomes).empty());
+        const std::uint64_t calls = outcomes.calls;
+        REQUIRE(calls > 100);
+        for (std::uint64_t call = 1; call <= calls; ++call) {
+            const std::string what = run(seed, {call, error, for_ever}, outcomes);
+            INFO("seed ", seed, ", call ", call, " of ", calls, ": ", what);
+            REQUIRE(what.empty());
+        }
+    }
+    MESSAGE("runs: ", outcomes.runs, ", stopped at their end: ", outcomes.refused);
+}
+
+}  // namespace
+
+TEST_SUITE("journal") {
+
+TEST_CASE("each call fails once with an input or output error") { fail_every_call(EIO, false); }
+TEST_CASE("each call fails, and all after it") { fail_every_call(EIO, true); }
+TEST_CASE("each call fails once because the disk is full") { fail_every_call(ENOSPC, false); }
+TEST_CASE("each write is cut short once and then the disk is full") { fail_every_call(0, false); }
+TEST_CASE("each write is cut short, and the disk stays full") { fail_every_call(0, true); }
+
+}
