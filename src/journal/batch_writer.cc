@@ -1,4 +1,4 @@
-// Sums of a batch.
+// The sums of a batch and the record that ends it.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include "journal/batch_writer.h"
@@ -10,8 +10,8 @@ BatchEnd finish_batch(std::vector<std::byte>& bytes, std::uint64_t from, const S
     const auto sum = [&](std::uint64_t at) {
         auto head = read_as<RecordHead>(bytes, at);
         const std::uint64_t place = tail.begin_offset + at - from;
-        const auto payload = std::span<const std::byte>(bytes).subspan(
-            at + sizeof head, padded(head.payload_bytes));
+        const auto payload =
+            std::span<const std::byte>(bytes).subspan(at + sizeof head, padded(head.payload_bytes));
         head.payload_sum = payload_sum(seed, place, payload);
         head.head_sum = head_sum(seed, place, head);
         std::memcpy(bytes.data() + at, &head, sizeof head);

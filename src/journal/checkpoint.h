@@ -27,7 +27,7 @@ struct CheckpointHead {
     std::uint64_t content_bytes = 0;
     std::uint64_t journal_id = 0;
     std::uint64_t generation = 0;
-    Place place;                 // the ledger is what stands before here
+    Place place;                       // the ledger is what stands before here
     std::uint64_t oldest_segment = 0;  // the first that is still needed
     std::uint64_t newest_segment = 0;  // files up to this number had been made
 };

@@ -28,16 +28,16 @@ struct Core {
     Options options;
     Ledger ledger;
     Report report;
-    Place end;                // everything before it is durable
+    Place end;  // everything before it is durable
     std::uint64_t opened_at_lsn = 0;
     Superblock superblock;
     SuperblockFile superblock_file;
-    Spare current;                  // where batches go
+    Spare current;                     // where batches go
     bool current_is_finished = false;  // a write into it has failed, or it was closed
     SegmentBegin::Why why_next = SegmentBegin::Why::full;  // the next segment is begun
-    std::deque<Spare> spares;       // by number
+    std::deque<Spare> spares;                              // by number
     std::uint64_t newest_segment = 0;
-    std::set<std::uint64_t> files;  // numbers of all segments' files
+    std::set<std::uint64_t> files;            // numbers of all segments' files
     std::vector<CheckpointHead> checkpoints;  // the kept ones, oldest first
     std::uint64_t newest_checkpoint = 0;
     std::uint64_t written_since_checkpoint = 0;

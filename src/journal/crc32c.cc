@@ -72,9 +72,7 @@ std::uint32_t by_instruction(std::uint32_t sum, std::span<const std::byte> bytes
 }
 #else
 bool has_instruction() noexcept { return false; }
-std::uint32_t by_instruction(std::uint32_t sum, std::span<const std::byte>) noexcept {
-    return sum;
-}
+std::uint32_t by_instruction(std::uint32_t sum, std::span<const std::byte>) noexcept { return sum; }
 #endif
 
 }  // namespace

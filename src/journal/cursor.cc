@@ -1,4 +1,4 @@
-// Reading back.
+// Reading records back, and around what an operator has given up.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include "journal/cursor.h"
@@ -115,8 +115,8 @@ Cursor::Look Cursor::look(const Ledger& ledger, const Segment& segment, std::uin
     if (!head) return Look::passed;
     const std::uint64_t bytes = record_bytes(head->payload_bytes);
     if (takes_lsn(*head) && head->lsn > lsn_) {
-        const bool wanted = head->kind == Kind::publish &&
-                            (!only || ledger.concerns(head->number, *only));
+        const bool wanted =
+            head->kind == Kind::publish && (!only || ledger.concerns(head->number, *only));
         const std::uint64_t lsn_before = lsn_;
         lsn_ = head->lsn;
         if (wanted) {

@@ -60,7 +60,7 @@ private:
 
     std::uint64_t journal_id_;
     std::uint64_t read_ahead_bytes_;
-    std::uint64_t lsn_ = 0;  // passed
+    std::uint64_t lsn_ = 0;     // passed
     std::uint64_t number_ = 0;  // 0: has to look for its place
     std::uint64_t offset_ = 0;
     std::uint64_t salt_ = 0;

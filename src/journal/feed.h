@@ -59,10 +59,10 @@ private:
     Cursor cursor_;
     Limits limits_;
     std::uint64_t low_;
-    std::uint64_t handed_to_;      // whatever is for it up to here was handed out or settled
-    std::deque<HandedOut> window_; // above low_, up to handed_to_
+    std::uint64_t handed_to_;       // whatever is for it up to here was handed out or settled
+    std::deque<HandedOut> window_;  // above low_, up to handed_to_
     std::uint64_t settled_in_window_ = 0;
-    Ranges early_;                 // settled, above handed_to_
+    Ranges early_;  // settled, above handed_to_
     std::uint64_t count_;
     std::uint64_t addressed_before_;
 };

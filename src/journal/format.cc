@@ -82,8 +82,8 @@ bool payload_is_right(const Stretch& stretch, std::uint64_t offset,
     const std::uint64_t bytes = padded(head.payload_bytes);
     if (stretch.end() - offset - sizeof(RecordHead) < bytes) return false;
     return payload_sum(stretch.seed, offset,
-                       stretch.bytes.subspan(offset - stretch.begin + sizeof(RecordHead),
-                                             bytes)) == head.payload_sum;
+                       stretch.bytes.subspan(offset - stretch.begin + sizeof(RecordHead), bytes)) ==
+           head.payload_sum;
 }
 
 std::span<const std::byte> payload_at(const Stretch& stretch, std::uint64_t offset,
@@ -139,8 +139,7 @@ Batch read_batch(const Stretch& stretch, std::uint64_t offset, std::uint64_t bef
 Block sealed_block(std::span<const std::byte> content, std::uint64_t seed) noexcept {
     Block block{};
     std::memcpy(block.data(), content.data(), content.size());
-    const std::uint32_t sum =
-        crc32c(crc32c(0, bytes_of(seed)), std::span(block).first(sum_offset));
+    const std::uint32_t sum = crc32c(crc32c(0, bytes_of(seed)), std::span(block).first(sum_offset));
     std::memcpy(block.data() + sum_offset, &sum, sizeof sum);
     return block;
 }
@@ -152,9 +151,8 @@ bool block_is_right(std::span<const std::byte> block, std::uint64_t seed) noexce
 }
 
 bool all_zero(std::span<const std::byte> bytes) noexcept {
-    return bytes.empty() ||
-           (bytes[0] == std::byte{} &&
-            std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+    return bytes.empty() || (bytes[0] == std::byte{} &&
+                             std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
 std::string numbered_name(const char* prefix, std::uint64_t number) {

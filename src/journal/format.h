@@ -27,12 +27,12 @@ inline constexpr std::uint64_t block_bytes = 4096;
 inline constexpr std::uint64_t first_batch_offset = block_bytes;
 
 template <class T>
-    requires std::is_trivially_copyable_v<T>
+requires std::is_trivially_copyable_v<T>
 [[nodiscard]] std::span<const std::byte> bytes_of(const T& value) noexcept {
     return std::as_bytes(std::span(&value, 1));
 }
 template <class T>
-    requires std::is_trivially_copyable_v<T>
+requires std::is_trivially_copyable_v<T>
 [[nodiscard]] T read_as(std::span<const std::byte> bytes, std::uint64_t offset = 0) noexcept {
     T value{};
     std::memcpy(&value, bytes.data() + offset, sizeof value);
@@ -71,26 +71,26 @@ struct SegmentHead {
     std::uint64_t salt = 0;
     std::uint64_t file_bytes = 0;
     // Of merged ones only; plain ones carry this in their records.
-    Place previous;  // what the first of the merged segments followed
-    Place end;       // as the successor names the last of the merged segments
-    std::uint64_t content_end = 0;   // of this file
+    Place previous;                 // what the first of the merged segments followed
+    Place end;                      // as the successor names the last of the merged segments
+    std::uint64_t content_end = 0;  // of this file
     std::uint64_t record_count = 0;
 };
 static_assert(sizeof(SegmentHead) == 136 && std::is_trivially_copyable_v<SegmentHead>);
 
 // What a record is. Numbers are for ever.
 enum class Kind : std::uint8_t {
-    begin = 1,       // of a segment: what it follows. Takes no LSN.
-    publish = 2,     // a message, once for all its receivers
-    acknowledge = 3, // what an endpoint has settled, all of it
-    item = 4,        // a thing the daemon wants to find again, by type and key
-    erase = 5,       // and no more
-    audience = 6,    // a set of endpoints that messages are published to
-    forget = 7,      // an endpoint is gone for good
-    up_to = 8,       // how far incoming lanes have been consumed
-    lane_gone = 9,   // an incoming lane will bring nothing new
-    loss = 10,       // an operator has accepted that these LSNs are lost
-    batch_end = 11,  // the records since the last one count. Takes no LSN.
+    begin = 1,        // of a segment: what it follows. Takes no LSN.
+    publish = 2,      // a message, once for all its receivers
+    acknowledge = 3,  // what an endpoint has settled, all of it
+    item = 4,         // a thing the daemon wants to find again, by type and key
+    erase = 5,        // and no more
+    audience = 6,     // a set of endpoints that messages are published to
+    forget = 7,       // an endpoint is gone for good
+    up_to = 8,        // how far incoming lanes have been consumed
+    lane_gone = 9,    // an incoming lane will bring nothing new
+    loss = 10,        // an operator has accepted that these LSNs are lost
+    batch_end = 11,   // the records since the last one count. Takes no LSN.
 };
 
 enum RecordFlag : std::uint8_t {
@@ -99,10 +99,10 @@ enum RecordFlag : std::uint8_t {
 
 // Head of a record; the payload follows, filled with zeros to a multiple of 8.
 //
-//   0          4            8     16             20    21     22    24      28        32     40
-//   +----------+------------+-----+--------------+-----+------+-----+-------+---------+------+------+
-//   | head_sum | payload_sum| lsn | payload_bytes| kind| flags| type| number| sequence| first|second|
-//   +----------+------------+-----+--------------+-----+------+-----+-------+---------+------+------+
+//   0        4           8   16            20   21    22   24     28       32    40
+//   +--------+-----------+---+-------------+----+-----+----+------+--------+-----+------+
+//   |head_sum|payload_sum|lsn|payload_bytes|kind|flags|type|number|sequence|first|second|
+//   +--------+-----------+---+-------------+----+-----+----+------+--------+-----+------+
 //   head_sum covers bytes 4 to 47, payload_sum the payload and its filling; both are seeded with
 //   journal id, segment number, salt and the record's offset, so bytes out of place are no record.
 struct RecordHead {
@@ -115,8 +115,8 @@ struct RecordHead {
     std::uint16_t type = 0;      // publish: message type; item, erase: the daemon's sort of thing
     std::uint32_t number = 0;    // publish, audience: the audience; batch_end: records
     std::uint32_t sequence = 0;  // publish: dense per audience, tells whose messages a hole took
-    std::uint64_t first = 0;   // publish: id; acknowledge, forget: endpoint; item, erase: key;
-    std::uint64_t second = 0;  // publish: id; acknowledge: all settled up to here; loss: last LSN
+    std::uint64_t first = 0;     // publish: id; acknowledge, forget: endpoint; item, erase: key;
+    std::uint64_t second = 0;    // publish: id; acknowledge: all settled up to here; loss: last LSN
 };
 static_assert(sizeof(RecordHead) == 48 && offsetof(RecordHead, number) == 24 &&
               offsetof(RecordHead, second) == 40);

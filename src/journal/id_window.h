@@ -5,11 +5,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <shmbus/result.h>
+
 #include <cstdint>
 #include <deque>
 #include <vector>
-
-#include <shmbus/result.h>
 
 namespace shmbus::journal {
 
@@ -38,8 +38,8 @@ private:
     void rebuild(std::size_t slots);
 
     std::deque<Seen> seen_;
-    std::uint64_t first_ = 0;          // number of seen_[0]; numbers only grow
-    std::vector<std::uint64_t> slots_; // number + 1 of an entry, 0: free; linear probing
+    std::uint64_t first_ = 0;           // number of seen_[0]; numbers only grow
+    std::vector<std::uint64_t> slots_;  // number + 1 of an entry, 0: free; linear probing
     std::uint32_t most_;
     std::uint64_t pushed_out_ = 0;
 };

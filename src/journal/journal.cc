@@ -204,8 +204,7 @@ void Journal::Inside::open() {
     begin_service();
 }
 
-Journal::Journal(Storage& storage, const Options& options)
-    : inside_(new Inside(storage, options)) {
+Journal::Journal(Storage& storage, const Options& options) : inside_(new Inside(storage, options)) {
     inside_->open();
 }
 
@@ -306,12 +305,14 @@ Next Journal::next(Endpoint endpoint, Delivery& delivery) {
     if (feed->is_full()) return Next::full;
     Cursor::Found found;
     switch (feed->next(core.storage, core.ledger, core.end, found)) {
-        case Cursor::Answer::end: return Next::nothing;
+        case Cursor::Answer::end:
+            return Next::nothing;
         case Cursor::Answer::damaged:
             core.report.damages.push_back(feed->damage());
             core.stop("a message cannot be read back: " + feed->damage().text());
             return Next::damaged;
-        case Cursor::Answer::record: break;
+        case Cursor::Answer::record:
+            break;
     }
     delivery.lsn = found.head.lsn;
     delivery.type = found.head.type;
@@ -330,12 +331,8 @@ bool Journal::hand_out(Endpoint endpoint, std::uint64_t lsn) {
     return true;
 }
 
-bool Journal::maintain(bool idle) {
-    return inside_->upkeep.step(idle, !inside_->batch.is_empty());
-}
+bool Journal::maintain(bool idle) { return inside_->upkeep.step(idle, !inside_->batch.is_empty()); }
 
-Report inspect(Storage& storage) {
-    return recover(storage, {}, Depth::everything, {}).report;
-}
+Report inspect(Storage& storage) { return recover(storage, {}, Depth::everything, {}).report; }
 
 }  // namespace shmbus::journal

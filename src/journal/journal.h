@@ -9,6 +9,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <shmbus/result.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -17,8 +19,6 @@
 #include <span>
 #include <string>
 #include <vector>
-
-#include <shmbus/result.h>
 
 #include "journal/ledger.h"
 #include "journal/ranges.h"
@@ -36,9 +36,9 @@ struct Options {
     std::uint32_t most_handed_out = 65'536;       // of one endpoint, not settled
     std::uint32_t most_ranges = 1'024;            // settled out of order, of one endpoint
     LedgerLimits ledger;
-    Ranges accepted_losses;                       // what the operator accepts at this start
-    std::function<std::uint64_t()> now_seconds;   // since 1970; empty: the system's clock
-    std::function<std::uint64_t()> random;        // not 0; empty: the kernel's
+    Ranges accepted_losses;                      // what the operator accepts at this start
+    std::function<std::uint64_t()> now_seconds;  // since 1970; empty: the system's clock
+    std::function<std::uint64_t()> random;       // not 0; empty: the kernel's
 };
 
 enum class Outcome : std::uint8_t {
@@ -49,8 +49,8 @@ enum class Outcome : std::uint8_t {
     stopped,     // see Journal::why_stopped()
 };
 
-struct Message {                       // to be published
-    std::span<const Endpoint> to;      // at least one; in any order, each once
+struct Message {                   // to be published
+    std::span<const Endpoint> to;  // at least one; in any order, each once
     std::span<const std::byte> payload;
     std::uint16_t type = 0;
     MessageId id;
@@ -66,11 +66,11 @@ struct Committed {
     Outcome outcome = Outcome::ok;  // ok: all of it is durable, or there was nothing to do
     std::uint64_t first_lsn = 0;
     std::uint64_t last_lsn = 0;
-    bool rewritten = false;           // the first attempt failed; it stands in a fresh segment
-    std::string why;                  // stopped: it is not known what of the batch is on disk
+    bool rewritten = false;  // the first attempt failed; it stands in a fresh segment
+    std::string why;         // stopped: it is not known what of the batch is on disk
 };
 
-struct Delivery {                 // read back
+struct Delivery {  // read back
     std::uint64_t lsn = 0;
     std::uint16_t type = 0;
     MessageId id;

@@ -28,17 +28,22 @@ bool Ledger::apply(std::uint64_t number, const RecordHead& head,
             if (!audiences.contains(head.number) || !segments.contains(number)) return false;
             add_published(segments.at(number), head);
             return true;
-        case Kind::acknowledge: return add_settled(head, payload);
+        case Kind::acknowledge:
+            return add_settled(head, payload);
         case Kind::item:
             items[{head.type, head.first}].assign(payload.begin(), payload.end());
             return true;
-        case Kind::erase: items.erase({head.type, head.first}); return true;
-        case Kind::audience: return add_audience(head, payload);
-        case Kind::forget: forget(head.first); return true;
+        case Kind::erase:
+            items.erase({head.type, head.first});
+            return true;
+        case Kind::audience:
+            return add_audience(head, payload);
+        case Kind::forget:
+            forget(head.first);
+            return true;
         case Kind::up_to:
             if (payload.size() % 16 != 0) return false;
-            for (const auto& [lane, position] :
-                 list_of<std::array<std::uint64_t, 2>>(payload)) {
+            for (const auto& [lane, position] : list_of<std::array<std::uint64_t, 2>>(payload)) {
                 Watermark& mark = lanes[lane];
                 mark.position = std::max(mark.position, position);
                 mark.seconds = seconds;
@@ -56,7 +61,8 @@ bool Ledger::apply(std::uint64_t number, const RecordHead& head,
             accepted_losses.add({head.first, head.second});
             return true;
         case Kind::begin:
-        case Kind::batch_end: return true;
+        case Kind::batch_end:
+            return true;
     }
     return false;
 }
@@ -114,9 +120,8 @@ bool Ledger::add_audience(const RecordHead& head, std::span<const std::byte> pay
 }
 
 void Ledger::restore(std::uint32_t number, Audience audience) {
-    const bool all_there = std::ranges::all_of(audience.endpoints, [&](Endpoint endpoint) {
-        return endpoints.contains(endpoint);
-    });
+    const bool all_there = std::ranges::all_of(
+        audience.endpoints, [&](Endpoint endpoint) { return endpoints.contains(endpoint); });
     if (all_there) by_endpoints_[audience.endpoints] = number;
     audiences[number] = std::move(audience);
     next_audience = std::max(next_audience, number + 1);
@@ -153,9 +158,8 @@ bool Ledger::is_settled(Endpoint endpoint, std::uint64_t lsn) const {
 bool Ledger::is_live(std::uint32_t audience, std::uint64_t lsn) const {
     const auto found = audiences.find(audience);
     return found != audiences.end() &&
-           std::ranges::any_of(found->second.endpoints, [&](Endpoint endpoint) {
-               return !is_settled(endpoint, lsn);
-           });
+           std::ranges::any_of(found->second.endpoints,
+                               [&](Endpoint endpoint) { return !is_settled(endpoint, lsn); });
 }
 
 std::uint32_t Ledger::find_audience(const std::vector<Endpoint>& sorted) const {
@@ -174,8 +178,7 @@ std::uint64_t Ledger::backlog(Endpoint endpoint) const {
     if (found == endpoints.end()) return 0;
     std::uint64_t addressed = found->second.addressed_before;
     for (const auto& [number, audience] : audiences)
-        if (std::ranges::binary_search(audience.endpoints, endpoint))
-            addressed += audience.count;
+        if (std::ranges::binary_search(audience.endpoints, endpoint)) addressed += audience.count;
     return addressed - std::min(addressed, found->second.count);
 }
 
@@ -206,8 +209,8 @@ std::uint64_t Ledger::live_bytes(const Segment& segment) const {
         for (const Endpoint endpoint : audience->second.endpoints) {
             const auto settled = endpoints.find(endpoint);
             if (settled == endpoints.end() || settled->second.low >= share.last_lsn) continue;
-            left = std::max(left, share.last_lsn -
-                                      std::max(settled->second.low, share.first_lsn - 1));
+            left =
+                std::max(left, share.last_lsn - std::max(settled->second.low, share.first_lsn - 1));
         }
         const std::uint64_t all = share.last_lsn - share.first_lsn + 1;
         bytes += static_cast<std::uint64_t>(static_cast<double>(share.bytes) *

@@ -25,9 +25,9 @@ namespace shmbus::journal {
 using Endpoint = std::uint64_t;  // the daemon's number for a durable queue; never given twice
 
 struct Settled {
-    std::uint64_t low = 0;    // everything for it up to here is settled
-    Ranges above;             // and these
-    std::uint64_t count = 0;  // messages settled, ever
+    std::uint64_t low = 0;               // everything for it up to here is settled
+    Ranges above;                        // and these
+    std::uint64_t count = 0;             // messages settled, ever
     std::uint64_t addressed_before = 0;  // messages published to it by audiences that are gone
 };
 
@@ -53,9 +53,9 @@ struct Segment {
     std::uint64_t covers_to = 0;
     std::uint64_t file_bytes = 0;
     std::uint64_t salt = 0;
-    std::uint64_t first_lsn = 0;  // of what it holds or held
-    Place begin;                  // what it follows
-    Place end;                    // closed: where its successor says it ended
+    std::uint64_t first_lsn = 0;    // of what it holds or held
+    Place begin;                    // what it follows
+    Place end;                      // closed: where its successor says it ended
     std::uint64_t content_end = 0;  // of the file; merged: other than end.offset
     bool merged = false;
     bool closed = false;
@@ -100,7 +100,7 @@ public:
     Ranges accepted_losses;
     std::map<std::uint64_t, Segment> segments;  // by number, what they stand for is disjoint
     std::uint32_t next_audience = 1;
-    std::uint64_t seconds = 0;  // of the last batch
+    std::uint64_t seconds = 0;          // of the last batch
     std::uint64_t batch_begin_lsn = 0;  // what the last batch follows; in memory only
 
     // One record of a valid batch that stands in segment `number`. False: its content is not what

@@ -1,4 +1,4 @@
-// Merging segments.
+// Copying what is wanted, checking the copy, putting it in place.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include "journal/merge.h"
@@ -126,8 +126,8 @@ int Merge::finish() {
     if (error == 0) error = write_all(*file_, block, offset_);
     if (error == 0) error = file_->sync();
     if (error == 0) error = verify();
-    if (error == 0) error = core_.storage.rename(unfinished_name,
-                                                 numbered_name(segment_prefix, made_.number));
+    if (error == 0)
+        error = core_.storage.rename(unfinished_name, numbered_name(segment_prefix, made_.number));
     return error;
 }
 

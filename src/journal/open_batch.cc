@@ -199,7 +199,11 @@ void OpenBatch::add_positions() {
 }
 
 BatchEnd OpenBatch::finish(const Seed& seed, std::uint64_t begin, std::uint64_t offset) {
-    const BatchEnd tail{core_.end.lsn + 1, core_.end.lsn, core_.end.chain, 0, offset,
+    const BatchEnd tail{core_.end.lsn + 1,
+                        core_.end.lsn,
+                        core_.end.chain,
+                        0,
+                        offset,
                         std::max(core_.ledger.seconds, core_.now_seconds())};
     RecordHead last;
     last.lsn = core_.end.lsn + records_;
@@ -289,7 +293,8 @@ Committed OpenBatch::commit(bool even_if_empty) {
         if (error != 0)
             core_.stop("writing the journal failed (" + first +
                        "), and so did writing the same batch to a fresh segment (" +
-                       words_of(error) + "); what of it is on disk shows when the journal is "
+                       words_of(error) +
+                       "); what of it is on disk shows when the journal is "
                        "opened again, once the disk is well");
     }
     done.last_lsn = core_.end.lsn;

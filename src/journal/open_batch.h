@@ -50,11 +50,11 @@ private:
     void clear();
 
     Core& core_;
-    std::vector<std::byte> bytes_;     // room for a segment's begin, then the records
+    std::vector<std::byte> bytes_;  // room for a segment's begin, then the records
     std::uint64_t records_ = 0;
     std::vector<std::pair<Endpoint, std::uint64_t>> settled_;
     std::map<Endpoint, std::uint32_t> settling_;  // how many of them are whose
-    std::uint64_t settled_bytes_ = 0;  // an upper bound for what will tell of them
+    std::uint64_t settled_bytes_ = 0;             // an upper bound for what will tell of them
     std::vector<std::pair<std::uint64_t, std::uint64_t>> positions_;
     std::vector<std::pair<std::vector<Endpoint>, std::uint32_t>> audiences_;  // new in this batch
     std::map<std::uint32_t, std::uint32_t> sequences_;  // last given in this batch

@@ -3,10 +3,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "journal/recovery.h"
 
+#include <shmbus/result.h>
+
 #include <algorithm>
 #include <cerrno>
-
-#include <shmbus/result.h>
 
 #include "journal/crc32c.h"
 #include "journal/segment_file.h"
@@ -114,8 +114,8 @@ void Reading::read_checkpoints() {
     for (auto number = checkpoint_numbers_.rbegin(); number != checkpoint_numbers_.rend();
          ++number) {
         std::string why;
-        auto checkpoint = CheckpointFiles::read(storage_, *number,
-                                                found_.superblock.journal_id, limits_, why);
+        auto checkpoint =
+            CheckpointFiles::read(storage_, *number, found_.superblock.journal_id, limits_, why);
         if (!checkpoint) {
             note(numbered_name(CheckpointFiles::prefix, *number), 0, "a checkpoint: " + why);
             continue;
@@ -127,8 +127,8 @@ void Reading::read_checkpoints() {
         }
     }
     if (!checkpoint_) found_.ledger = Ledger(limits_);
-    const std::uint64_t known = std::max(found_.superblock.newest_segment,
-                                         checkpoint_ ? checkpoint_->newest_segment : 0);
+    const std::uint64_t known =
+        std::max(found_.superblock.newest_segment, checkpoint_ ? checkpoint_->newest_segment : 0);
     found_.newest_segment = std::max(found_.newest_segment, known);
     found_.superblock.newest_segment = known;
     if (found_.superblock.newest_checkpoint > found_.newest_checkpoint)
@@ -143,8 +143,8 @@ void Reading::look_at_segments() {
             found_.leftovers.push_back(numbered_name(segment_prefix, number));
             continue;
         }
-        SegmentFile file = look_at_segment(storage_, number, found_.superblock.journal_id,
-                                           found_.report.damages);
+        SegmentFile file =
+            look_at_segment(storage_, number, found_.superblock.journal_id, found_.report.damages);
         if (file.is_merged()) covered_to = file.head->covers_to;
         files_.emplace(number, std::move(file));
     }
@@ -157,11 +157,11 @@ void Reading::reconcile_segments() {
     found_.ledger.segments.clear();
     for (auto& [number, segment] : listed) {
         const auto after = files_.upper_bound(number);
-        const SegmentFile* const file = after == files_.begin() ? nullptr
-                                                                : &std::prev(after)->second;
-        const bool is_covered = file != nullptr && file->head &&
-                                (file->number == number ||
-                                 (file->is_merged() && file->head->covers_to >= number));
+        const SegmentFile* const file =
+            after == files_.begin() ? nullptr : &std::prev(after)->second;
+        const bool is_covered =
+            file != nullptr && file->head &&
+            (file->number == number || (file->is_merged() && file->head->covers_to >= number));
         if (!is_covered && file != nullptr && !file->head && file->number == number) {
             note(numbered_name(segment_prefix, number), 0, "the segment has no readable head",
                  segment.closed && number < checkpoint_->place.number
@@ -247,8 +247,8 @@ void Reading::find_spares() {
         const SegmentFile& file = at->second;
         if (!file.head || file.is_merged() || file.bytes != file.head->file_bytes) continue;
         const bool look = depth_ == Depth::everything || !found_.report.was_clean;
-        const auto bytes = file.read(first_batch_offset, look ? file.data_end()
-                                                              : first_batch_offset + block_bytes);
+        const auto bytes = file.read(first_batch_offset,
+                                     look ? file.data_end() : first_batch_offset + block_bytes);
         if (all_zero(bytes))
             found_.spares.push_back(file.number);
         else if (found_.report.was_clean)

@@ -30,13 +30,13 @@ struct Recovered {
     Superblock superblock;
     Ledger ledger;
     Report report;
-    std::vector<std::uint64_t> files;        // of all segments
-    std::vector<std::uint64_t> spares;       // segments made and never written
-    std::uint64_t newest_segment = 0;        // of any file that is there or was
-    std::vector<CheckpointHead> checkpoints; // good ones, by generation
-    std::uint64_t newest_checkpoint = 0;     // of any file that is there, good or not
-    std::vector<std::string> leftovers;      // unfinished files, and those that a merged one replaces
-    bool tail_is_zero = false;               // behind the end of the last segment
+    std::vector<std::uint64_t> files;         // of all segments
+    std::vector<std::uint64_t> spares;        // segments made and never written
+    std::uint64_t newest_segment = 0;         // of any file that is there or was
+    std::vector<CheckpointHead> checkpoints;  // good ones, by generation
+    std::uint64_t newest_checkpoint = 0;      // of any file that is there, good or not
+    std::vector<std::string> leftovers;       // unfinished, or replaced by a merged one
+    bool tail_is_zero = false;                // behind the end of the last segment
 };
 
 // Throws SetupError when the files cannot be read at all or are another version's.

@@ -1,4 +1,4 @@
-// Damage in words.
+// What a recovery found, in words.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include "journal/report.h"
@@ -10,9 +10,9 @@ namespace shmbus::journal {
 std::string Damage::text() const {
     std::string text = file + ", offset " + std::to_string(offset) + ": " + what;
     if (!loses) return text + "; nothing is lost by it";
-    text += lsns.first == lsns.last ? "; lost: LSN " + std::to_string(lsns.first)
-                                    : "; lost: LSN " + std::to_string(lsns.first) + " to " +
-                                          std::to_string(lsns.last);
+    text += lsns.first == lsns.last
+                ? "; lost: LSN " + std::to_string(lsns.first)
+                : "; lost: LSN " + std::to_string(lsns.first) + " to " + std::to_string(lsns.last);
     if (!endpoints.empty()) {
         text += endpoints_are_all ? ", of endpoints" : ", of endpoints at least";
         for (const std::uint64_t endpoint : endpoints) (text += " ") += std::to_string(endpoint);

@@ -19,7 +19,7 @@ struct Damage {
     bool accepted = false;
     std::string file;
     std::uint64_t offset = 0;
-    Range lsns;  // that are lost; first > last: none
+    Range lsns;                            // that are lost; first > last: none
     std::vector<std::uint64_t> endpoints;  // whose messages are known to be among them
     bool endpoints_are_all = false;        // and nobody else's
     std::string what;
@@ -29,9 +29,9 @@ struct Damage {
 };
 
 struct Report {
-    bool is_new = false;    // there was no journal
-    bool was_clean = false; // closed in peace
-    Place end;              // behind the last record
+    bool is_new = false;     // there was no journal
+    bool was_clean = false;  // closed in peace
+    Place end;               // behind the last record
     std::uint64_t batches = 0;
     std::uint64_t records = 0;
     std::uint64_t torn_bytes = 0;  // of a batch that never came to its end

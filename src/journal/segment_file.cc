@@ -3,10 +3,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "journal/segment_file.h"
 
+#include <shmbus/result.h>
+
 #include <algorithm>
 #include <cstddef>
-
-#include <shmbus/result.h>
 
 namespace shmbus::journal {
 
@@ -47,8 +47,8 @@ std::vector<std::byte> SegmentFile::read(std::uint64_t from, std::uint64_t to) c
     std::vector<std::byte> into(to > from ? to - from : 0);
     const Moved moved = file->read(into, from);
     if (moved.error != 0)
-        throw SetupError{"reading the journal", numbered_name(segment_prefix, number),
-                         moved.error, "the disk does not answer; see the kernel's log"};
+        throw SetupError{"reading the journal", numbered_name(segment_prefix, number), moved.error,
+                         "the disk does not answer; see the kernel's log"};
     // What a file that was cut short no longer has reads as zeros, and no record is zeros.
     return into;
 }

@@ -18,8 +18,8 @@ inline constexpr const char* segment_prefix = "seg-";
 struct SegmentFile {
     std::uint64_t number = 0;
     std::uint64_t bytes = 0;
-    std::optional<SegmentHead> head;      // nothing: both copies are damaged
-    std::optional<SegmentBegin> begin;    // plain ones whose first batch is valid
+    std::optional<SegmentHead> head;    // nothing: both copies are damaged
+    std::optional<SegmentBegin> begin;  // plain ones whose first batch is valid
     Storage::FilePointer file;
 
     [[nodiscard]] bool is_merged() const noexcept {

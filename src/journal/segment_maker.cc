@@ -1,4 +1,4 @@
-// Making a segment.
+// A segment, slice by slice, until it may have its name.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include "journal/segment_maker.h"

@@ -3,15 +3,14 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "journal/storage.h"
 
-#include <cerrno>
-#include <utility>
-
 #include <dirent.h>
 #include <fcntl.h>
+#include <shmbus/result.h>
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <shmbus/result.h>
+#include <cerrno>
+#include <utility>
 
 #include "base/file.h"
 
@@ -55,13 +54,10 @@ public:
     int sync() override { return ::fdatasync(file_.fd()) == 0 ? 0 : errno; }
     int allocate(std::uint64_t bytes) override {
         int error = EINTR;
-        while (error == EINTR)
-            error = ::posix_fallocate(file_.fd(), 0, static_cast<off_t>(bytes));
+        while (error == EINTR) error = ::posix_fallocate(file_.fd(), 0, static_cast<off_t>(bytes));
         return error;
     }
-    int forget_cached() override {
-        return ::posix_fadvise(file_.fd(), 0, 0, POSIX_FADV_DONTNEED);
-    }
+    int forget_cached() override { return ::posix_fadvise(file_.fd(), 0, 0, POSIX_FADV_DONTNEED); }
     Moved size() override {
         try {
             return {file_.facts().bytes, 0};
@@ -146,9 +142,7 @@ int RealStorage::unlink(const std::string& name) {
     return ::unlinkat(inside_->directory.fd(), name.c_str(), 0) == 0 ? 0 : errno;
 }
 
-int RealStorage::sync_directory() {
-    return ::fsync(inside_->directory.fd()) == 0 ? 0 : errno;
-}
+int RealStorage::sync_directory() { return ::fsync(inside_->directory.fd()) == 0 ? 0 : errno; }
 
 int RealStorage::list(std::vector<std::string>& names) {
     names.clear();

@@ -72,7 +72,8 @@ public:
 [[nodiscard]] int read_all(StorageFile& file, std::span<std::byte> into, std::uint64_t offset);
 
 // A directory of a real file system, opened and checked by the constructor: it must belong to
-// this user (or root) and let nobody else in. `make`: makes it when it is not there. Throws SetupError.
+// this user (or root) and let nobody else in. `make`: makes it when it is not there. Throws
+// SetupError.
 class RealStorage final : public Storage {
 public:
     enum class Mode : std::uint8_t { make, must_exist };

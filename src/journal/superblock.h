@@ -24,8 +24,8 @@ struct Superblock {
     std::uint32_t version = format_version;
     std::uint32_t is_clean = 0;  // closed in peace: behind `end` there is nothing
     std::uint64_t journal_id = 0;
-    std::uint64_t generation = 0;     // of this block; slot = generation % 2
-    Place end;                        // everything up to here is synced
+    std::uint64_t generation = 0;  // of this block; slot = generation % 2
+    Place end;                     // everything up to here is synced
     std::uint64_t segment_bytes = 0;
     std::uint64_t newest_segment = 0;     // files up to this number have been made
     std::uint64_t newest_checkpoint = 0;  // generation; 0: none yet

@@ -1,4 +1,4 @@
-// Upkeep.
+// When each job of the upkeep is due, and what it does when it fails.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include "journal/upkeep.h"
@@ -34,8 +34,8 @@ bool Upkeep::step(bool idle, bool batch_is_open) {
 bool Upkeep::make_spare() {
     if (core_.spares.size() >= wanted_spares && !maker_.is_busy()) return false;
     std::optional<Spare> done;
-    spare_error_ = maker_.step(core_.storage, core_.next_segment_head(),
-                               core_.options.slice_bytes, done);
+    spare_error_ =
+        maker_.step(core_.storage, core_.next_segment_head(), core_.options.slice_bytes, done);
     if (spare_error_ != 0) complain("making a spare segment", spare_error_);
     if (!done) return spare_error_ == 0;
     core_.trouble.clear();
@@ -54,8 +54,7 @@ bool Upkeep::write_superblock(bool even_if_only_the_end_moved, bool is_clean) {
     next.is_clean = is_clean ? 1 : 0;
     next.end = core_.end;
     next.newest_segment = core_.newest_segment;
-    next.newest_checkpoint =
-        core_.checkpoints.empty() ? 0 : core_.checkpoints.back().generation;
+    next.newest_checkpoint = core_.checkpoints.empty() ? 0 : core_.checkpoints.back().generation;
     next.seconds = core_.now_seconds();
     const Superblock& last = core_.superblock;
     const bool is_news = next.is_clean != last.is_clean ||

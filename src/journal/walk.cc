@@ -126,8 +126,8 @@ void Walk::check_behind(const SegmentFile& file, std::uint64_t end) {
 
 void Walk::walk_segment(const SegmentFile& file, const Place* limit) {
     const std::uint64_t from = place_.offset;
-    const std::uint64_t to = limit != nullptr ? std::min(limit->offset, file.data_end())
-                                              : file.data_end();
+    const std::uint64_t to =
+        limit != nullptr ? std::min(limit->offset, file.data_end()) : file.data_end();
     const std::vector<std::byte> bytes = file.read(from, to);
     report_.read_bytes += bytes.size();
     const Stretch stretch{file.seed(), bytes, from};
@@ -203,10 +203,12 @@ void Walk::salvage(const Stretch& stretch, const Batch& batch, const Place* limi
         }
         // What is missing before it can be told by its number.
         const std::uint64_t before = takes_lsn(*head) ? head->lsn - 1 : head->lsn;
-        if (before >= due) lose_to(before, bad_offset, "records are damaged");
+        if (before >= due)
+            lose_to(before, bad_offset, "records are damaged");
+        else if (lost_the_way)
+            note(bad_offset, "the begin of a segment or the end of a batch is damaged");
         const bool may_begin = at % block_bytes == 0 && at > batch.begin && lost_the_way;
         if (may_begin && takes_lsn(*head)) {
-            if (before < due) note(bad_offset, "the end of a batch is damaged; its records are whole");
             keep(stretch, kept);
             place_.offset = at;
             chain_is_known_ = false;

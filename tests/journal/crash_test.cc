@@ -2,11 +2,11 @@
 // misplaced: what was acknowledged is there, what was not is there whole or not at all.
 //
 // SPDX-License-Identifier: BSL-1.0
+#include <doctest/doctest.h>
+
 #include <cstdlib>
 #include <string>
 #include <unordered_set>
-
-#include <doctest/doctest.h>
 
 #include "rig.h"
 
@@ -33,11 +33,12 @@ public:
         std::mt19937_64 dice(tried + 1);
         if (units > 0 && units <= 6)
             for (std::uint64_t kept = 0; kept < std::uint64_t{1} << units; ++kept)
-                visit(after_crash(state,
-                                  [&](std::size_t unit, const SimPending*) {
-                                      return (kept >> unit & 1U) != 0 ? Fate::kept : Fate::lost;
-                                  },
-                                  dice),
+                visit(after_crash(
+                          state,
+                          [&](std::size_t unit, const SimPending*) {
+                              return (kept >> unit & 1U) != 0 ? Fate::kept : Fate::lost;
+                          },
+                          dice),
                       rig, depth);
         // The more is open to chance, the more of it is tried.
         for (std::uint64_t one = 0; units > 0 && one < random_states * units; ++one)
@@ -101,29 +102,27 @@ constexpr Workload workloads[] = {
 }  // namespace
 
 TEST_SUITE("journal") {
-
-TEST_CASE("a crash at any call loses nothing acknowledged and invents nothing") {
-    const std::uint64_t wanted = number_from("SHMBUS_CRASH_STATES", 200'000);
-    const std::uint64_t per_workload = wanted / 48 + 1;
-    Explorer explorer;
-    std::uint64_t runs = 0;
-    for (std::uint64_t seed = 1; explorer.found.empty() && (explorer.states < wanted || runs < 40);
-         ++seed) {
-        const Workload& workload = workloads[seed % std::size(workloads)];
-        Rig rig(seed);
-        const std::uint64_t until = explorer.states + per_workload;
-        rig.disk.before_change = [&] {
-            if (explorer.states < until) explorer.look(rig.disk.state, rig, 12, 1);
-        };
-        for (int step = 0; step < workload.steps && explorer.found.empty(); ++step)
-            rig.step(workload.weights);
-        ++runs;
-        INFO("seed ", seed, ", ", workload.name, ": ", explorer.found);
-        REQUIRE(explorer.found.empty());
-        REQUIRE(rig.disk.violations.empty());
+    TEST_CASE("a crash at any call loses nothing acknowledged and invents nothing") {
+        const std::uint64_t wanted = number_from("SHMBUS_CRASH_STATES", 200'000);
+        const std::uint64_t per_workload = wanted / 48 + 1;
+        Explorer explorer;
+        std::uint64_t runs = 0;
+        for (std::uint64_t seed = 1;
+             explorer.found.empty() && (explorer.states < wanted || runs < 40); ++seed) {
+            const Workload& workload = workloads[seed % std::size(workloads)];
+            Rig rig(seed);
+            const std::uint64_t until = explorer.states + per_workload;
+            rig.disk.before_change = [&] {
+                if (explorer.states < until) explorer.look(rig.disk.state, rig, 12, 1);
+            };
+            for (int step = 0; step < workload.steps && explorer.found.empty(); ++step)
+                rig.step(workload.weights);
+            ++runs;
+            INFO("seed ", seed, ", ", workload.name, ": ", explorer.found);
+            REQUIRE(explorer.found.empty());
+            REQUIRE(rig.disk.violations.empty());
+        }
+        MESSAGE("distinct disk states: ", explorer.states, " of ", explorer.tried, " in ", runs,
+                " workloads");
     }
-    MESSAGE("distinct disk states: ", explorer.states, " of ", explorer.tried, " in ", runs,
-            " workloads");
-}
-
 }

@@ -2,10 +2,10 @@
 // was not synced is acknowledged, and a disk that is well again is served again.
 //
 // SPDX-License-Identifier: BSL-1.0
+#include <doctest/doctest.h>
+
 #include <cerrno>
 #include <string>
-
-#include <doctest/doctest.h>
 
 #include "rig.h"
 
@@ -64,11 +64,11 @@ void fail_every_call(int error, bool for_ever) {
 }  // namespace
 
 TEST_SUITE("journal") {
-
-TEST_CASE("each call fails once with an input or output error") { fail_every_call(EIO, false); }
-TEST_CASE("each call fails, and all after it") { fail_every_call(EIO, true); }
-TEST_CASE("each call fails once because the disk is full") { fail_every_call(ENOSPC, false); }
-TEST_CASE("each write is cut short once and then the disk is full") { fail_every_call(0, false); }
-TEST_CASE("each write is cut short, and the disk stays full") { fail_every_call(0, true); }
-
+    TEST_CASE("each call fails once with an input or output error") { fail_every_call(EIO, false); }
+    TEST_CASE("each call fails, and all after it") { fail_every_call(EIO, true); }
+    TEST_CASE("each call fails once because the disk is full") { fail_every_call(ENOSPC, false); }
+    TEST_CASE("each write is cut short once and then the disk is full") {
+        fail_every_call(0, false);
+    }
+    TEST_CASE("each write is cut short, and the disk stays full") { fail_every_call(0, true); }
 }

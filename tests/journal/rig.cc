@@ -1,11 +1,11 @@
-// The rig.
+// Random work on a journal, and the account beside it.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include "rig.h"
 
-#include <algorithm>
-
 #include <shmbus/result.h>
+
+#include <algorithm>
 
 namespace shmbus::test {
 
@@ -16,14 +16,13 @@ namespace {
 constexpr std::uint64_t most_endpoints = 4;
 constexpr std::uint64_t first_second = 1'700'000'000;
 
-[[nodiscard]] std::string differs_for(Journal& journal, const Account& account,
-                                      Endpoint endpoint) {
+[[nodiscard]] std::string differs_for(Journal& journal, const Account& account, Endpoint endpoint) {
     Delivery delivery;
     const std::string whose = "endpoint " + std::to_string(endpoint) + ": ";
     for (const auto& [lsn, line] : account.messages) {
         if (!std::ranges::binary_search(line->to, endpoint)) continue;
-        const bool is_settled = account.gone.contains(endpoint) ||
-                                account.settled.contains({endpoint, lsn});
+        const bool is_settled =
+            account.gone.contains(endpoint) || account.settled.contains({endpoint, lsn});
         if (journal.is_settled(endpoint, lsn) != is_settled)
             return whose + "LSN " + std::to_string(lsn) + " is " + (is_settled ? "un" : "") +
                    "settled";
@@ -52,8 +51,7 @@ std::string differs(Journal& journal, const Account& account) {
     for (const std::uint64_t id : account.kept_ids)
         if (!journal.was_seen({1, id})) return "a kept id is not known";
     for (Endpoint endpoint = 1; endpoint <= most_endpoints; ++endpoint)
-        if (std::string what = differs_for(journal, account, endpoint); !what.empty())
-            return what;
+        if (std::string what = differs_for(journal, account, endpoint); !what.empty()) return what;
     return {};
 }
 

@@ -101,7 +101,7 @@ private:
     void agree_on(std::uint64_t lsn);
     void begin_batch();
 
-    Account account_;      // with the open batch
+    Account account_;  // with the open batch
     std::optional<journal::Journal::Mark> begin_;
     std::vector<std::pair<journal::Endpoint, std::uint64_t>> out_;  // handed out, not settled
     std::uint64_t next_id_ = 1;

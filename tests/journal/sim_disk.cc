@@ -59,10 +59,9 @@ void apply(SimContent& durable, const SimPending& write, std::uint64_t granule,
     const bool front = (random() & 1U) != 0;
     for (std::uint64_t at = write.from; at < write.to;) {
         const std::uint64_t next =
-            granule == 0 ? write.to
-            : granule == 1
-                ? (at < cut ? cut : write.to)
-                : std::min<std::uint64_t>(write.to, (at / granule + 1) * granule);
+            granule == 0   ? write.to
+            : granule == 1 ? (at < cut ? cut : write.to)
+                           : std::min<std::uint64_t>(write.to, (at / granule + 1) * granule);
         const bool kept = granule == 0   ? true
                           : granule == 1 ? (at < cut) == front
                                          : (random() & 1U) != 0;
@@ -75,7 +74,8 @@ void apply(SimContent& durable, const SimPending& write, std::uint64_t granule,
 void misplace(SimInode& file, const SimPending& write, std::mt19937_64& random) {
     if (write.grows_to != 0 || file.durable.blocks.empty()) return;
     const std::uint64_t to = random() % file.durable.blocks.size();
-    if (!file.durable.blocks[to] && !block_at(file.cached, to)) file.durable.blocks[to] = write.data;
+    if (!file.durable.blocks[to] && !block_at(file.cached, to))
+        file.durable.blocks[to] = write.data;
 }
 
 void apply(std::map<std::string, std::uint64_t>& names, const SimStep& step) {
@@ -89,9 +89,8 @@ void apply(std::map<std::string, std::uint64_t>& names, const SimStep& step) {
 
 void drop_nameless(DiskState& state) {
     std::erase_if(state.inodes, [&](const auto& entry) {
-        return std::ranges::none_of(state.names, [&](const auto& name) {
-            return name.second == entry.first;
-        });
+        return std::ranges::none_of(state.names,
+                                    [&](const auto& name) { return name.second == entry.first; });
     });
 }
 
@@ -162,12 +161,23 @@ DiskState after_crash(const DiskState& before, const Chooser& choose, std::mt199
     for (auto& [number, file] : after.inodes) {
         for (const SimPending& write : file.pending) {
             switch (choose(unit++, &write)) {
-                case Fate::kept: apply(file.durable, write, 0, random); break;
-                case Fate::lost: break;
-                case Fate::torn_1: apply(file.durable, write, 1, random); break;
-                case Fate::torn_512: apply(file.durable, write, 512, random); break;
-                case Fate::torn_block: apply(file.durable, write, block_bytes, random); break;
-                case Fate::misplaced: misplace(file, write, random); break;
+                case Fate::kept:
+                    apply(file.durable, write, 0, random);
+                    break;
+                case Fate::lost:
+                    break;
+                case Fate::torn_1:
+                    apply(file.durable, write, 1, random);
+                    break;
+                case Fate::torn_512:
+                    apply(file.durable, write, 512, random);
+                    break;
+                case Fate::torn_block:
+                    apply(file.durable, write, block_bytes, random);
+                    break;
+                case Fate::misplaced:
+                    misplace(file, write, random);
+                    break;
             }
         }
         file.pending.clear();
@@ -184,17 +194,17 @@ DiskState after_crash(const DiskState& before, const Chooser& choose, std::mt199
 DiskState after_random_crash(const DiskState& before, std::mt19937_64& random) {
     const std::uint64_t style = random();
     const std::uint64_t odds = style % 3 == 0 ? 90 : style % 3 == 1 ? 50 : 15;
-    return after_crash(before,
-                       [&](std::size_t, const SimPending* write) {
-                           const std::uint64_t dice = random();
-                           if (dice % 100 < odds) return Fate::kept;
-                           if (write == nullptr || (style >> 8 & 1U) != 0) return Fate::lost;
-                           static constexpr std::array fates{Fate::lost, Fate::torn_1,
-                                                             Fate::torn_512, Fate::torn_block,
-                                                             Fate::misplaced};
-                           return fates[dice / 100 % fates.size()];
-                       },
-                       random);
+    return after_crash(
+        before,
+        [&](std::size_t, const SimPending* write) {
+            const std::uint64_t dice = random();
+            if (dice % 100 < odds) return Fate::kept;
+            if (write == nullptr || (style >> 8 & 1U) != 0) return Fate::lost;
+            static constexpr std::array fates{Fate::lost, Fate::torn_1, Fate::torn_512,
+                                              Fate::torn_block, Fate::misplaced};
+            return fates[dice / 100 % fates.size()];
+        },
+        random);
 }
 
 DiskState after_kill(const DiskState& before) {
@@ -342,8 +352,8 @@ journal::Storage::FilePointer SimDisk::create(const std::string& name, int& erro
     if (error == 0 && state.names.contains(name)) error = EEXIST;
     if (error != 0) return nullptr;
     const std::uint64_t number = state.next_inode++;
-    state.inodes[number].write_once = name.starts_with("seg-") || name.starts_with("tmp-seg") ||
-                                      name.starts_with("tmp-merge");
+    state.inodes[number].write_once =
+        name.starts_with("seg-") || name.starts_with("tmp-seg") || name.starts_with("tmp-merge");
     state.names[name] = number;
     state.steps.push_back({SimStep::What::link, name, {}, number});
     return std::make_unique<SimFile>(*this, number);

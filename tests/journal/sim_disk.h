@@ -103,8 +103,8 @@ public:
     Fault fault;
     bool locked_by_other = false;
     std::mt19937_64 random{1};
-    std::function<void()> before_change;     // before every call that may change the disk
-    std::vector<std::string> violations;     // of the rules that a write-ahead log must keep
+    std::function<void()> before_change;  // before every call that may change the disk
+    std::vector<std::string> violations;  // of the rules that a write-ahead log must keep
 
     int lock() override;
     FilePointer open(const std::string& name, int& error) override;
