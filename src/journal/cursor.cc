@@ -43,8 +43,7 @@ bool Cursor::is_still_there(const Ledger& ledger) const {
 bool Cursor::find_place(Storage& storage, const Ledger& ledger) {
     const Segment* const segment = ledger.first_behind(lsn_);
     if (segment == nullptr) return false;
-    int error = 0;
-    file_ = storage.open(numbered_name(segment_prefix, segment->number), error);
+    file_ = storage.open(numbered_name(segment_prefix, segment->number), error_);
     if (!file_) return false;
     number_ = segment->number;
     salt_ = segment->salt;
@@ -64,8 +63,9 @@ Stretch Cursor::load(std::uint64_t bytes, std::uint64_t end) {
     if (!is_there) {
         buffer_.assign(std::min(std::max(bytes, read_ahead_bytes_), end - offset_), std::byte{});
         buffer_begin_ = offset_;
-        // What cannot be read stays zero, and zeros are no record: it is reported as damage.
-        static_cast<void>(file_->read(buffer_, offset_));
+        // What a file that was cut short no longer has stays zero, and zeros are no record.
+        error_ = file_->read(buffer_, offset_).error;
+        if (error_ != 0) buffer_.assign(buffer_.size(), std::byte{});
     }
     return {seed_, buffer_, buffer_begin_};
 }
@@ -106,7 +106,8 @@ Cursor::Look Cursor::look(const Ledger& ledger, const Segment& segment, std::uin
     const std::uint64_t here = offset_;
     auto head = head_here(end);
     const bool was_damaged = !head;
-    if (was_damaged) head = find_next_head(end);
+    if (was_damaged && error_ == 0) head = find_next_head(end);
+    if (error_ != 0) return offset_ = here, Look::unreadable;
     const std::uint64_t before = !head ? end_lsn : takes_lsn(*head) ? head->lsn - 1 : head->lsn;
     if ((was_damaged || !segment.merged) && !pass_to(ledger, before, here)) {
         offset_ = here;
@@ -127,9 +128,10 @@ Cursor::Look Cursor::look(const Ledger& ledger, const Segment& segment, std::uin
                 return Look::found;
             }
             lsn_ = head->lsn - 1;
-            if (!pass_to(ledger, head->lsn, here)) {
+            if (error_ != 0 || !pass_to(ledger, head->lsn, here)) {
                 lsn_ = lsn_before;
-                return Look::damaged;
+                offset_ = here;
+                return error_ != 0 ? Look::unreadable : Look::damaged;
             }
         }
     }
@@ -137,12 +139,19 @@ Cursor::Look Cursor::look(const Ledger& ledger, const Segment& segment, std::uin
     return Look::passed;
 }
 
+// The buffer may hold zeros for what was not read.
+Cursor::Answer Cursor::unreadable() noexcept {
+    rest();
+    return Answer::unreadable;
+}
+
 Cursor::Answer Cursor::next(Storage& storage, const Ledger& ledger, const Place& end,
                             std::optional<Endpoint> only, Found& found) {
+    error_ = 0;
     // Ends: every turn goes on in a segment, or to one with a higher number, or leaves.
     for (;;) {
         if ((number_ == 0 || !is_still_there(ledger)) && !find_place(storage, ledger))
-            return Answer::end;
+            return error_ != 0 ? unreadable() : Answer::end;
         const Segment& segment = ledger.segments.at(number_);
         const Place& last = segment.closed ? segment.end : end;
         const std::uint64_t limit = segment.closed ? segment.content_end : end.offset;
@@ -152,6 +161,7 @@ Cursor::Answer Cursor::next(Storage& storage, const Ledger& ledger, const Place&
             const Look seen = look(ledger, segment, limit, last.lsn, only, found);
             if (seen == Look::found) return Answer::record;
             if (seen == Look::damaged) return Answer::damaged;
+            if (seen == Look::unreadable) return unreadable();
             continue;
         } else if (!segment.merged && !pass_to(ledger, last.lsn, offset_)) {
             return Answer::damaged;

@@ -26,8 +26,9 @@ public:
     };
     enum class Answer : std::uint8_t {
         record,
-        end,      // nothing more up to the place that was given
-        damaged,  // a loss that nobody has accepted; damage() tells
+        end,         // nothing more up to the place that was given
+        damaged,     // a loss that nobody has accepted; damage() tells
+        unreadable,  // the disk did not answer; error() tells. Nothing has changed
     };
 
     Cursor(std::uint64_t journal_id, std::uint64_t read_ahead_bytes) noexcept
@@ -41,10 +42,12 @@ public:
     [[nodiscard]] Answer next(Storage& storage, const Ledger& ledger, const Place& end,
                               std::optional<Endpoint> only, Found& found);
     [[nodiscard]] const Damage& damage() const noexcept { return damage_; }
+    [[nodiscard]] int error() const noexcept { return error_; }
     // Gives the buffer and the file back.
     void rest() noexcept;
 
 private:
+    [[nodiscard]] Answer unreadable() noexcept;
     [[nodiscard]] bool find_place(Storage& storage, const Ledger& ledger);
     [[nodiscard]] bool is_still_there(const Ledger& ledger) const;
     // The stretch of the file that begins at offset_ and has `bytes`, or what `end` leaves of them.
@@ -54,7 +57,7 @@ private:
     [[nodiscard]] std::optional<RecordHead> find_next_head(std::uint64_t end);
     // All up to `last` is passed, if that loses nothing or an operator has accepted it.
     [[nodiscard]] bool pass_to(const Ledger& ledger, std::uint64_t last, std::uint64_t offset);
-    enum class Look : std::uint8_t { found, passed, damaged };
+    enum class Look : std::uint8_t { found, passed, damaged, unreadable };
     [[nodiscard]] Look look(const Ledger& ledger, const Segment& segment, std::uint64_t end,
                             std::uint64_t end_lsn, std::optional<Endpoint> only, Found& found);
 
@@ -69,6 +72,7 @@ private:
     std::vector<std::byte> buffer_;
     std::uint64_t buffer_begin_ = 0;
     Damage damage_;
+    int error_ = 0;  // of the disk, in the call that is under way
 };
 
 }  // namespace shmbus::journal

@@ -46,6 +46,7 @@ public:
     void advance();
 
     [[nodiscard]] const Damage& damage() const noexcept { return cursor_.damage(); }
+    [[nodiscard]] int error() const noexcept { return cursor_.error(); }
 
 private:
     struct HandedOut {

@@ -307,6 +307,9 @@ Next Journal::next(Endpoint endpoint, Delivery& delivery) {
     switch (feed->next(core.storage, core.ledger, core.end, found)) {
         case Cursor::Answer::end:
             return Next::nothing;
+        case Cursor::Answer::unreadable:
+            core.trouble = "reading a message back: " + words_of(feed->error());
+            return Next::unreadable;
         case Cursor::Answer::damaged:
             core.report.damages.push_back(feed->damage());
             core.stop("a message cannot be read back: " + feed->damage().text());

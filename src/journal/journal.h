@@ -78,7 +78,7 @@ struct Delivery {  // read back
     bool may_be_repeated = false;        // from before this start: may have been delivered
 };
 
-enum class Next : std::uint8_t { message, nothing, full, damaged };
+enum class Next : std::uint8_t { message, nothing, full, unreadable, damaged };
 
 struct Status {
     std::uint64_t durable_lsn = 0;
@@ -145,7 +145,8 @@ public:
 
     // ---- delivery
     // The endpoint's next message that is durable and not settled. `full`: too many are handed
-    // out; `damaged`: it cannot be read, why_stopped() says what.
+    // out; `unreadable`: the disk did not answer, nothing has changed; `damaged`: the bytes are not
+    // what was written, and why_stopped() says which.
     [[nodiscard]] Next next(Endpoint endpoint, Delivery& delivery);
     // The daemon still has the bytes of this message of the last batch and hands them out itself.
     // False: older ones come first (or too many are out); next() will bring it in its turn. To be

@@ -81,6 +81,10 @@ bool Merge::copy_slice() {
             error_ = EIO;
             return false;
         }
+        if (answer == Cursor::Answer::unreadable) {
+            error_ = cursor_.error();
+            return false;
+        }
         if (answer == Cursor::Answer::end || found.head.lsn > made_.end.lsn) return true;
         if (!core_.ledger.is_live(found.head.number, found.head.lsn)) continue;
         add(found.head, found.payload);

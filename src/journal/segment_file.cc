@@ -71,7 +71,11 @@ SegmentFile look_at_segment(Storage& storage, std::uint64_t number, std::uint64_
     if (!found.file)
         throw SetupError{"opening a journal's segment", storage.path_of(name), error,
                          "it must be a regular file of this user that nobody else may write"};
-    found.bytes = found.file->size().bytes;
+    const Moved size = found.file->size();
+    if (size.error != 0)
+        throw SetupError{"looking at a journal's segment", storage.path_of(name), size.error,
+                         "the disk does not answer; see the kernel's log"};
+    found.bytes = size.bytes;
     const std::uint64_t last = found.bytes >= 2 * block_bytes
                                    ? (found.bytes - 1) / block_bytes * block_bytes
                                    : block_bytes;

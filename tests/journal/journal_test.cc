@@ -55,6 +55,7 @@ struct Bench {
                 return "nothing";
             case Next::full:
                 return "full";
+            case Next::unreadable: return "unreadable";
             case Next::damaged:
                 return "damaged";
             case Next::message:
