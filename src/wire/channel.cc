@@ -60,16 +60,16 @@ void collect(msghdr& message, ReceivedFrame& frame) {
 
 [[nodiscard]] bool wait_for(const base::File& socket, short events,
                             std::chrono::steady_clock::time_point deadline) {
-    // Ends: at the deadline at the latest.
+    // Ends: at the deadline at the latest; one that has passed asks for a single look.
     for (;;) {
         const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-            deadline - std::chrono::steady_clock::now());
-        if (left.count() <= 0) return false;
+                              deadline - std::chrono::steady_clock::now())
+                              .count();
         pollfd watched{socket.fd(), events, 0};
         const int count =
-            ::poll(&watched, 1, static_cast<int>(std::min<std::int64_t>(left.count(), INT_MAX)));
+            ::poll(&watched, 1, static_cast<int>(std::clamp<std::int64_t>(left, 0, INT_MAX)));
         if (count > 0) return true;
-        if (count < 0 && errno != EINTR) return false;
+        if (left <= 0 || (count < 0 && errno != EINTR)) return false;
     }
 }
 

@@ -48,7 +48,8 @@ enum class Descriptors : std::uint8_t { refused, accepted };
 [[nodiscard]] FrameEnd send_frame(const base::File& socket, std::span<const std::byte> frame,
                                   std::span<const int> descriptors, int& error);
 
-// Sleeps until the socket can be read (or its other end is gone); false when the time passed.
+// Sleeps until the socket can be read (or its other end is gone); false when the time passed. Looks
+// once even when it has passed already.
 [[nodiscard]] bool wait_readable(const base::File& socket,
                                  std::chrono::steady_clock::time_point deadline);
 [[nodiscard]] bool wait_writable(const base::File& socket,
