@@ -7,6 +7,9 @@
 // that a harness that stops visiting them is noticed; the numbers there leave a little room,
 // because a slow machine handles smaller batches.
 //
+// In the same way a role is overtaken before each single operation by somebody who does something
+// there and then, which is how races are visited that no death is needed for.
+//
 // Covered is every operation on a shared word of the lane: what lies between two of them is
 // invisible to others but for the bytes of a record, which nobody reads before the next one.
 //
@@ -79,6 +82,8 @@ public:
         });
         return true;
     }
+    // The survivor takes and handles one batch, if there is one.
+    void survivor_handles_one() { static_cast<void>(handle_one(*survivor_, 1)); }
     // The survivor handles everything there is; false when something remains at the limit.
     bool survive() {
         return comes_true([&] {
@@ -108,7 +113,8 @@ private:
     std::uint64_t next_ = 1;
 };
 
-// How a run ended: killed, or alive at the end of its role, or something else: a failure.
+// How a run ended: killed (or overtaken) at its step, or at the end of its role before that step,
+// or in another way, which is a failure.
 enum class End : std::uint8_t { killed, alive, wrong };
 End end_of(int status) {
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) return End::killed;
@@ -226,6 +232,85 @@ Report adopter_dies(const State& state, std::uint64_t first_kill, std::uint64_t 
     return {end, sending.go_on(life)};
 }
 
+// A consumer that joins while somebody counts the room, and holds what it has taken.
+class Newcomer {
+public:
+    explicit Newcomer(Scene& scene) : scene_(scene) {}
+    void joins_and_takes() {
+        const auto slot = scene_.admin->assign_consumer(2);
+        consumer_ = scene_.consume(slot.value_or(lane::most_consumers), 2);
+        batch_ = consumer_->take(1);
+    }
+    // What is wrong with what it holds; empty when nothing is.
+    [[nodiscard]] std::vector<std::string> verdict(std::uint64_t number) const {
+        if (batch_ == nullptr) return {"the newcomer found nothing to take"};
+        const std::optional<Cargo> cargo = cargo_of(batch_->entry(0));
+        if (!cargo || cargo->number != number) return {"what the newcomer holds was overwritten"};
+        return {};
+    }
+
+private:
+    Scene& scene_;
+    std::unique_ptr<lane::Consumer> consumer_;
+    lane::Batch* batch_ = nullptr;
+};
+
+// The room of a full lane is counted by its writer, or by a reader that has handled a quarter.
+// A newcomer overtakes that at the step `at`; then the writer goes on as far as it believes it may.
+enum class Counter : std::uint8_t { writer, reader };
+Report newcomer_joins(Counter counter, std::uint64_t at) {
+    Scene scene;
+    lane::Writer writer(scene.make_lane(lane_id));
+    const lane::InboxView view(scene.open_inbox());
+    scene.make_participant(1);
+    scene.make_participant(2);
+    static_cast<void>(scene.admin->assign_consumer(1));
+    const auto first = scene.consume(0, 1);
+    for (std::uint64_t number = 1; number <= 16; ++number)
+        if (!send(writer, sender, number, payload_bytes)) return {End::wrong, {"not filled"}};
+    Newcomer newcomer(scene);
+    const auto joins = [&] { newcomer.joins_and_takes(); };
+    std::uint64_t held = 1;
+    if (counter == Counter::writer) {
+        interrupt_at_step(at, joins);
+        static_cast<void>(writer.count_room(view, units_for(payload_bytes)));
+    } else {
+        // A quarter of the lane is handled: the fourth record's end counts the room.
+        for (; held <= 4; ++held) {
+            lane::Batch* batch = first->take(1);
+            if (batch == nullptr) return {End::wrong, {"nothing to take"}};
+            if (held == 4) interrupt_at_step(at, joins);
+            handle(*first, *batch, [](const auto&, bool) {});
+        }
+    }
+    if (!end_of_steps()) return {End::alive, {}};
+    std::uint64_t next = 17;
+    while (send(writer, sender, next, payload_bytes)) ++next;
+    std::vector<std::string> wrong = newcomer.verdict(held);
+    if (next != 16 + held)
+        wrong.push_back("the writer found room for " + std::to_string(next - 17));
+    return {End::killed, wrong};
+}
+
+// The place of a consumer that died at `first_kill` is given to a new one, which takes over what is
+// left there. At the step `at` of that the survivor takes the next record, and has to help for it.
+Report place_is_given_again(const State& state, std::uint64_t first_kill, std::uint64_t at) {
+    Life life;
+    LivingWriter sending(life);
+    if (!sending.reach(life, state)) return {End::wrong, {"the state was not reached"}};
+    Child first([&] { return consume_and_die(life, 1, 2, first_kill); });
+    if (end_of(first.reap()) != End::killed) return {End::wrong, {"the first one did not die"}};
+    life.scene.admin->free_consumer(2);
+    life.scene.admin->replace_consumer(1, 3);
+    const auto presence = life.scene.live_as(3);
+    interrupt_at_step(at, [&] { life.survivor_handles_one(); });
+    const auto heir = life.scene.consume(1, 3);
+    if (!end_of_steps()) return {End::alive, {}};
+    while (life.handle_one(*heir, 3)) {
+    }
+    return {End::killed, sending.go_on(life)};
+}
+
 // Steps that each scenario had when it was last written down; fewer means that some are missed.
 std::map<std::string, std::uint64_t> stored_steps() {
     const char* root = std::getenv("SHMBUS_SOURCE_ROOT");
@@ -243,7 +328,7 @@ void visit_every_step(const std::string& name, Run&& run) {
         REQUIRE(kill_at < 5000);
         const Report report = run(kill_at);
         for (const std::string& sentence : report.wrong)
-            FAIL_CHECK(name << ", killed at step " << kill_at << ": " << sentence);
+            FAIL_CHECK(name << ", at step " << kill_at << ": " << sentence);
         REQUIRE(report.end != End::wrong);
         if (report.end == End::alive) break;
     }
@@ -278,6 +363,15 @@ TEST_CASE("an adopter may be killed at any step, the first death being just behi
     visit_every_step("adopter-of-taking/wrap", [&](std::uint64_t kill_at) {
         return adopter_dies(state, first_kill, kill_at);
     });
+    visit_every_step("heir-overtaken/wrap", [&](std::uint64_t at) {
+        return place_is_given_again(state, first_kill, at);
+    });
+}
+TEST_CASE("a consumer may join at any step of somebody's count of the room") {
+    visit_every_step("count-by-writer",
+                     [](std::uint64_t at) { return newcomer_joins(Counter::writer, at); });
+    visit_every_step("count-by-reader",
+                     [](std::uint64_t at) { return newcomer_joins(Counter::reader, at); });
 }
 }
 
