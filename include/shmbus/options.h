@@ -37,7 +37,8 @@ struct BusOptions {
     std::string process_name;
     // Start shmbusd when none runs. Environment SHMBUS_START_DAEMON=0 turns it off as well.
     bool start_daemon = true;
-    // How long one call to the daemon may take.
+    // How long one call to the daemon may take. Once this was in vain, calls fail at once until the
+    // daemon shows itself again.
     std::chrono::milliseconds daemon_timeout{5000};
     // Bytes of data of each lane this process writes; a power of two of at least 4096.
     // 0: what the receiving endpoint asks for.

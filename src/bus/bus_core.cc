@@ -9,6 +9,8 @@
 #include "base/clock.h"
 #include "bus/refusal.h"
 
+#include <sys/statvfs.h>
+
 namespace shmbus::detail {
 
 namespace {
@@ -156,17 +158,15 @@ Result<std::uint16_t> BusCore::type_index(const TypeDescriptor& type) {
 }
 
 Result<OpenedLane> BusCore::unused_lane(std::uint32_t endpoint, std::uint32_t generation,
-                                        std::uint64_t predecessor, std::uint64_t capacity) {
+                                        std::uint64_t capacity) {
     if (capacity == 0) capacity = options_.lane_bytes;
     // A lane made ahead that we took by name while no daemon ran may be offered again; then there
     // is another one behind it.
     for (int attempts = 0; attempts < 64; ++attempts) {
-        Result<OpenedLane> opened =
-            session_.open_lane(endpoint, generation, predecessor, capacity);
+        Result<OpenedLane> opened = session_.open_lane(endpoint, generation, capacity);
         if (!opened) {
             const ErrorCode code = opened.error().code();
-            if (predecessor != 0 || (code != ErrorCode::no_daemon && code != ErrorCode::timeout))
-                return opened.error();
+            if (code != ErrorCode::no_daemon && code != ErrorCode::timeout) return opened.error();
             return lane_made_ahead(endpoint, generation, opened.error());
         }
         const std::lock_guard lock(mutex_);
@@ -218,10 +218,9 @@ std::shared_ptr<Inbox> BusCore::inbox_for(std::uint32_t endpoint, std::uint32_t 
 }
 
 Result<BusCore::LaneToWrite> BusCore::open_lane(std::uint32_t endpoint, std::uint32_t generation,
-                                                std::uint64_t predecessor,
                                                 std::uint64_t capacity) {
     try {
-        Result<OpenedLane> opened = unused_lane(endpoint, generation, predecessor, capacity);
+        Result<OpenedLane> opened = unused_lane(endpoint, generation, capacity);
         if (!opened) return opened.error();
         LaneToWrite made;
         made.id = opened->id;
@@ -231,6 +230,23 @@ Result<BusCore::LaneToWrite> BusCore::open_lane(std::uint32_t endpoint, std::uin
     } catch (const std::exception& error) {
         return refuse(ErrorCode::lane_lost, error.what());
     }
+}
+
+Result<base::File> BusCore::open_successor(std::uint32_t endpoint, std::uint32_t generation,
+                                           std::uint64_t predecessor, std::uint64_t capacity) {
+    Result<OpenedLane> opened =
+        session_.open_successor(endpoint, generation, predecessor, capacity);
+    if (!opened) return opened.error();
+    return std::move(opened->lane);
+}
+
+bool BusCore::has_memory_to_spare(std::uint64_t capacity) const noexcept {
+    struct statvfs found {};
+    if (::fstatvfs(session_.folder().lanes().fd(), &found) != 0) return false;
+    // No blocks at all: a file system without a limit.
+    return found.f_blocks == 0 ||
+           (found.f_bavail - std::min(found.f_bavail, capacity / found.f_frsize)) * 2 >=
+               found.f_blocks;
 }
 
 Bus::Counts BusCore::counts() const noexcept {

@@ -92,14 +92,20 @@ public:
         std::shared_ptr<Inbox> inbox;
     };
     Result<LaneToWrite> open_lane(std::uint32_t endpoint, std::uint32_t generation,
-                                  std::uint64_t predecessor = 0, std::uint64_t capacity = 0);
+                                  std::uint64_t capacity = 0);
+    // The lane that follows our lane `predecessor`, see Session::open_successor.
+    Result<base::File> open_successor(std::uint32_t endpoint, std::uint32_t generation,
+                                      std::uint64_t predecessor, std::uint64_t capacity);
+    // Whether another lane of so many bytes would leave half of the memory for lanes free: it is
+    // limited where buses lie, and one that may never be needed must not take the last of it.
+    [[nodiscard]] bool has_memory_to_spare(std::uint64_t capacity) const noexcept;
 
     [[nodiscard]] Bus::Counts counts() const noexcept;
 
 private:
     Outbound* find_outbound();
     Result<OpenedLane> unused_lane(std::uint32_t endpoint, std::uint32_t generation,
-                                   std::uint64_t predecessor, std::uint64_t capacity);
+                                   std::uint64_t capacity);
     Result<OpenedLane> lane_made_ahead(std::uint32_t endpoint, std::uint32_t generation,
                                        const Error& otherwise);
     std::shared_ptr<Inbox> inbox_for(std::uint32_t endpoint, std::uint32_t generation,

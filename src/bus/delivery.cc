@@ -469,9 +469,8 @@ bool Delivery::give_to_error_endpoint(std::string_view error_endpoint,
         wire::has_failure);
     record.flags = static_cast<std::uint16_t>(meta.flags & (wire::is_repeated | wire::is_mixed_id));
     const Result<Target*> to = error_target(error_endpoint, in_hand_.bytes);
-    const Result<void> written =
-        to ? outbound_->write_and_ring(**to, record, {WhenFull::refuse, 0})
-           : Result<void>(to.error());
+    const Result<void> written = to ? outbound_->write_and_ring(**to, record, Patience{})
+                                    : Result<void>(to.error());
     if (!written) {
         why_kept_ = written.error().text();
         return false;
@@ -489,7 +488,7 @@ void Delivery::tell_requester(const wire::FailureRecord& failure) {
     answer.extensions.flags |= wire::has_failure;
     const Result<Target*> to =
         outbound_->target(extensions_.reply_to.endpoint, extensions_.reply_to.generation);
-    if (to && !outbound_->write_and_ring(**to, answer, {WhenFull::refuse, 0}))
+    if (to && !outbound_->write_and_ring(**to, answer, Patience{}))
         core_.log(LogLevel::info, "a requester's inbox is full: it waits for its deadline");
 }
 

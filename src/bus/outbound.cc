@@ -1,4 +1,5 @@
-// One thread's way out, its slow half: routes, lanes, room. Publishing is in publish.cc.
+// One thread's way out, its slow half: routes, lanes, writing. Waiting for room is in room.cc,
+// publishing in publish.cc.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include "bus/outbound.h"
@@ -10,21 +11,6 @@
 #include "bus/refusal.h"
 
 namespace shmbus::detail {
-
-using namespace std::chrono_literals;
-
-namespace {
-
-// How often a full lane is looked at before its writer goes to sleep: about 20 microseconds.
-// Turns of 16 pauses each: some 20 to 100 us.
-constexpr int spins_before_count = 128;
-constexpr std::chrono::nanoseconds longest_wait = 50ms;
-// Messages that were all taken, and room that was held back for this long: the holder is stopped
-// or very slow, and others could go on.
-constexpr std::chrono::nanoseconds stopped_after = 50ms;
-constexpr std::size_t most_successors = 4;
-
-}  // namespace
 
 Error too_large(std::size_t wanted, std::uint64_t limit) {
     Refusal& details = fresh_refusal();
@@ -47,15 +33,6 @@ Outbound::~Outbound() = default;
 void Outbound::close_lanes() noexcept {
     for (const auto& target : targets_)
         if (target->writer != nullptr) target->writer->close();
-}
-
-Patience Outbound::patience_of(WhenFull when_full, std::chrono::nanoseconds wait) {
-    if (when_full != WhenFull::wait || wait <= 0ns) return {when_full, 0};
-    // Bounded, so that the sum does not wrap: a century is long enough.
-    const auto span = static_cast<std::uint64_t>(std::min(wait, std::chrono::nanoseconds(
-                                                                    std::chrono::hours(876'000)))
-                                                     .count());
-    return {when_full, base::now_ns() + span};
 }
 
 void Outbound::wake(Target& target) noexcept { lane::wake_one(*target.doorbell, target.bell); }
@@ -153,7 +130,7 @@ Result<void> Outbound::open(Target& target, std::uint32_t endpoint, std::uint32_
     // A record may take a quarter of its lane.
     const std::uint64_t capacity =
         least_payload == 0 ? 0 : std::bit_ceil(4 * (least_payload + 2 * 256));
-    Result<BusCore::LaneToWrite> made = core_.open_lane(endpoint, generation, 0, capacity);
+    Result<BusCore::LaneToWrite> made = core_.open_lane(endpoint, generation, capacity);
     if (!made) return made.error();
     try {
         target.endpoint = endpoint;
@@ -178,6 +155,7 @@ void Outbound::adopt_lane(Target& target, base::File lane, std::shared_ptr<Inbox
     target.bell = &target.inbox->bell;
     target.fence = core_.fences();
     target.dropper.reset();
+    target.asked_ns = 0;
 }
 
 // Quick sends are counted up to here by the counter, from here on by a new budget.
@@ -229,6 +207,9 @@ void Outbound::abandon(Target& target) noexcept {
     target.before.clear();
     if (target.current) target.current->close();
     target.current.reset();
+    target.successor.close();
+    target.asked_ns = 0;
+    target.why_none.clear();
     target.endpoint = 0;
     target.generation = 0;
     // Routes that point here are looked up again: their target has no writer.
@@ -241,120 +222,6 @@ void Outbound::forget_gone_endpoints() noexcept {
         const auto row = core_.directory().endpoint(target->endpoint);
         if (!row || row->row.generation != target->generation) abandon(*target);
     }
-}
-
-// ---- room
-
-Error Outbound::full(const Target& target) const {
-    const lane::Holder holder = lane::oldest_holder(*target.writer, target.inbox->view);
-    Refusal& details = fresh_refusal();
-    details.endpoint = target.inbox->name;
-    details.message = wire::id_at(target.writer->lane_id(), holder.position, 0);
-    if (holder.participant != 0) {
-        if (const auto who = core_.directory().participant(wire::Reference{holder.participant}))
-            details.holder_pid = static_cast<std::int64_t>(who->row.pid);
-        details.since = core_.age_of(holder.since_ticks);
-    }
-    return Error(ErrorCode::full, &details);
-}
-
-// Everything was taken, yet a consumer that does not move holds room back: the rest of the
-// messages goes through a new lane, which is read when this one is drained.
-bool Outbound::open_successor(Target& target, std::uint64_t units) {
-    lane::Writer& writer = *target.writer;
-    // HELD, a hint: it only grows.
-    const std::uint64_t taken = lane::position_in(
-        writer.parts().reader_page().head.load(std::memory_order_acquire));
-    const bool worn_out = writer.tail() + units >= wire::last_position;
-    if (!worn_out) {
-        if (taken != writer.tail()) return false;
-        const lane::Holder holder = lane::oldest_holder(writer, target.inbox->view);
-        if (holder.participant == 0 || core_.age_of(holder.since_ticks) < stopped_after)
-            return false;
-    }
-    std::erase_if(target.before, [&](const auto& old) {
-        return lane::oldest_holder(*old, target.inbox->view).position >= old->tail();
-    });
-    if (target.before.size() >= most_successors) return false;
-    Result<BusCore::LaneToWrite> made =
-        core_.open_lane(target.endpoint, target.generation, writer.lane_id(),
-                        writer.parts().identity().capacity);
-    if (!made) return false;
-    try {
-        {
-            const std::lock_guard lock(counting_);
-            settle_grants(target);
-            target.writer = nullptr;
-        }
-        forget_quick_routes(target);
-        std::unique_ptr<lane::Writer> old = std::move(target.current);
-        old->close();
-        const std::uint64_t old_id = old->lane_id();
-        target.before.push_back(std::move(old));
-        adopt_lane(target, std::move(made->lane), std::move(made->inbox));
-        static_cast<void>(core_.session().close_lane(old_id));
-        core_.log(LogLevel::warning, "a stopped consumer holds back a lane into endpoint " +
-                                         std::string(target.inbox->name) +
-                                         "; going on in a new one");
-        return true;
-    } catch (const std::exception& error) {
-        core_.log(LogLevel::error, error.what());
-        abandon(target);
-        return false;
-    }
-}
-
-Result<void> Outbound::make_room(Target& target, std::uint64_t units, Patience patience) {
-    if (target.has_loan) return Error(ErrorCode::would_block);
-    const auto fits = [&] { return static_cast<bool>(target.writer->claim(units)); };
-    for (;;) {
-        if (target.writer->lost()) {
-            Refusal& details = fresh_refusal();
-            details.endpoint = target.inbox->name;
-            abandon(target);
-            return Error(ErrorCode::lane_lost, &details);
-        }
-        // The readers give room back a quarter of the lane at a time. To count it ourselves means
-        // to read their hands, which slows them down: first wait for them.
-        for (int spin = 0; patience.deadline_ns != 0 && spin < spins_before_count; ++spin) {
-            if (fits()) return {};
-            for (int pause = 0; pause < 16; ++pause) base::cpu_relax();
-        }
-        if (fits() || target.writer->count_room(target.inbox->view, units)) return {};
-        if (open_successor(target, units)) continue;
-        if (target.writer == nullptr) return Error(ErrorCode::lane_lost);
-        if (patience.deadline_ns == 0) return full(target);
-        const std::uint64_t now = base::now_ns();
-        if (now >= patience.deadline_ns) return full(target);
-        const std::chrono::nanoseconds left(patience.deadline_ns - now);
-        target.writer->wait_for_room(target.inbox->view, units, std::min(left, longest_wait));
-        core_.session().tend();
-    }
-}
-
-std::uint64_t Outbound::drop_oldest(Target& target, std::uint64_t units) {
-    std::uint64_t went = 0;
-    try {
-        if (!target.dropper) {
-            const BusFolder& folder = core_.session().folder();
-            target.dropper = std::make_unique<lane::Dropper>(
-                base::File::open_at(folder.lanes().fd(),
-                                    wire::lane_file(target.writer->lane_id()),
-                                    base::Access::read_write),
-                target.inbox->file);
-        }
-    } catch (const std::exception& error) {
-        core_.log(LogLevel::error, error.what());
-        return 0;
-    }
-    // Ends: each turn takes a record that nobody had taken, of which a lane has a bounded number.
-    while (!target.writer->claim(units) &&
-           !target.writer->count_room(target.inbox->view, units)) {
-        const std::uint64_t gone = target.dropper->drop_one(*target.writer);
-        if (gone == 0) break;
-        went += gone;
-    }
-    return went;
 }
 
 // ---- writing

@@ -4,7 +4,7 @@
 //
 // Belongs to the thread that uses it; a thread that ends leaves it to the next one (bus_core.h).
 // From send to commit there is no locked operation, no system call, no allocation and no virtual
-// call; whatever needs one of them is in the functions of outbound.cc and publish.cc.
+// call; whatever needs one of them is in the functions of outbound.cc, room.cc and publish.cc.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
@@ -58,6 +58,11 @@ struct Target {
     std::unique_ptr<lane::Writer> current;
     // Closed ones before it, of which a stopped consumer still holds messages.
     std::vector<std::unique_ptr<lane::Writer>> before;
+    // The lane to go on in when this one is held back: asked for while it goes well, because later
+    // the daemon may be away. None: asked for then, and why there was none.
+    base::File successor;
+    std::uint64_t asked_ns = 0;
+    std::string why_none;
     std::unique_ptr<lane::Dropper> dropper;
 
     // Payload bytes that always fit, whatever extensions the record has.
@@ -122,10 +127,9 @@ inline void abandon_record(std::byte* record, std::uint64_t units) noexcept {
         std::memset(record + unit * wire::unit_bytes, 0, sizeof(std::uint64_t));
 }
 
-// How one wait for room ends at the latest.
+// How long to wait for room.
 struct Patience {
-    WhenFull when_full = WhenFull::wait;
-    std::uint64_t deadline_ns = 0;
+    std::uint64_t deadline_ns = 0;  // 0: not at all
 };
 
 // A table of a few dozen types, found by the descriptor's address. Never shrinks.
@@ -291,7 +295,9 @@ private:
     Result<void> open(Target& target, std::uint32_t endpoint, std::uint32_t generation,
                       std::uint64_t least_payload);
     void adopt_lane(Target& target, base::File lane, std::shared_ptr<Inbox> inbox);
-    [[nodiscard]] bool open_successor(Target& target, std::uint64_t units);
+    [[nodiscard]] bool is_held_back(const Target& target) const;
+    void ask_for_successor(Target& target, bool is_needed);
+    [[nodiscard]] bool go_on_in_successor(Target& target, std::uint64_t units);
     [[nodiscard]] Error full(const Target& target) const;
     void forget_gone_endpoints() noexcept;
     // The next record of this lane carries the time, or not, and then `records` may go quickly.

@@ -331,7 +331,7 @@ Result<std::shared_ptr<detail::PendingCore>> Bus::request_bytes(const TypeDescri
     message.extensions.reply_to = *address;
     message.extensions.flags = wire::has_reply_to;
     const Result<void> room = out->make_room(target, message.most_units(),
-                                             {WhenFull::wait, pending->deadline_ns});
+                                             {.deadline_ns = pending->deadline_ns});
     if (!room) return room.error();
     // Expected before it can be answered. The id is the place where it is about to be written.
     pending->id = wire::id_at(target.writer->lane_id(), target.writer->tail(), 0);

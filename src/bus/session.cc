@@ -34,6 +34,10 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds retry_pause{2};
 // A daemon that cannot start will not start the tenth time either.
 constexpr int most_starts = 3;
+// For a sender that has other ways to go on: an answer takes some 200 us, a lane of 1 MiB included.
+constexpr std::chrono::milliseconds brief_wait{2};
+// Marks the token of a lane that follows another one: it is that one's id.
+constexpr std::uint64_t successor_token = std::uint64_t{1} << 63;
 
 [[nodiscard]] Error refused_by(const wire::Reply& reply) {
     return refuse(ErrorCode::refused, reply.message());
@@ -110,7 +114,10 @@ Result<void> Session::connect(Deadline deadline) {
             error = failed.system_error();
             if (error != ENOENT) return refuse(ErrorCode::no_daemon, failed.what());
         }
-        if (socket_) return {};
+        if (socket_) {
+            owes_answer_ = false;
+            return {};
+        }
         const bool nobody = error == ENOENT || error == ECONNREFUSED;
         if (!nobody && error != EAGAIN)
             return refuse(ErrorCode::no_daemon,
@@ -119,13 +126,14 @@ Result<void> Session::connect(Deadline deadline) {
             return refuse(ErrorCode::no_daemon,
                           "no daemon runs for this bus, and starting one is turned off");
         if (nobody && may_start) {
-            if (starts++ == most_starts) return refuse(ErrorCode::no_daemon, why);
+            if (starts++ == (missed_ ? 1 : most_starts)) return refuse(ErrorCode::no_daemon, why);
             why = start_daemon(location_, deadline);
             // It listens, or another one has the bus, which may be about to listen or to leave:
             // the next attempt to connect tells. Only failures are counted.
             if (why.empty()) starts = 0;
         }
-        if (Clock::now() + retry_pause >= deadline)
+        const bool is_missed = missed_ && !(nobody && may_start);
+        if (is_missed || Clock::now() + retry_pause >= deadline)
             return refuse(nobody ? ErrorCode::no_daemon : ErrorCode::timeout,
                           why.empty() ? "no daemon took the connection in time" : why);
         // A daemon that listens since this very moment is not kept waiting.
@@ -171,12 +179,17 @@ std::optional<Result<Session::Answer>> Session::exchange_once(std::span<const st
         return Result<Answer>(refuse(ErrorCode::timeout,
                                      "the daemon did not answer in time; it may be stopped"));
     };
+    // Answers come in order: until the one that is due has come, ours cannot, and a daemon that is
+    // stopped is not to find a heap of requests when it goes on.
+    if (owes_answer_ && !wire::wait_readable(socket_, missed_ ? Clock::now() : deadline))
+        return late();
     int error = 0;
     FrameEnd sent = FrameEnd::nothing;
     // Ends: sent, broken, or at the deadline.
     while ((sent = wire::send_frame(socket_, request, {}, error)) == FrameEnd::nothing)
         if (!wire::wait_writable(socket_, deadline)) return late();
     if (sent != FrameEnd::whole) return last_word();
+    owes_answer_ = true;
     // Ends: at our answer, at the connection's end, or at the deadline. Answers to requests that
     // we stopped waiting for come first and are dropped, with their descriptors.
     for (;;) {
@@ -197,6 +210,7 @@ std::optional<Result<Session::Answer>> Session::exchange_once(std::span<const st
         // Sequence 0: it says why it hangs up before we could ask.
         if (reply.sequence == 0) return Result<Answer>(refused_by(reply));
         if (reply.sequence != head.sequence || reply.type != head.type) continue;
+        owes_answer_ = false;
         answer.files = std::move(frame.descriptors);
         return Result<Answer>(std::move(answer));
     }
@@ -227,12 +241,21 @@ Result<Session::Answer> Session::exchange(std::span<std::byte> request, Deadline
 
 template <class Request>
 Result<Session::Answer> Session::ask(Request& request) {
+    return ask(request, options_.daemon_timeout);
+}
+
+template <class Request>
+Result<Session::Answer> Session::ask(Request& request, std::chrono::milliseconds limit) {
     if (left_.load(std::memory_order_relaxed)) {
         // relaxed: leave() takes the mutex as well; this is only for a clear answer.
         return refuse(ErrorCode::closed, "this process has left the bus");
     }
-    Result<Answer> answer = exchange(std::as_writable_bytes(std::span(&request, 1)),
-                                     Clock::now() + options_.daemon_timeout);
+    Result<Answer> answer =
+        exchange(std::as_writable_bytes(std::span(&request, 1)), Clock::now() + limit);
+    const bool is_there = answer || !(answer.error() == ErrorCode::no_daemon ||
+                                      answer.error() == ErrorCode::timeout);
+    if (is_there) missed_ = false;
+    else if (limit == options_.daemon_timeout) missed_ = true;
     if (answer && answer->reply.code != ReplyCode::done) return refused_by(answer->reply);
     return answer;
 }
@@ -399,33 +422,10 @@ Result<void> Session::detach(EndpointHandle endpoint, std::uint16_t slot) {
     return {};
 }
 
-Result<OpenedLane> Session::open_lane(std::uint32_t endpoint, std::uint32_t endpoint_generation,
-                                      std::uint64_t predecessor, std::uint64_t capacity) {
-    const auto lock = turn(mutex_, options_.daemon_timeout);
-    if (!lock) return busy();
-    auto request =
-        wire::make_request<wire::OpenLaneRequest>(RequestType::open_lane, next_sequence_++);
-    request.endpoint = endpoint;
-    request.generation = endpoint_generation;
-    request.predecessor = predecessor;
-    request.capacity = capacity;
-    const auto same = std::find_if(abandoned_.begin(), abandoned_.end(), [&](const auto& one) {
-        return one.endpoint == endpoint && one.predecessor == predecessor &&
-               one.capacity == capacity;
-    });
-    if (same != abandoned_.end()) {
-        request.token = same->token;
-        abandoned_.erase(same);
-    } else {
-        request.token = next_token_++;
-    }
-    Result<Answer> answer = ask(request);
-    if (!answer) {
-        // It may be made all the same: the next call asks for that one.
-        if (answer.error() == ErrorCode::timeout || answer.error() == ErrorCode::no_daemon)
-            abandoned_.push_back({endpoint, predecessor, capacity, request.token});
-        return answer.error();
-    }
+Result<OpenedLane> Session::ask_for_lane(wire::OpenLaneRequest& request,
+                                         std::chrono::milliseconds limit) {
+    Result<Answer> answer = ask(request, limit);
+    if (!answer) return answer.error();
     if (answer->reply.descriptor_count != 2)
         return refuse(ErrorCode::no_daemon, "the daemon's answer makes no sense");
     return OpenedLane{answer->reply.values[0], answer->reply.values[1],
@@ -433,14 +433,44 @@ Result<OpenedLane> Session::open_lane(std::uint32_t endpoint, std::uint32_t endp
                       std::move(answer->files[0]), std::move(answer->files[1])};
 }
 
-Result<void> Session::close_lane(std::uint64_t lane_id) {
+Result<OpenedLane> Session::open_lane(std::uint32_t endpoint, std::uint32_t endpoint_generation,
+                                      std::uint64_t capacity) {
     const auto lock = turn(mutex_, options_.daemon_timeout);
     if (!lock) return busy();
     auto request =
-        wire::make_request<wire::CloseLaneRequest>(RequestType::close_lane, next_sequence_++);
-    request.lane = lane_id;
-    const Result<Answer> answer = ask(request);
-    return answer ? Result<void>() : Result<void>(answer.error());
+        wire::make_request<wire::OpenLaneRequest>(RequestType::open_lane, next_sequence_++);
+    request.endpoint = endpoint;
+    request.generation = endpoint_generation;
+    request.capacity = capacity;
+    const auto same = std::find_if(abandoned_.begin(), abandoned_.end(), [&](const auto& one) {
+        return one.endpoint == endpoint && one.capacity == capacity;
+    });
+    if (same != abandoned_.end()) {
+        request.token = same->token;
+        abandoned_.erase(same);
+    } else {
+        request.token = next_token_++;
+    }
+    Result<OpenedLane> opened = ask_for_lane(request, options_.daemon_timeout);
+    // It may be made all the same: the next call asks for that one.
+    if (!opened && (opened.error() == ErrorCode::timeout || opened.error() == ErrorCode::no_daemon))
+        abandoned_.push_back({endpoint, capacity, request.token});
+    return opened;
+}
+
+Result<OpenedLane> Session::open_successor(std::uint32_t endpoint,
+                                           std::uint32_t endpoint_generation,
+                                           std::uint64_t predecessor, std::uint64_t capacity) {
+    const auto lock = turn(mutex_, brief_wait);
+    if (!lock) return busy();
+    auto request =
+        wire::make_request<wire::OpenLaneRequest>(RequestType::open_lane, next_sequence_++);
+    request.endpoint = endpoint;
+    request.generation = endpoint_generation;
+    request.predecessor = predecessor;
+    request.capacity = capacity;
+    request.token = predecessor | successor_token;
+    return ask_for_lane(request, brief_wait);
 }
 
 Result<OpenedInbox> Session::reply_inbox(std::uint64_t lane_bytes) {

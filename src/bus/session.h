@@ -5,7 +5,9 @@
 // requests go one after the other. A daemon that was restarted meanwhile is found again, and told
 // who we are, without the caller noticing; one that does not run is started if that is allowed.
 //
-// No call takes longer than options.daemon_timeout. Requests answer with these errors:
+// No call takes longer than options.daemon_timeout. A daemon that was waited for that long in vain
+// is not waited for again until it shows itself: the calls after that fail at once, so that nobody
+// pays more than once for its absence. Requests answer with these errors:
 //   refused    the daemon said no; details()->reason is its sentence (quota, conflict, no room)
 //   no_daemon  none can be reached or started; details()->reason says why
 //   timeout    it did not answer in time (it may be stopped); the request may still be done later
@@ -126,13 +128,15 @@ public:
     Result<OpenedInbox> attach(EndpointHandle endpoint);
     // The place is given up; whatever its hands still hold is for others to adopt.
     Result<void> detach(EndpointHandle endpoint, std::uint16_t slot);
-    // A lane of this process into the endpoint, one that was made ahead if there is one and no
-    // predecessor is asked for. `endpoint_generation` 0: whichever it is now. `capacity` 0: what
-    // the endpoint asks for.
+    // A lane of this process into the endpoint, one that was made ahead if there is one.
+    // `endpoint_generation` 0: whichever it is now. `capacity` 0: what the endpoint asks for.
     Result<OpenedLane> open_lane(std::uint32_t endpoint, std::uint32_t endpoint_generation = 0,
-                                 std::uint64_t predecessor = 0, std::uint64_t capacity = 0);
-    // Nothing more will be written to it (the writer has closed it). It goes when it is drained.
-    Result<void> close_lane(std::uint64_t lane_id);
+                                 std::uint64_t capacity = 0);
+    // The lane that follows our lane `predecessor`, the same however often it is asked for. Waits
+    // hardly at all: a sender in the midst of its messages asks. Errors: timeout as well where the
+    // daemon only needs longer; ask again.
+    Result<OpenedLane> open_successor(std::uint32_t endpoint, std::uint32_t endpoint_generation,
+                                      std::uint64_t predecessor, std::uint64_t capacity);
     // The private endpoint for replies to this process, with a consumer's place in it. The same on
     // every call.
     Result<OpenedInbox> reply_inbox(std::uint64_t lane_bytes = 0);
@@ -157,7 +161,6 @@ private:
     // A lane request whose answer was not waited for: asked again with the same token.
     struct Abandoned {
         std::uint32_t endpoint;
-        std::uint64_t predecessor;
         std::uint64_t capacity;
         std::uint64_t token;
     };
@@ -165,6 +168,10 @@ private:
 
     template <class Request>
     Result<Answer> ask(Request& request);
+    template <class Request>
+    Result<Answer> ask(Request& request, std::chrono::milliseconds limit);
+    Result<OpenedLane> ask_for_lane(wire::OpenLaneRequest& request,
+                                    std::chrono::milliseconds limit);
     Result<Answer> exchange(std::span<std::byte> request, Deadline deadline);
     // One try on the connection as it is: nothing when it broke and may be made anew.
     std::optional<Result<Answer>> exchange_once(std::span<const std::byte> request,
@@ -184,6 +191,8 @@ private:
     std::unique_ptr<base::Presence> presence_;
     std::unique_ptr<directory::DirectoryReader> directory_;
     wire::Reference reference_ = 0;
+    bool missed_ = false;       // the daemon, by the last request that had all the time there is
+    bool owes_answer_ = false;  // the daemon, on this connection
     std::uint32_t next_sequence_ = 1;
     std::uint64_t next_token_ = 1;
     std::vector<Attached> attached_;

@@ -146,6 +146,25 @@ void Reaper::remove_reply_inboxes(wire::Reference participant) {
     }
 }
 
+// A writer goes on in a lane's successor whether a daemon runs or not, so it says so in the lane.
+void Reaper::notice_closed_lanes() {
+    auto& tables = state_.tables();
+    std::set<std::uint64_t> followed;
+    for (const LaneRow& lane : tables.rows<LaneRow>())
+        if (lane.state != RowState::free && lane.predecessor != 0)
+            followed.insert(lane.predecessor);
+    if (followed.empty()) return;
+    for (std::uint32_t at = 1; at < tables.used<LaneRow>(); ++at) {
+        const LaneRow& lane = tables.row<LaneRow>(at);
+        if (lane.state != RowState::live || !followed.contains(lane.id)) continue;
+        const lane::LaneParts* parts = watch(lane);
+        // CLOSED. Other end: Writer::close.
+        if (!parts || parts->writer_page().closed.load(std::memory_order_acquire) != 0)
+            tables.change<LaneRow>(at).state = RowState::leaving;
+    }
+    tables.commit();
+}
+
 void Reaper::retire_lanes() {
     auto& tables = state_.tables();
     std::vector<std::uint32_t> done;
@@ -168,21 +187,26 @@ void Reaper::retire_lanes() {
     });
 }
 
-// Drained is asked before hands: what was taken in between stands in a hand.
-bool Reaper::may_go(const LaneRow& lane) {
+// Null when nothing can be read from it any more, by anybody.
+const lane::LaneParts* Reaper::watch(const LaneRow& lane) {
+    std::unique_ptr<lane::LaneParts>& parts = lanes_[lane.id];
     try {
-        std::unique_ptr<lane::LaneParts>& parts = lanes_[lane.id];
         if (!parts)
             parts = std::make_unique<lane::LaneParts>(
                 base::File::open_at(state_.home().lanes().fd(), wire::lane_file(lane.id),
                                     base::Access::read_write),
                 lane::LaneParts::Side::reader);
-        if (!parts->lost() && !is_drained(*parts)) return false;
     } catch (const SetupError& error) {
-        // Nothing can be read from it any more, by anybody.
         state_.log(LogLevel::error, error.what());
-        return true;
     }
+    return parts.get();
+}
+
+// Drained is asked before hands: what was taken in between stands in a hand.
+bool Reaper::may_go(const LaneRow& lane) {
+    const lane::LaneParts* parts = watch(lane);
+    if (!parts) return true;
+    if (!parts->lost() && !is_drained(*parts)) return false;
     const auto* inbox =
         state_.inboxes().admin_if_sound(lane.endpoint, lane.endpoint_generation);
     return !inbox || inbox->in_nobodys_hand(lane.id);

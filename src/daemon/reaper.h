@@ -43,6 +43,7 @@ public:
             someone_leaves = someone_leaves || is_leaving(index);
         }
         if (someone_leaves) clear_away();
+        notice_closed_lanes();
         retire_lanes();
     }
     // Participants that are alive, as of the last sweep.
@@ -61,7 +62,9 @@ private:
     void clear_away();
     void free_places(wire::Reference participant, bool& some_left);
     void remove_reply_inboxes(wire::Reference participant);
+    void notice_closed_lanes();
     void retire_lanes();
+    [[nodiscard]] const lane::LaneParts* watch(const directory::LaneRow& lane);
     [[nodiscard]] bool may_go(const directory::LaneRow& lane);
 
     struct Watched {

@@ -154,8 +154,6 @@ void Registrar::dispatch(Client& client, std::span<const std::byte> frame, Answe
         case detach: return this->detach(client, copied<wire::DetachRequest>(frame), answer);
         case open_lane:
             return this->open_lane(client, copied<wire::OpenLaneRequest>(frame), answer);
-        case close_lane:
-            return this->close_lane(client, copied<wire::CloseLaneRequest>(frame), answer);
         case reply_inbox:
             return this->reply_inbox(client, copied<wire::ReplyInboxRequest>(frame), answer);
         case status: return this->status(client, copied<wire::StatusRequest>(frame), answer);
@@ -524,19 +522,6 @@ void Registrar::answer_with_lane(std::uint32_t row, Answer& answer) {
     answer.reply.values[2] = lane.endpoint_generation;
     answer.attach(std::move(file));
     answer.attach(std::move(inbox));
-}
-
-void Registrar::close_lane(Client& client, const wire::CloseLaneRequest& request, Answer&) {
-    auto& tables = state_.tables();
-    for (std::uint32_t index = 1; index < tables.used<LaneRow>(); ++index) {
-        const LaneRow& row = tables.row<LaneRow>(index);
-        if (row.state == RowState::free || row.id != request.lane) continue;
-        if (row.writer != client.participant)
-            throw Refusal(ReplyCode::not_allowed, "this lane is another process's");
-        tables.change<LaneRow>(index).state = RowState::leaving;
-        return;
-    }
-    // Gone already: the first answer may have been lost.
 }
 
 void Registrar::reply_inbox(Client& client, const wire::ReplyInboxRequest& request,

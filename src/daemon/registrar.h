@@ -59,7 +59,6 @@ private:
     void attach(Client& client, const wire::AttachRequest& request, Answer& answer);
     void detach(Client& client, const wire::DetachRequest& request, Answer& answer);
     void open_lane(Client& client, const wire::OpenLaneRequest& request, Answer& answer);
-    void close_lane(Client& client, const wire::CloseLaneRequest& request, Answer& answer);
     void reply_inbox(Client& client, const wire::ReplyInboxRequest& request, Answer& answer);
     void status(Client& client, const wire::StatusRequest& request, Answer& answer);
 

@@ -45,11 +45,10 @@ enum class RequestType : std::uint32_t {
     attach = 10,
     detach = 11,
     open_lane = 12,
-    close_lane = 13,
-    reply_inbox = 14,
-    status = 15,
+    reply_inbox = 13,
+    status = 14,
 };
-inline constexpr std::uint32_t last_request_type = 15;
+inline constexpr std::uint32_t last_request_type = 14;
 
 enum class ReplyCode : std::uint32_t {
     done = 0,
@@ -183,7 +182,8 @@ struct DetachRequest {
 static_assert(sizeof(AttachRequest) == 32 && sizeof(DetachRequest) == 32);
 
 // `token` numbers the lane requests of one process, from 1: a request that is repeated because the
-// daemon was killed before it answered gets the lane that was made the first time.
+// daemon was killed before it answered gets the lane that was made the first time. A lane that has
+// a predecessor is read when that one is closed and drained.
 // Values: lane id, capacity, endpoint generation. Descriptors: lane, inbox, both read-write.
 struct OpenLaneRequest {
     RequestHead head;
@@ -194,11 +194,6 @@ struct OpenLaneRequest {
     std::uint64_t token;
 };
 static_assert(sizeof(OpenLaneRequest) == 48);
-
-struct CloseLaneRequest {
-    RequestHead head;
-    std::uint64_t lane;
-};
 
 // A private endpoint of this process, made on the first call. Values: endpoint index, generation,
 // slot. Descriptor: the inbox read-write.
@@ -248,7 +243,6 @@ static_assert(sizeof(Reply) == 600 && sizeof(Reply) <= most_frame_bytes);
         case RequestType::attach: return sizeof(AttachRequest);
         case RequestType::detach: return sizeof(DetachRequest);
         case RequestType::open_lane: return sizeof(OpenLaneRequest);
-        case RequestType::close_lane: return sizeof(CloseLaneRequest);
         case RequestType::reply_inbox: return sizeof(ReplyInboxRequest);
         case RequestType::status: return sizeof(StatusRequest);
     }

@@ -75,7 +75,7 @@ TEST_CASE("a lane is opened with its size, its endpoint and a number of its own"
     const EndpointHandle endpoint =
         session->create_endpoint("orders", {.lane_bytes = 65536}).value();
     auto first = session->open_lane(endpoint.index);
-    auto second = session->open_lane(endpoint.index, endpoint.generation, 0, 8192);
+    auto second = session->open_lane(endpoint.index, endpoint.generation, 8192);
     REQUIRE((first.has_value() && second.has_value()));
     CHECK(first->id < second->id);
     CHECK(second->id < (std::uint64_t{1} << 52));
@@ -239,6 +239,38 @@ TEST_CASE("a stopped daemon holds nobody longer than the time limit, and goes on
     std::vector<shmbus::directory::LaneRow> lanes;
     REQUIRE(session->directory().lanes_of(session->reference(), endpoint.index, lanes));
     CHECK(lanes.size() == 1);
+}
+
+TEST_CASE("a daemon that was waited for in vain is not waited for again until it shows itself") {
+    bool is_killed = false;
+    SUBCASE("killed") { is_killed = true; }
+    SUBCASE("stopped") {}
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const auto session = test::join(folder.bus(), 500ms);
+    const auto asks = [&] { return session->create_endpoint("orders").has_value(); };
+    REQUIRE(asks());
+    if (is_killed) daemon.process().kill();
+    else daemon.process().signal(SIGSTOP);
+    const auto begin = std::chrono::steady_clock::now();
+    CHECK_FALSE(asks());
+    const auto first = std::chrono::steady_clock::now();
+    CHECK(first - begin >= 490ms);
+    // More than a stopped daemon's socket has room for.
+    for (int i = 0; i < 1000; ++i) CHECK_FALSE(asks());
+    const auto all = std::chrono::steady_clock::now() - first;
+    MESSAGE("1,000 more calls took " << all / 1ms << " ms");
+    CHECK(all < 5s);
+    if (is_killed) daemon.kill_and_restart();
+    else daemon.process().signal(SIGCONT);
+    CHECK(test::eventually(asks));
+    // And is waited for as long as ever.
+    if (is_killed) daemon.process().kill();
+    else daemon.process().signal(SIGSTOP);
+    const auto again = std::chrono::steady_clock::now();
+    CHECK_FALSE(asks());
+    CHECK(std::chrono::steady_clock::now() - again >= 490ms);
+    daemon.process().signal(SIGCONT);
 }
 
 TEST_CASE("an endpoint goes only when nothing leads to it") {

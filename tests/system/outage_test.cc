@@ -1,0 +1,141 @@
+// While the daemon is killed or stopped: what goes on without it, and what waits for it.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <doctest/doctest.h>
+
+#include <csignal>
+#include <thread>
+
+#include "support/waiting.h"
+#include "system/stage.h"
+
+using namespace system_tests;
+
+namespace {
+
+enum class Outage : std::uint8_t { killed, stopped };
+
+void begin(Stage& stage, Outage outage) {
+    if (outage == Outage::killed) stage.daemon.process().kill();
+    else stage.daemon.process().signal(SIGSTOP);
+}
+void end(Stage& stage, Outage outage) {
+    if (outage == Outage::killed) stage.daemon.kill_and_restart();
+    else stage.daemon.process().signal(SIGCONT);
+}
+
+// Does not wait long for a daemon that is away.
+Bus join(const Stage& stage) {
+    shmbus::BusOptions options;
+    options.start_daemon = false;
+    options.daemon_timeout = 100ms;
+    return Bus::open(stage.folder.bus(), options);
+}
+
+// A process that handles Jobs until it has seen `all` of them done. Whoever gets `held` keeps it
+// until told. Words: 0 handled, 1 marked, 2 consumers ready, 3 pid of the holder, 4 let go.
+int consume(const Stage& stage, std::uint64_t held, std::uint64_t all) {
+    Bus bus = join(stage);
+    Endpoint endpoint = bus.endpoint("jobs", small_lanes());
+    endpoint.on<Job>([&](const Job& job, Context& context) {
+        if (job.number == held) {
+            stage.words->set(3, static_cast<std::uint64_t>(::getpid()));
+            while (stage.words->get(4) == 0) std::this_thread::sleep_for(1ms);
+        }
+        if (context.redelivered()) stage.words->add(1);
+        stage.words->add(0);
+    });
+    stage.words->add(2);
+    handle_jobs(endpoint, [&] { return stage.words->get(0) >= all; });
+    return 0;
+}
+
+std::vector<std::string> lanes_of(const Stage& stage) {
+    std::vector<std::string> lanes;
+    for (const std::string& name : test::files_of_bus(stage.folder.bus()))
+        if (name.starts_with("lanes/")) lanes.push_back(name);
+    return lanes;
+}
+
+TEST_SUITE("system") {
+
+TEST_CASE("behind a held lane a busy sender goes on in the next one, daemon or no daemon") {
+    Outage outage{};
+    SUBCASE("killed") { outage = Outage::killed; }
+    SUBCASE("stopped") { outage = Outage::stopped; }
+    Stage stage;
+    constexpr std::uint64_t before = 200, all = before + 64 * 20;
+    Child one([&] { return consume(stage, before + 1, all); });
+    Child other([&] { return consume(stage, before + 1, all); });
+    REQUIRE(stage.words->comes(2, 2));
+    Bus bus = stage.join();
+    for (std::uint64_t number = 1; number <= before; ++number) send(bus, 1, number);
+    // The lane of this sender, and the one that was made for it ahead of need.
+    REQUIRE(eventually([&] { return lanes_of(stage).size() == 2; }));
+    const std::string held = lanes_of(stage)[0];
+    REQUIRE(stage.words->comes(0, before));
+    begin(stage, outage);
+    const auto began = std::chrono::steady_clock::now();
+    for (std::uint64_t number = before + 1; number <= all; ++number) send(bus, 1, number);
+    // All but what the holder took with the message that it holds: at most a hand full.
+    REQUIRE(stage.words->comes(0, all - shmbus::lane::most_entries));
+    MESSAGE("20 lanes' worth in " << (std::chrono::steady_clock::now() - began) / 1ms << " ms");
+    CHECK(stage.words->get(3) != 0);
+    CHECK(stage.words->get(0) < all);
+    stage.words->set(4, 1);
+    CHECK(ends_well(one));
+    CHECK(ends_well(other));
+    CHECK(stage.words->get(0) == all);
+    CHECK(stage.words->get(1) == 0);
+    // The daemon finds the lane that was left while it was away.
+    end(stage, outage);
+    CHECK(eventually([&] { return lanes_of(stage)[0] != held; }));
+}
+
+TEST_CASE("a held lane without a next one refuses, naming holder and daemon, until that is back") {
+    Outage outage{};
+    SUBCASE("killed") { outage = Outage::killed; }
+    SUBCASE("stopped") { outage = Outage::stopped; }
+    Stage stage;
+    constexpr std::uint64_t all = 64 * 5;
+    Child one([&] { return consume(stage, 1, all); });
+    Child other([&] { return consume(stage, 1, all); });
+    REQUIRE(stage.words->comes(2, 2));
+    Bus bus = stage.join();
+    send(bus, 1, 1);
+    REQUIRE(eventually([&] { return stage.words->get(3) != 0; }));
+    begin(stage, outage);
+    // The sender has the usual five seconds for the daemon, and takes none of them.
+    shmbus::SendOptions at_once;
+    at_once.when_full = shmbus::WhenFull::refuse;
+    std::uint64_t sent = 1;
+    std::string text;
+    const auto names_both = [&] {
+        const auto began = std::chrono::steady_clock::now();
+        const auto result = bus.send(Job{1, sent + 1}, at_once);
+        CHECK(std::chrono::steady_clock::now() - began < 1s);
+        if (result) ++sent;
+        else text = result.error().text();
+        return text.find("shmbusd") != std::string::npos;
+    };
+    REQUIRE(eventually(names_both));
+    CAPTURE(text);
+    CHECK(sent < 64 * 2);
+    CHECK(text.find("process " + std::to_string(stage.words->get(3)) + " has held message") !=
+          std::string::npos);
+    CHECK(text.find("\"jobs\"") != std::string::npos);
+    // A sender that waits goes on by itself.
+    std::jthread healer([&] {
+        CHECK(eventually([&] { return shmbus::test::somebody_waits(stage.folder.bus()); }));
+        end(stage, outage);
+    });
+    for (std::uint64_t number = sent + 1; number <= all; ++number) send(bus, 1, number);
+    CHECK(stage.words->comes(0, all - shmbus::lane::most_entries));
+    stage.words->set(4, 1);
+    CHECK(ends_well(one));
+    CHECK(ends_well(other));
+    CHECK(stage.words->get(1) == 0);
+}
+}
+
+}  // namespace
