@@ -57,7 +57,8 @@ private:
     detail::LoanRoom room_;
 };
 
-// How many endpoints an event went to.
+// How many endpoints an event went to. One that took its subscription back while the event waited
+// for its room is not among them.
 struct Published {
     std::uint32_t subscribers = 0;  // 0: nobody subscribes, which is no error
     std::uint32_t dropped = 0;      // of them full, with a policy that drops

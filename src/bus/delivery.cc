@@ -19,7 +19,6 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::chrono::nanoseconds reply_wait = 1s;
-constexpr std::chrono::nanoseconds look_for_requester_every = 20ms;
 // The ordinal of the record that tells a requester of a failure; no handler has so many outputs.
 constexpr std::uint16_t failure_ordinal = 65'535;
 
@@ -350,21 +349,10 @@ Result<void> Delivery::plan() {
     return {};
 }
 
-// A requester that dies while its lane is full must not cost its replier more than a moment.
 Result<void> Delivery::make_room(const Leg& leg) {
-    const std::uint64_t units = leg.target->held_units;
     Patience patience = Outbound::patience_of(leg.when_full, leg.wait);
-    if (leg.held->verb != Verb::reply)
-        return outbound_->make_room(*leg.target, units, patience);
-    const std::uint64_t deadline = patience.deadline_ns;
-    for (;;) {
-        const std::uint64_t now = base::now_ns();
-        patience.deadline_ns = std::min(
-            deadline, now + static_cast<std::uint64_t>(look_for_requester_every.count()));
-        const Result<void> room = outbound_->make_room(*leg.target, units, patience);
-        if (room || !(room.error() == ErrorCode::full) || now >= deadline) return room;
-        if (is_gone(leg.held->address)) return Error(ErrorCode::no_endpoint);
-    }
+    if (leg.held->verb == Verb::publish) patience.event = leg.held->type;
+    return outbound_->make_room(*leg.target, leg.target->held_units, patience);
 }
 
 // Sees that everything that may not be left out has room, before anything is written.
@@ -381,17 +369,18 @@ Result<void> Delivery::reserve() {
         if (must(leg)) leg.target->held_units += leg.units;
     Result<void> answer;
     for (Leg& leg : legs_) {
-        if (leg.target->held_units == 0 || !answer) continue;
-        Result<void> room = make_room(leg);
-        if (!room && leg.held->verb == Verb::reply && room.error() == ErrorCode::no_endpoint) {
-            // A reply inbox gets replies only: whatever else went there is for the dead as well.
-            outbound_->replies_to_gone.add(1);
-            room = {};
-            for (Leg& other : legs_)
-                if (other.target == leg.target) other.held = nullptr;
+        if (!must(leg) || leg.target->held_units == 0 || !answer) continue;
+        const Result<void> room = make_room(leg);
+        if (room) {
+            leg.target->held_units = 0;  // for all that goes there
+        } else if (room.error() == ErrorCode::no_endpoint) {
+            // The requester has died, the subscriber has left: the rest goes without this one.
+            if (leg.held->verb == Verb::reply) outbound_->replies_to_gone.add(1);
+            leg.target->held_units -= leg.units;
+            leg.held = nullptr;
+        } else {
+            answer = room;
         }
-        leg.target->held_units = 0;
-        if (!room) answer = room;
     }
     for (const Leg& leg : legs_) leg.target->held_units = 0;
     std::erase_if(legs_, [](const Leg& leg) { return leg.held == nullptr; });

@@ -127,9 +127,11 @@ inline void abandon_record(std::byte* record, std::uint64_t units) noexcept {
         std::memset(record + unit * wire::unit_bytes, 0, sizeof(std::uint64_t));
 }
 
-// How long to wait for room.
+// How long to wait for room, and for whom.
 struct Patience {
     std::uint64_t deadline_ns = 0;  // 0: not at all
+    // The type of an event: who takes its subscription back is not waited for any longer.
+    std::uint16_t event = 0;
 };
 
 // A table of a few dozen types, found by the descriptor's address. Never shrinks.
@@ -249,7 +251,8 @@ public:
     Result<void> publish_one(const Subscription& to, Outgoing& message, const SendOptions& options,
                              Published& answer);
 
-    // Room for `units`, waiting as `patience` says. Errors: full, lane_lost, would_block, closed.
+    // Room for `units`, waiting as `patience` says. Errors: full, lane_lost, would_block,
+    // no_endpoint: the endpoint has gone meanwhile, or wants the event no longer.
     Result<void> make_room(Target& target, std::uint64_t units, Patience patience);
     // Writes; the room must have been seen. Does not ring.
     void write(Target& target, Outgoing& message) noexcept;
@@ -296,6 +299,7 @@ private:
                       std::uint64_t least_payload);
     void adopt_lane(Target& target, base::File lane, std::shared_ptr<Inbox> inbox);
     [[nodiscard]] bool is_held_back(const Target& target) const;
+    [[nodiscard]] bool is_wanted(const Target& target, std::uint16_t event) const;
     void ask_for_successor(Target& target, bool is_needed);
     [[nodiscard]] bool go_on_in_successor(Target& target, std::uint64_t units);
     [[nodiscard]] Error full(const Target& target) const;

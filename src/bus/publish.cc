@@ -90,13 +90,16 @@ Result<void> Outbound::publish_one(const Subscription& to, Outgoing& message,
         answer.dropped += went != 0 ? 1 : 0;
     }
     const bool waits = to.when_full == WhenFull::wait && options.when_full == WhenFull::wait;
-    const Patience patience = patience_of(waits ? WhenFull::wait : WhenFull::refuse,
-                                          std::min(to.wait, options.wait));
+    Patience patience = patience_of(waits ? WhenFull::wait : WhenFull::refuse,
+                                    std::min(to.wait, options.wait));
+    patience.event = message.type;
     const Result<void> written = write_and_ring(target, message, patience);
     if (written) {
         ++answer.subscribers;
         return {};
     }
+    // Taken back while we waited: one subscriber less.
+    if (written.error() == ErrorCode::no_endpoint) return {};
     const bool drops =
         to.when_full == WhenFull::drop_newest || to.when_full == WhenFull::drop_oldest;
     if (!(written.error() == ErrorCode::full) || !drops) return written;

@@ -1,4 +1,4 @@
-// Waiting for room in a lane: how long, and where to go on when it is held back.
+// Waiting for room in a lane: how long, for whom, and where to go on when it is held back.
 //
 // Used by the sending thread when its lane is full, which is the slow half of a send.
 //
@@ -19,7 +19,9 @@ namespace {
 
 // Looks at a full lane before its writer sleeps, of 16 pauses each: some 20 to 100 us.
 constexpr int spins_before_count = 128;
-constexpr std::chrono::nanoseconds longest_wait = 50ms;
+// So often a waiting writer looks around: for room that nobody rang for, and whether whom it waits
+// for is still there.
+constexpr std::chrono::nanoseconds longest_wait = 1ms;
 // Messages that were all taken, and room that was held back for this long: the holder is stopped
 // or very slow, and others could go on.
 constexpr std::chrono::nanoseconds stopped_after = 50ms;
@@ -118,6 +120,19 @@ bool Outbound::go_on_in_successor(Target& target, std::uint64_t units) {
     }
 }
 
+// Whether somebody is there for what is waited for. When in doubt, yes.
+bool Outbound::is_wanted(const Target& target, std::uint16_t event) const {
+    const auto there = core_.directory().endpoint(target.endpoint);
+    if (!there || there->row.generation != target.generation) return core_.directory().lost();
+    if (event == 0) return true;
+    std::vector<directory::Subscriber> subscribers;
+    std::uint64_t version = 0;
+    if (!core_.directory().subscribers(event, subscribers, version)) return true;
+    return std::any_of(subscribers.begin(), subscribers.end(), [&](const auto& one) {
+        return one.endpoint == target.endpoint && one.endpoint_generation == target.generation;
+    });
+}
+
 Result<void> Outbound::make_room(Target& target, std::uint64_t units, Patience patience) {
     if (target.has_loan) return Error(ErrorCode::would_block);
     const auto fits = [&] { return static_cast<bool>(target.writer->claim(units)); };
@@ -125,6 +140,7 @@ Result<void> Outbound::make_room(Target& target, std::uint64_t units, Patience p
     if (!target.successor && target.writer->tail() * busy_part >= units_there)
         ask_for_successor(target, false);
     int spins = patience.deadline_ns != 0 ? spins_before_count : 0;
+    std::uint64_t looked_at = 0;  // version of the directory
     for (;;) {
         if (target.writer->lost()) {
             Refusal& details = fresh_refusal();
@@ -143,6 +159,11 @@ Result<void> Outbound::make_room(Target& target, std::uint64_t units, Patience p
         if (target.writer == nullptr) return Error(ErrorCode::lane_lost);
         const std::uint64_t now = base::now_ns();
         if (now >= patience.deadline_ns) return full(target);
+        if (const std::uint64_t version = directory_version(); version != looked_at) {
+            looked_at = version;
+            if (!is_wanted(target, patience.event))
+                return refuse(ErrorCode::no_endpoint, target.inbox->name);
+        }
         const std::chrono::nanoseconds left(patience.deadline_ns - now);
         target.writer->wait_for_room(target.inbox->view, units, std::min(left, longest_wait));
         core_.session().tend();

@@ -9,8 +9,10 @@
 #include <thread>
 
 #include "bus/messages.h"
+#include "support/waiting.h"
 
 using namespace bus_tests;
+using namespace std::chrono_literals;
 using shmbus::ErrorCode;
 
 namespace {
@@ -19,6 +21,46 @@ namespace {
 struct Impostor {
     static constexpr auto message = shmbus::command("test.order", shmbus::transient);
     std::uint32_t number;
+};
+
+shmbus::SendOptions patient() {
+    shmbus::SendOptions options;
+    options.wait = 60s;
+    return options;
+}
+
+// A bus with a subscriber that does not read and whose lane is full, and one behind it.
+struct FullSubscriber {
+    FullSubscriber() {
+        shmbus::EndpointOptions options;
+        options.lane_bytes = 4096;
+        options.events_wait = 60s;
+        full.emplace(temporary.bus().endpoint("full", options));
+        full->on<Happened>([](const Happened&) {});
+        other.emplace(temporary.bus().endpoint("other"));
+        other->on<Happened>([this](const Happened& event) { last = event.number; });
+        shmbus::SendOptions at_once;
+        at_once.when_full = shmbus::WhenFull::refuse;
+        while (temporary.bus().publish(Happened{1}, at_once)) {
+        }
+    }
+    // Takes the subscription back as soon as somebody waits for its room.
+    void leave_while_waited_for() {
+        const auto limit = std::chrono::steady_clock::now() + 20s;
+        while (!shmbus::test::somebody_waits(temporary.directory()) &&
+               std::chrono::steady_clock::now() < limit)
+            std::this_thread::yield();
+        left_at = std::chrono::steady_clock::now();
+        full->unsubscribe<Happened>();
+    }
+    [[nodiscard]] std::chrono::nanoseconds since_left() const {
+        return std::chrono::steady_clock::now() - left_at;
+    }
+
+    shmbus::testing::TemporaryBus temporary;
+    std::optional<shmbus::Endpoint> full, other;
+    std::uint64_t last = 0;
+    std::chrono::steady_clock::time_point left_at;
 };
 
 }  // namespace
@@ -133,6 +175,45 @@ TEST_CASE("each subscriber's own policy decides what happens when it is full") {
     for (int i = 0; i < 100 && last; ++i) last = bus.publish(Happened{0});
     REQUIRE(!last);
     CHECK(last.error() == ErrorCode::full);
+}
+
+TEST_CASE("a publisher that waits for a subscriber goes on when that one leaves") {
+    FullSubscriber scene;
+    std::jthread leaver([&] { scene.leave_while_waited_for(); });
+    const auto published = scene.temporary.bus().publish(Happened{2}, patient());
+    leaver.join();
+    MESSAGE("noticed after " << scene.since_left() / 1us << " us");
+    CHECK(scene.since_left() < 10s);
+    REQUIRE_MESSAGE(published, published.error().text());
+    // Only the other one has it.
+    CHECK(published->subscribers == 1);
+    CHECK(published->dropped == 0);
+    while (scene.other->poll() != 0) {
+    }
+    CHECK(scene.last == 2);
+}
+
+TEST_CASE("a handler whose event waits for a subscriber has succeeded when that one leaves") {
+    FullSubscriber scene;
+    shmbus::Bus& bus = scene.temporary.bus();
+    shmbus::Endpoint orders = bus.endpoint("orders");
+    orders.on<Order>([](const Order& order, shmbus::Context& context) {
+        context.publish(Happened{order.number}, patient()).value();
+        context.send_local(Follow{order.number}).value();
+    });
+    std::uint64_t followed = 0;
+    orders.on<Follow>([&](const Follow& follow) { followed = follow.number; });
+    REQUIRE(bus.send(Order{3, {}}));
+    std::jthread leaver([&] { scene.leave_while_waited_for(); });
+    CHECK(orders.poll(1) == 1);
+    leaver.join();
+    CHECK(scene.since_left() < 10s);
+    CHECK(orders.counts().threw == 0);
+    CHECK(orders.poll(1) == 1);
+    CHECK(followed == 3);
+    while (scene.other->poll() != 0) {
+    }
+    CHECK(scene.last == 3);
 }
 
 TEST_CASE("a publisher that drops the oldest while they are read damages nothing") {
