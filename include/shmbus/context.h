@@ -113,8 +113,10 @@ public:
     Context& operator=(const Context&) = delete;
 
     // Sends a command, after the handler has returned. Errors known at once: no_route,
-    // no_endpoint, too_large, too_many. Lack of room then is a failure of the handler: the message
-    // in hand is tried again.
+    // no_endpoint, too_large, too_many, no_daemon and timeout (the first of its kind, and the
+    // daemon is away). Lack of room then is a failure of the handler: the message in hand is tried
+    // again. Lack of the daemon is not: a handler that throws over it, as value() does, is called
+    // again later and nothing is counted.
     template <Command T>
     Result<void> send(const T& message, const SendOptions& options = default_send_options) {
         const detail::Encoded encoded(message);
@@ -126,7 +128,8 @@ public:
         const detail::Encoded encoded(message);
         return outbox_->send_local(descriptor_of<T>, encoded.bytes());
     }
-    // Publishes an event, after the handler has returned. Errors: too_large, too_many.
+    // Publishes an event, after the handler has returned. Errors: too_large, too_many; no_daemon
+    // and timeout as for send.
     template <Event T>
     Result<void> publish(const T& message, const SendOptions& options = default_send_options) {
         const detail::Encoded encoded(message);

@@ -106,7 +106,7 @@ Attempt::Settled Attempt::settle(const Record& record, const DispatchRow& row,
                                  lane::Progress& progress) {
     const std::span<const std::byte> payload(in_hand.payload, in_hand.bytes);
     InHand now = in_hand;
-    // Ends: each turn counts a failure, up to the rules' number.
+    // Ends: each turn that repeats has counted a failure, up to the rules' number.
     for (;;) {
         delivery_.aim(now);
         if (row.verdict == DispatchRow::Verdict::refuse)
@@ -132,8 +132,9 @@ Attempt::Settled Attempt::settle(const Record& record, const DispatchRow& row,
             complaint = {};
             return Settled::handled;
         }
-        progress.failures = one_more(progress.failures);
+        if (!delivery_.daemon_missed()) progress.failures = one_more(progress.failures);
         record.batch->set(record.index, progress);
+        if (delivery_.daemon_missed()) return Settled::kept;
         tallies.threw.add(1);
     }
 }

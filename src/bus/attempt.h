@@ -6,7 +6,8 @@
 //
 //   starts + 1      before the handler      killed behind it: the adopter counts a death
 //   starts - 1      after it                killed before: the message is delivered again, marked
-//   failures + 1    it threw                kept until the message is done
+//   failures + 1    it threw, and not       kept until the message is done
+//                   for want of the daemon
 //   done + 1        handled, dropped, or given to the error endpoint
 //
 // SPDX-License-Identifier: BSL-1.0
@@ -46,10 +47,11 @@ struct Complaint {
     void say(std::string_view sentence) noexcept;
 };
 
-// A record whose next message could not be given to the error endpoint yet.
+// A record whose next message has to wait: for room in the error endpoint, or for the daemon.
 struct Kept {
     std::uint32_t index = 0;
     Complaint complaint;
+    bool needs_daemon = false;
 };
 
 // A record in a batch, and where its payload may be read.
@@ -69,7 +71,8 @@ public:
     enum class End : std::uint8_t {
         done,    // all messages of the record are
         limit,   // as many as were asked for
-        kept,    // one is to be given up, but the error endpoint cannot take it now
+        kept,    // one is to be given up, but the error endpoint cannot take it now; or its
+                 // handler failed for want of the daemon (Delivery::daemon_missed)
         foreign, // no writer makes such a record
     };
     // Handles up to `limit` messages of the record, from the first that is not done; adds to

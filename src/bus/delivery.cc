@@ -174,6 +174,14 @@ void Delivery::publish_staged() noexcept {
 
 // ---- holding
 
+Error Delivery::noted(Error error) {
+    if (error == ErrorCode::no_daemon || error == ErrorCode::timeout) {
+        missed_at_ = in_hand_.place;
+        why_kept_ = error.text();
+    }
+    return error;
+}
+
 Result<Delivery::Held*> Delivery::hold(Verb verb, const TypeDescriptor& type,
                                        std::span<const std::byte> bytes) {
     if (held_.size() >= most_outputs) return Error(ErrorCode::too_many);
@@ -214,16 +222,16 @@ Result<void> Delivery::hold_send(const TypeDescriptor& type, std::span<const std
     if (packed == 0 && stage(type, bytes, options)) return {};
     if (staged_.target != nullptr) hold_staged();
     const Result<Route*> route = outbound_->route(type, options.destination);
-    if (!route) return route.error();
+    if (!route) return noted(route.error());
     return hold_to(*(*route)->target, (*route)->meta, type, bytes, packed, options);
 }
 
 Result<void> Delivery::send_local(const TypeDescriptor& type, std::span<const std::byte> bytes) {
     if (staged_.target != nullptr) hold_staged();
     const Result<std::uint16_t> index = core_.type_index(type);
-    if (!index) return index.error();
+    if (!index) return noted(index.error());
     const Result<Target*> self = outbound_->target(endpoint_.index, endpoint_.generation);
-    if (!self) return self.error();
+    if (!self) return noted(self.error());
     return hold_to(**self, wire::Meta{0, *index, 0, 0}.word(), type, bytes, 0,
                    default_send_options);
 }
@@ -232,7 +240,7 @@ Result<void> Delivery::publish(const TypeDescriptor& type, std::span<const std::
                                const SendOptions& options) {
     if (staged_.target != nullptr) hold_staged();
     const Result<Audience*> audience = outbound_->audience(type);
-    if (!audience) return audience.error();
+    if (!audience) return noted(audience.error());
     if (bytes.size() > (*audience)->most_payload)
         return too_large(bytes.size(), (*audience)->most_payload);
     const Result<Held*> held = hold(Verb::publish, type, bytes);
@@ -246,7 +254,7 @@ Result<void> Delivery::reply(const TypeDescriptor& type, std::span<const std::by
     if (envelope().reply_to == 0) return Error(ErrorCode::no_reply_address);
     if (staged_.target != nullptr) hold_staged();
     const Result<std::uint16_t> index = core_.type_index(type);
-    if (!index) return index.error();
+    if (!index) return noted(index.error());
     const Result<Held*> held = hold(Verb::reply, type, bytes);
     if (!held) return held.error();
     (*held)->type = *index;
@@ -259,7 +267,7 @@ Result<void> Delivery::hold_request(const TypeDescriptor& type, std::span<const 
                                     std::string_view destination,
                                     const std::shared_ptr<PendingCore>& pending) {
     const Result<wire::ReplyTo> address = core_.requests().address();
-    if (!address) return address.error();
+    if (!address) return noted(address.error());
     SendOptions options;
     options.destination = destination;
     if (const Result<void> held = hold_send(type, bytes, 0, options); !held) return held;
@@ -413,7 +421,8 @@ void Delivery::write(const Leg& leg) {
 Result<void> Delivery::flush_held() {
     if (held_.empty()) return {};
     Result<void> answer = plan();
-    if (answer) answer = reserve();
+    if (!answer) answer = noted(answer.error());
+    else answer = reserve();
     if (answer) {
         for (const Leg& leg : legs_) write(leg);
         for (const Held& held : held_) {
@@ -459,7 +468,7 @@ bool Delivery::give_to_error_endpoint(std::string_view error_endpoint,
     record.flags = static_cast<std::uint16_t>(meta.flags & (wire::is_repeated | wire::is_mixed_id));
     const Result<Target*> to = error_target(error_endpoint, in_hand_.bytes);
     const Result<void> written = to ? outbound_->write_and_ring(**to, record, Patience{})
-                                    : Result<void>(to.error());
+                                    : Result<void>(noted(to.error()));
     if (!written) {
         why_kept_ = written.error().text();
         return false;

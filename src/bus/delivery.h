@@ -79,7 +79,7 @@ public:
 
     [[gnu::always_inline]] void aim(const InHand& in_hand) noexcept {
         in_hand_ = in_hand;
-        described_ = Place::none();
+        described_ = missed_at_ = Place::none();
     }
     // The same in two halves, for first attempts at a batch whose taker lives: only the record and
     // the item in it change from one message to the next. What needs the payload's place aims in
@@ -89,7 +89,7 @@ public:
         in_hand_.lane_id = batch.lane->lane_id();
         in_hand_.attempt = 1;
         in_hand_.redelivered = false;
-        described_ = Place::none();
+        described_ = missed_at_ = Place::none();
     }
     [[gnu::always_inline]] void aim_next(Place place) noexcept { in_hand_.place = place; }
     [[nodiscard]] const InHand& in_hand() const noexcept { return in_hand_; }
@@ -114,10 +114,16 @@ public:
     // The id and the lineage of the n-th output of this message's handler.
     void derive(std::uint16_t ordinal, Outgoing& into);
 
+    // Something was refused for the message in hand because the daemon could not be reached: that
+    // its handler failed says nothing about it.
+    [[nodiscard]] bool daemon_missed() const noexcept {
+        return missed_at_ == in_hand_.place;
+    }
+
     // Gives the message in hand to the error endpoint and its requester a failure. False when there
     // is no way there now: keep the message and try again later.
     bool give_to_error_endpoint(std::string_view error_endpoint, wire::FailureRecord failure);
-    // Why there was none.
+    // Why there was none, or what the daemon was missed for.
     [[nodiscard]] const std::string& why_kept() const noexcept { return why_kept_; }
 
     // Called by Context, and by the verbs of Bus inside a handler.
@@ -177,6 +183,8 @@ private:
     void forget_staged() noexcept;
     void publish_staged() noexcept;
     [[nodiscard]] bool is_plain_root() const noexcept;
+    // Returns the error, and remembers when it is the daemon's absence.
+    Error noted(Error error);
     Result<Held*> hold(Verb verb, const TypeDescriptor& type, std::span<const std::byte> bytes);
     Result<void> hold_to(Target& target, std::uint64_t type_meta, const TypeDescriptor& type,
                          std::span<const std::byte> bytes, std::uint32_t packed,
@@ -200,6 +208,7 @@ private:
     Context context_;
     InHand in_hand_;
     Place described_ = Place::none();  // that envelope_ tells of
+    Place missed_at_ = Place::none();  // where the daemon was missed
     bool is_root_ = true;
     wire::Extensions extensions_;
     Envelope envelope_;

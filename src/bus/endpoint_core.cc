@@ -18,9 +18,10 @@ namespace {
 
 constexpr std::uint32_t polls_before_sleep = 2000;
 constexpr std::chrono::nanoseconds longest_sleep = 50ms;
-// While callbacks are awaited, or messages wait for the error endpoint, nobody rings for them.
+// While callbacks are awaited, or messages are kept, nobody rings for them.
 constexpr std::chrono::nanoseconds busy_sleep = 1ms;
 constexpr std::uint64_t retry_every_ns = 1'000'000;
+constexpr std::uint64_t look_for_daemon_every_ns = 20'000'000;
 
 EndpointSpec spec_of(const EndpointOptions& options) {
     EndpointSpec spec;
@@ -149,7 +150,9 @@ std::size_t EndpointCore::work_on_one(Open& open, std::size_t limit) {
     switch (attempt_.go_on(record, row, rules(), limit, handled)) {
         case Attempt::End::limit: return handled;
         case Attempt::End::done: break;
-        case Attempt::End::kept: open.kept.push_back({open.next, attempt_.complaint}); break;
+        case Attempt::End::kept:
+            open.kept.push_back({open.next, attempt_.complaint, delivery_.daemon_missed()});
+            break;
         case Attempt::End::foreign: poison(open, "a record's parts do not fit its header"); break;
     }
     attempt_.complaint = {};
@@ -177,8 +180,8 @@ void EndpointCore::close(Open& open) {
     if (open.kept.empty()) [[likely]] {
         consumer_->finish(open.batch);
     } else {
-        core_->log(LogLevel::error, "endpoint " + name_ + " keeps messages that failed: endpoint " +
-                                        options_.error_endpoint + " cannot take them now: " +
+        core_->log(LogLevel::error, "endpoint " + name_ + " keeps messages until shmbusd answers " +
+                                        "or " + options_.error_endpoint + " has room: " +
                                         delivery_.why_kept());
         parked_.push_back(std::move(open));
         open.kept.clear();
@@ -189,10 +192,11 @@ void EndpointCore::close(Open& open) {
 std::size_t EndpointCore::retry_parked() {
     const std::uint64_t now = base::now_ns();
     if (now < next_retry_ns_) return 0;
-    next_retry_ns_ = now + retry_every_ns;
     std::size_t handled = 0;
+    bool is_missed = false;  // the daemon: who waits for it need not find the same once more
     for (Open& open : parked_) {
         std::erase_if(open.kept, [&](Kept& kept) {
+            if (kept.needs_daemon && is_missed) return false;
             const Record record{open.batch, kept.index, open.lane_id, open.must_copy};
             attempt_.complaint = kept.complaint;
             const DispatchRow& row = dispatcher_.row(wire::Meta::of(record.entry().meta).type);
@@ -200,6 +204,8 @@ std::size_t EndpointCore::retry_parked() {
                 attempt_.go_on(record, row, rules(), wire::most_packed, handled);
             kept.complaint = attempt_.complaint;
             attempt_.complaint = {};
+            kept.needs_daemon = end == Attempt::End::kept && delivery_.daemon_missed();
+            is_missed = is_missed || kept.needs_daemon;
             return end == Attempt::End::done;
         });
         if (open.kept.empty()) {
@@ -208,6 +214,7 @@ std::size_t EndpointCore::retry_parked() {
         }
     }
     std::erase_if(parked_, [](const Open& open) { return open.batch == nullptr; });
+    next_retry_ns_ = base::now_ns() + (is_missed ? look_for_daemon_every_ns : retry_every_ns);
     return handled;
 }
 
@@ -323,7 +330,9 @@ int EndpointCore::fd() {
 
 bool EndpointCore::arm() {
     static_cast<void>(fd());
-    if (core_->is_in_child() || open_.batch != nullptr || !parked_.empty()) return false;
+    if (core_->is_in_child() || open_.batch != nullptr) return false;
+    // What is kept is looked at when its pause is over: the caller polls every 50 ms anyway.
+    if (!parked_.empty() && base::now_ns() >= next_retry_ns_) return false;
     rung_->drain();
     announced_ = consumer_->announce(true);
     return announced_;

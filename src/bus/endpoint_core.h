@@ -63,7 +63,7 @@ private:
         std::uint32_t next = 0;
         bool must_copy = false;
         std::uint64_t lane_id = 0;
-        std::vector<Kept> kept;  // whose way to the error endpoint is closed for now
+        std::vector<Kept> kept;  // that have to wait while others go on
     };
     // Payloads of other users are copied before they are handled.
     [[nodiscard]] bool must_copy(const lane::ReaderLane& lane) const noexcept {
@@ -74,7 +74,7 @@ private:
     // Handles up to `limit` messages; stops at the end of the batch.
     std::size_t work(Open& open, std::size_t limit);
     std::size_t work_on_one(Open& open, std::size_t limit);
-    // The batch is done, or is kept until the error endpoint can be reached.
+    // The batch is done, or is kept until the error endpoint, or the daemon, can be reached.
     void close(Open& open);
     std::size_t retry_parked();
     void idle(std::uint32_t quiet_polls);

@@ -20,14 +20,15 @@ template <class Word>
 
 }  // namespace
 
-// The attempt failed: Attempt::go_on makes the next one, or gives the message up. Returns how many
-// of the run were handled before.
+// The attempt failed: Attempt::go_on makes the next one, keeps the message or gives it up. Returns
+// how many of the run were handled before.
 std::size_t FastPath::fail(const Run& run, std::string_view why) noexcept {
+    const std::uint8_t failures = delivery_.daemon_missed() ? 0 : 1;
     attempt_.complaint.say(why);
-    attempt_.tallies.threw.add(1);
+    attempt_.tallies.threw.add(failures);
     delivery_.drop();
     const Place place = delivery_.in_hand().place;
-    run.batch->set(place.record(), {static_cast<std::uint16_t>(place.item()), 1, 0});
+    run.batch->set(place.record(), {static_cast<std::uint16_t>(place.item()), failures, 0});
     return run.is_packed ? place.item() - run.from.item() : place.record() - run.from.record();
 }
 

@@ -1,15 +1,19 @@
-// While the daemon is killed or stopped: what goes on without it, and what waits for it.
+// While the daemon is killed or stopped: what goes on without it, what waits for it, and that
+// nothing is counted against a message for it.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <csignal>
+#include <optional>
 #include <thread>
 
 #include "support/waiting.h"
 #include "system/stage.h"
 
 using namespace system_tests;
+using shmbus::ErrorCode;
 
 namespace {
 
@@ -57,7 +61,94 @@ std::vector<std::string> lanes_of(const Stage& stage) {
     return lanes;
 }
 
+// What a handler that publishes saw, and what came of it.
+struct Publisher {
+    explicit Publisher(const Stage& stage, unsigned threads = 1)
+        : bus(join(stage)), news(bus.endpoint("news", small_lanes())) {
+        news.on<News>([this](const News& event) { heard.push_back(event.number); });
+        shmbus::EndpointOptions options = small_lanes();
+        options.handler_threads = threads;
+        jobs.emplace(bus.endpoint("jobs", options));
+        jobs->on<Job>([this](const Job& job, Context& context) {
+            if (job.number % 10 != 0) {
+                ++others;
+                return;
+            }
+            ++calls;
+            if (context.attempt() != 1 || context.redelivered()) ++told_of_failures;
+            context.publish(News{job.number}).value();
+        });
+        send(bus, 1, 1);  // from here on this lane is open
+    }
+    // News is published for the first time while the daemon is away.
+    void go_through(Stage& stage, Outage outage, const std::function<void()>& work) {
+        REQUIRE(eventually([&] { return work(), others == 1; }));
+        begin(stage, outage);
+        for (std::uint64_t number = 10; number < 30; ++number) send(bus, 1, number);
+        // More calls than there are attempts, and all others handled meanwhile.
+        REQUIRE(eventually([&] { return work(), others == 19 && calls >= 12; }));
+        CHECK(jobs->counts().threw == 0);
+        CHECK(jobs->counts().failed == 0);
+        CHECK(heard.empty());
+        end(stage, outage);
+        REQUIRE(eventually([&] { return work(), news.poll(), heard.size() == 2; }));
+        std::sort(heard.begin(), heard.end());
+        CHECK(heard == std::vector<std::uint64_t>{10, 20});
+        CHECK(told_of_failures == 0);
+    }
+    // A pool adds its counts when it ends.
+    void check_counts() const {
+        CHECK(jobs->counts().handled == 21);
+        CHECK(jobs->counts().threw == 0);
+        CHECK(jobs->counts().failed == 0);
+    }
+
+    Bus bus;
+    Endpoint news;
+    std::optional<Endpoint> jobs;
+    std::atomic<std::uint64_t> calls{0}, others{0}, told_of_failures{0};
+    std::vector<std::uint64_t> heard;
+};
+
 TEST_SUITE("system") {
+
+TEST_CASE("a message whose handler needs the daemon waits for it, uncounted; others go on") {
+    Outage outage{};
+    SUBCASE("killed") { outage = Outage::killed; }
+    SUBCASE("stopped") { outage = Outage::stopped; }
+    Stage stage;
+    Publisher publisher(stage);
+    publisher.go_through(stage, outage, [&] { publisher.jobs->poll(); });
+    publisher.check_counts();
+}
+
+TEST_CASE("in a pool of handlers too a message waits for the daemon, uncounted") {
+    Outage outage{};
+    SUBCASE("killed") { outage = Outage::killed; }
+    SUBCASE("stopped") { outage = Outage::stopped; }
+    Stage stage;
+    Publisher publisher(stage, 3);
+    std::jthread running([&](const std::stop_token& stop) { publisher.jobs->run(stop); });
+    publisher.go_through(stage, outage, [] {});
+    running.request_stop();
+    running.join();
+    publisher.check_counts();
+}
+
+TEST_CASE("a handler that goes on without what the daemon refused has handled its message") {
+    Stage stage;
+    Bus bus = join(stage);
+    Endpoint jobs = bus.endpoint("jobs", small_lanes());
+    ErrorCode refused = ErrorCode::ok;
+    jobs.on<Job>([&](const Job&, Context& context) {
+        refused = context.publish(News{1}).error().code();
+    });
+    send(bus, 1, 1);
+    begin(stage, Outage::killed);
+    REQUIRE(eventually([&] { return jobs.poll() == 1; }));
+    CHECK(refused == ErrorCode::no_daemon);
+    CHECK(jobs.counts().handled == 1);
+}
 
 TEST_CASE("behind a held lane a busy sender goes on in the next one, daemon or no daemon") {
     Outage outage{};
