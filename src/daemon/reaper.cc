@@ -88,13 +88,7 @@ void Reaper::begin_leaving(std::uint32_t index) {
         if (tables.row<PublicationRow>(at).state != RowState::free &&
             tables.row<PublicationRow>(at).participant == reference)
             tables.clear<PublicationRow>(at);
-    // Never given out, so never written to.
-    std::vector<std::uint32_t> unused;
-    for (std::uint32_t at = 1; at < tables.used<LaneRow>(); ++at)
-        if (tables.row<LaneRow>(at).state == RowState::pending &&
-            tables.row<LaneRow>(at).writer == reference)
-            unused.push_back(at);
-    state_.retire_lanes(unused);
+    tables.commit();
     // Whoever sleeps beside it looks around: what it held is to be adopted.
     for (std::uint32_t at = 1; at < tables.used<EndpointRow>(); ++at) {
         const EndpointRow& endpoint = tables.row<EndpointRow>(at);

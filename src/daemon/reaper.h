@@ -7,7 +7,7 @@
 //
 //   participant      what is done                                        until
 //   live             nothing                                             proved dead, or left
-//   leaving          its publications and unused lanes go; peers rung     -
+//   leaving          its publications go; peers rung                      -
 //                    its places among consumers are freed                each holds nothing
 //                    its reply inbox goes with all lanes into it         -
 //                    its lanes go                                        drained, in no hand

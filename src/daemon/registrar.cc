@@ -390,25 +390,17 @@ void Registrar::subscribe(Client& client, const wire::EndpointTypeRequest& reque
                                              .uid = client.peer.uid};
 }
 
+// Lanes that were made for its publishers stay: they may have been taken by name while no daemon
+// ran, and if not they serve the next subscription.
 void Registrar::unsubscribe(Client&, const wire::EndpointTypeRequest& request, Answer&) {
     static_cast<void>(state_.endpoint(request.endpoint, request.generation));
     auto& tables = state_.tables();
-    bool others = false;
     for (std::uint32_t index = 1; index < tables.used<SubscriptionRow>(); ++index) {
         const SubscriptionRow& row = tables.row<SubscriptionRow>(index);
-        if (row.state == RowState::free || row.endpoint != request.endpoint) continue;
-        if (row.event == request.event) tables.clear<SubscriptionRow>(index);
-        else others = true;
+        if (row.state != RowState::free && row.endpoint == request.endpoint &&
+            row.event == request.event)
+            tables.clear<SubscriptionRow>(index);
     }
-    if (others) return;
-    // Nothing will be published here any more: lanes that nobody asked for have no purpose.
-    std::vector<std::uint32_t> unused;
-    for (std::uint32_t index = 1; index < tables.used<LaneRow>(); ++index) {
-        const LaneRow& row = tables.row<LaneRow>(index);
-        if (row.state == RowState::pending && row.endpoint == request.endpoint)
-            unused.push_back(index);
-    }
-    state_.retire_lanes(unused);
 }
 
 std::uint16_t Registrar::place_for(const Client& client, std::uint32_t endpoint,

@@ -61,6 +61,32 @@ std::vector<std::string> lanes_of(const Stage& stage) {
     return lanes;
 }
 
+// A publisher that was there before its subscriber, so that a lane was made for it ahead, and uses
+// that lane for the first time while no daemon runs. Words: 2 ready, 5 publish, 6 published,
+// 7 send a job there.
+int publish_by_name(const Stage& stage) {
+    Bus bus = join(stage);
+    static_cast<void>(bus.publish(News{0}).value());
+    stage.words->set(2, 1);
+    if (!stage.words->comes(5, 1)) return 1;
+    if (bus.publish(News{1}).value().subscribers != 1) return 2;
+    stage.words->set(6, 1);
+    if (!stage.words->comes(7, 1)) return 3;
+    send(bus, 1, 1);
+    return 0;
+}
+
+// Its subscriber, in the test's process.
+struct Listener {
+    explicit Listener(const Stage& stage) : bus(join(stage)), endpoint(bus.endpoint("news")) {
+        endpoint.on<News>([this](const News& event) { heard += event.number; });
+        endpoint.on<Job>([this](const Job&) { ++jobs; });
+    }
+    Bus bus;
+    Endpoint endpoint;
+    std::uint64_t heard = 0, jobs = 0;
+};
+
 // What a handler that publishes saw, and what came of it.
 struct Publisher {
     explicit Publisher(const Stage& stage, unsigned threads = 1)
@@ -148,6 +174,43 @@ TEST_CASE("a handler that goes on without what the daemon refused has handled it
     REQUIRE(eventually([&] { return jobs.poll() == 1; }));
     CHECK(refused == ErrorCode::no_daemon);
     CHECK(jobs.counts().handled == 1);
+}
+
+TEST_CASE("what was written to a lane taken by name, no daemon there, outlives its writer") {
+    Stage stage;
+    Child publisher([&] { return publish_by_name(stage); });
+    REQUIRE(stage.words->comes(2, 1));
+    Listener listener(stage);
+    begin(stage, Outage::killed);
+    stage.words->set(5, 1);
+    REQUIRE(stage.words->comes(6, 1));
+    publisher.kill_now();
+    end(stage, Outage::killed);
+    const auto observer = test::join(stage.folder.bus());
+    std::vector<shmbus::directory::Participant> there;
+    // The publisher is known to be dead: only the listener and the observer live.
+    REQUIRE(eventually([&] {
+        return observer->directory().participants(there) &&
+               std::count_if(there.begin(), there.end(), [](const auto& one) {
+                   return one.row.state == shmbus::directory::RowState::live;
+               }) == 2;
+    }));
+    CHECK(eventually([&] { return listener.endpoint.poll(), listener.heard == 1; }));
+}
+
+TEST_CASE("a lane taken by name, no daemon there, outlives the subscription it was made for") {
+    Stage stage;
+    Child publisher([&] { return publish_by_name(stage); });
+    REQUIRE(stage.words->comes(2, 1));
+    Listener listener(stage);
+    begin(stage, Outage::killed);
+    stage.words->set(5, 1);
+    REQUIRE(stage.words->comes(6, 1));
+    end(stage, Outage::killed);
+    listener.endpoint.unsubscribe<News>();
+    stage.words->set(7, 1);
+    CHECK(ends_well(publisher));
+    CHECK(eventually([&] { return listener.endpoint.poll(), listener.jobs == 1; }));
 }
 
 TEST_CASE("behind a held lane a busy sender goes on in the next one, daemon or no daemon") {
