@@ -124,12 +124,21 @@ Result<Target*> Outbound::target(std::uint32_t endpoint, std::uint32_t generatio
     return found;
 }
 
+std::uint64_t Outbound::usual_capacity(std::uint32_t endpoint) const {
+    if (core_.options().lane_bytes != 0) return core_.options().lane_bytes;
+    const auto there = core_.directory().endpoint(endpoint);
+    return there ? there->row.lane_bytes : 0;
+}
+
 Result<void> Outbound::open(Target& target, std::uint32_t endpoint, std::uint32_t generation,
                             std::uint64_t least_payload) {
     abandon(target);
-    // A record may take a quarter of its lane.
-    const std::uint64_t capacity =
-        least_payload == 0 ? 0 : std::bit_ceil(4 * (least_payload + 2 * 256));
+    // A record may take a quarter of its lane. 0: as long as lanes into this endpoint are anyway.
+    std::uint64_t capacity = 0;
+    if (least_payload != 0) {
+        const std::uint64_t least = std::bit_ceil(4 * (least_payload + 2 * 256));
+        if (least > usual_capacity(endpoint)) capacity = least;
+    }
     Result<BusCore::LaneToWrite> made = core_.open_lane(endpoint, generation, capacity);
     if (!made) return made.error();
     try {

@@ -297,6 +297,8 @@ private:
     Result<void> look_up(Audience& audience, const TypeDescriptor& type);
     Result<void> open(Target& target, std::uint32_t endpoint, std::uint32_t generation,
                       std::uint64_t least_payload);
+    // Bytes of our lanes into this endpoint when nothing asks for more.
+    [[nodiscard]] std::uint64_t usual_capacity(std::uint32_t endpoint) const;
     void adopt_lane(Target& target, base::File lane, std::shared_ptr<Inbox> inbox);
     [[nodiscard]] bool is_held_back(const Target& target) const;
     [[nodiscard]] bool is_wanted(const Target& target, std::uint16_t event) const;

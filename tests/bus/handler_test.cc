@@ -199,6 +199,22 @@ TEST_CASE("a failing message of a batch is given up alone") {
     CHECK(errors.counts().handled == 1);
 }
 
+TEST_CASE("what fails finds as much room in the error endpoint as that one asks for") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::EndpointOptions options;
+    options.attempts_when_throwing = 1;
+    shmbus::Endpoint orders = bus.endpoint("orders", options);
+    orders.on<Order>([](const Order&) { throw std::runtime_error("no"); });
+    // Nobody reads the error endpoint. A record that failed takes at most 4 units of 64 bytes, so
+    // a lane of 1 MiB holds 4096 and more.
+    for (std::uint64_t number = 1; number <= 4000; ++number) {
+        REQUIRE(bus.send(Order{number, {}}));
+        REQUIRE(orders.poll() == 1);
+    }
+    CHECK(orders.counts().failed == 4000);
+}
+
 TEST_CASE("messages wait for a full error endpoint while others are handled") {
     shmbus::testing::TemporaryBus temporary;
     shmbus::Bus& bus = temporary.bus();
