@@ -18,7 +18,7 @@ public:
     // Any thread; does nothing that a signal handler may not do. Who is just about to sleep may
     // miss it, and looks around after 50 ms at the latest.
     void ring() noexcept {
-        // RUNG: whatever the caller wants seen. Other end: Consumer::sleep.
+        // RUNG: whatever the caller wants seen. Other end: Consumer::rung.
         bell_->fetch_add(1, std::memory_order_release);
         base::wake(*bell_, 1);
     }

@@ -110,9 +110,16 @@ public:
     // to be dead.
     bool rescue() noexcept;
 
+    // How often our bell has rung; sleep and rest want to know it from before the caller's own look
+    // around: what rings after that keeps them awake.
+    [[nodiscard]] std::uint32_t rung() const noexcept;
     // Sleeps until the bell rings, a peer dies or `limit` passes, at most 50 ms. Returns true when
-    // there is, or may be, something to take.
-    bool sleep(std::chrono::nanoseconds limit) noexcept;
+    // there is, or may be, something to take. With all hands occupied it rests.
+    bool sleep(std::chrono::nanoseconds limit, std::uint32_t seen) noexcept;
+    bool sleep(std::chrono::nanoseconds limit) noexcept { return sleep(limit, rung()); }
+    // Sleeps until the bell rings or `limit` passes, whatever there is to take: for those who could
+    // not take it. Senders wake somebody else meanwhile.
+    void rest(std::chrono::nanoseconds limit, std::uint32_t seen) noexcept;
     // The same in two halves for those who wait for a descriptor: announce; false when there is
     // something to take at once, and then nothing was announced.
     bool announce(bool by_descriptor) noexcept;

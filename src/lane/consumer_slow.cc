@@ -281,16 +281,27 @@ void Consumer::withdraw() noexcept {
     doorbell_->sleepers.fetch_and(~bit, std::memory_order_relaxed);
 }
 
-bool Consumer::sleep(std::chrono::nanoseconds limit) noexcept {
+std::uint32_t Consumer::rung() const noexcept {
     // RUNG: what was published before it was rung. Other end: wake_one.
-    const std::uint32_t rung = doorbell_->bells[slot_].load(std::memory_order_acquire);
+    return doorbell_->bells[slot_].load(std::memory_order_acquire);
+}
+
+void Consumer::rest(std::chrono::nanoseconds limit, std::uint32_t seen) noexcept {
+    base::wait(base::watch(doorbell_->bells[slot_], seen), std::min(limit, longest_sleep));
+}
+
+bool Consumer::sleep(std::chrono::nanoseconds limit, std::uint32_t seen) noexcept {
+    if (idle_hand() == hands_each) {
+        rest(limit, seen);
+        return rescue();
+    }
     if (!announce(false)) return true;
     limit = std::min(limit, longest_sleep);
     if (!can_barrier_) limit = std::min(limit, shortest_sleep);
     std::array<base::WatchedWord, most_consumers + 1> words;
     std::array<std::uint64_t, most_consumers + 1> whose{};
     std::size_t count = 0;
-    words[count++] = base::watch(doorbell_->bells[slot_], rung);
+    words[count++] = base::watch(doorbell_->bells[slot_], seen);
     const std::uint32_t used =
         std::min(table_->consumers_used.load(std::memory_order_acquire), most_consumers);  // TABLES
     for (std::uint16_t slot = 0; slot < used; ++slot) {

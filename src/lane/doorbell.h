@@ -40,7 +40,7 @@ void wake_one(DoorbellPage<A>& doorbell, DescriptorBell* descriptors) noexcept {
             (doorbell.by_descriptor.load(std::memory_order_relaxed) & bit) != 0;
         // acq_rel: who clears the bit owns the waking. Lost: somebody else wakes that one.
         if ((doorbell.sleepers.fetch_and(~bit, std::memory_order_acq_rel) & bit) == 0) continue;
-        // RUNG: the record that is there to be seen. Other end: Consumer::sleep.
+        // RUNG: the record that is there to be seen. Other end: Consumer::rung.
         doorbell.bells[consumer].fetch_add(1, std::memory_order_release);
         // Found by the word's own room: base::wake for the real ones, a model's for a model's.
         const bool woke = wake(doorbell.bells[consumer], 1) > 0;

@@ -217,7 +217,7 @@ void InboxAdmin::ring_all() noexcept {
     // acq_rel: takes over the waking of all of them.
     doorbell().sleepers.exchange(0, std::memory_order_acq_rel);
     for (auto& bell : doorbell().bells) {
-        // RUNG. Other end: Consumer::sleep.
+        // RUNG. Other end: Consumer::rung.
         bell.fetch_add(1, std::memory_order_release);
         base::wake(bell, base::all_sleepers);
     }

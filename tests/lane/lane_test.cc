@@ -3,10 +3,15 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "support/scene.h"
 
 namespace shmbus::test {
 namespace {
+
+using namespace std::chrono_literals;
 
 // A scene with a lane, its writer, and one consumer, all of this process.
 struct Pair {
@@ -146,19 +151,47 @@ TEST_CASE("bytes of the last lap that look like records are not taken for record
     }
     CHECK(pair.consumer->poisoned_lanes() == 0);
 }
-TEST_CASE("a consumer with its four hands full takes nothing more until one is finished") {
+TEST_CASE("a consumer with all its hands full takes nothing more until one is finished") {
     Pair pair;
-    for (std::uint64_t number = 1; number <= 6; ++number) REQUIRE(send(pair.writer, 1, number));
+    for (std::uint64_t number = 1; number <= lane::hands_each + 2; ++number)
+        REQUIRE(send(pair.writer, 1, number));
     std::vector<lane::Batch*> held;
-    for (int i = 0; i < 4; ++i) {
+    for (std::uint32_t i = 0; i < lane::hands_each; ++i) {
         held.push_back(pair.consumer->take(1));
         REQUIRE(held.back() != nullptr);
     }
     CHECK(pair.consumer->take(1) == nullptr);
     handle(*pair.consumer, *held[2], [](const std::optional<Cargo>&, bool) {});
-    lane::Batch* fifth = pair.consumer->take(1);
-    REQUIRE(fifth != nullptr);
-    CHECK(cargo_of(fifth->entry(0)).value_or(Cargo{}).number == 5);
+    lane::Batch* next = pair.consumer->take(1);
+    REQUIRE(next != nullptr);
+    CHECK(cargo_of(next->entry(0)).value_or(Cargo{}).number == lane::hands_each + 1);
+}
+TEST_CASE("a consumer with its hands full is not woken for messages that it cannot take") {
+    Pair pair;
+    for (std::uint64_t number = 1; number <= lane::hands_each + 2; ++number)
+        REQUIRE(send(pair.writer, 1, number));
+    std::vector<lane::Batch*> held;
+    for (std::uint32_t i = 0; i < lane::hands_each; ++i) held.push_back(pair.consumer->take(1));
+    std::atomic<bool> slept{false};
+    std::thread sleeper([&] {
+        for (int i = 0; i < 5; ++i) CHECK_FALSE(pair.consumer->sleep(20ms));
+        slept = true;
+    });
+    // Among the sleepers it would be woken in the place of one who can take.
+    std::uint64_t sleepers = 0;
+    while (!slept) sleepers |= pair.view.doorbell().sleepers.load(std::memory_order_seq_cst);
+    sleeper.join();
+    CHECK(sleepers == 0);
+    handle(*pair.consumer, *held[0], [](const std::optional<Cargo>&, bool) {});
+    CHECK(pair.consumer->sleep(20ms));
+}
+TEST_CASE("a bell that rings between the look around and the sleep is not slept through") {
+    Pair pair;
+    const std::uint32_t seen = pair.consumer->rung();
+    CHECK_FALSE(pair.consumer->sleep(1ms, seen));
+    pair.scene.admin->ring_all();
+    CHECK(pair.consumer->sleep(50ms, seen));
+    CHECK_FALSE(pair.consumer->sleep(1ms));
 }
 TEST_CASE("a lane whose records are all taken is judged drained, otherwise not") {
     Pair pair;
