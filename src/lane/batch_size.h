@@ -50,10 +50,13 @@ public:
         if (spent * most_ <= full_batch_ticks_ * last_) [[likely]] {
             sustained_ = std::min(sustained_ * 2, most_);
         } else {
-            const std::uint64_t each = spent / std::max(last_, 1U) + 1;
-            sustained_ = static_cast<std::uint32_t>(
-                std::clamp<std::uint64_t>(full_batch_ticks_ / each, 1, most_));
+            sustained_ = of_pace(spent / std::max(last_, 1U));
         }
+    }
+    // What is right when each record takes so long.
+    [[nodiscard]] std::uint32_t of_pace(std::uint64_t ticks_each) const noexcept {
+        return static_cast<std::uint32_t>(
+            std::clamp<std::uint64_t>(full_batch_ticks_ / (ticks_each + 1), 1, most_));
     }
 
 private:

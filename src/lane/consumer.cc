@@ -33,7 +33,7 @@ Batch* Consumer::look_around() noexcept {
     return take_rescued();
 }
 
-Batch* Consumer::take_in_turn(std::uint32_t limit) noexcept {
+Batch* Consumer::take_in_turn(std::uint32_t limit, std::uint32_t least) noexcept {
     if (--until_look_ == 0) [[unlikely]] {
         if (Batch* batch = look_around()) return batch;
     }
@@ -46,14 +46,15 @@ Batch* Consumer::take_in_turn(std::uint32_t limit) noexcept {
         const std::uint64_t head = lane.head().load(std::memory_order_acquire);
         if (lane.published(position_in(head))) {
             ask_for_answers_line();
-            if (Batch* batch = take_from(lane, head, batch_size_.next(limit))) return batch;
+            const std::uint32_t count = std::max(batch_size_.next(limit), least);
+            if (Batch* batch = take_from(lane, head, count)) return batch;
         } else if (++lane.quiet > quiet_until_cold) [[unlikely]] {
             lane.quiet = 0;
             if (warm_lanes > 1) return cool_down(--warm_next_);
         }
     }
     batch_size_.found_nothing();
-    if (!cold_.empty()) return take_from_cold(limit);
+    if (!cold_.empty()) return take_from_cold(limit, least);
     return nullptr;
 }
 
@@ -69,7 +70,7 @@ void Consumer::look_at_cold() noexcept {
     }
 }
 
-Batch* Consumer::take_from_cold(std::uint32_t limit) noexcept {
+Batch* Consumer::take_from_cold(std::uint32_t limit, std::uint32_t least) noexcept {
     for (std::size_t i = 0; i < 2; ++i) {
         if (cold_next_ >= cold_.size()) cold_next_ = 0;
         ReaderLane& lane = *cold_[cold_next_];
@@ -77,7 +78,7 @@ Batch* Consumer::take_from_cold(std::uint32_t limit) noexcept {
         const std::uint64_t head = lane.head().load(std::memory_order_acquire);
         if (lane.published(position_in(head))) {
             warm(lane);
-            return take_from(lane, head, batch_size_.next(limit));
+            return take_from(lane, head, std::max(batch_size_.next(limit), least));
         }
         ++cold_next_;
     }
@@ -159,7 +160,7 @@ std::uint32_t Consumer::walk_on(ReaderLane& lane, std::uint64_t position, std::u
     return count;
 }
 
-// One of our four hands that is free, or hands_each. A hand may be busy without an open batch: an
+// One of our hands that is free, or hands_each. A hand may be busy without an open batch: an
 // adopter, or we ourselves, still deliver what an earlier owner of the slot held in it.
 std::uint32_t Consumer::idle_hand() const noexcept {
     for (std::uint32_t i = 0; i < hands_each; ++i) {
@@ -234,11 +235,7 @@ void Consumer::finish(Batch* batch) noexcept {
 
 void Consumer::count_room(ReaderLane& lane) noexcept {
     StdReaderPage& page = lane.parts().reader_page();
-    const auto count_hands = [&] {
-        // Acquire: a consumer is counted before it takes. Other end: replace_consumer.
-        const std::uint32_t used = table_->consumers_used.load(std::memory_order_acquire);
-        return std::min(used, most_consumers) * hands_each;
-    };
+    const auto count_hands = [&] { return consumers_used() * hands_each; };
     const std::uint64_t position =
         room<base::StdAtomics>(page.head, *reinterpret_cast<StdHands*>(hands_), count_hands,
                                lane.identity().lane_id);

@@ -79,8 +79,8 @@ public:
 
     // The next batch, of at most `limit` records, or null when nothing is there. First what was
     // rescued, then the lanes in turn. The batch is the caller's until finish(), and there may be
-    // several: as long as one is open it occupies one of four hands, and with all four occupied
-    // null is returned.
+    // several: as long as one is open it occupies one of eight hands, and with all of them occupied
+    // nothing is taken from a lane. How many records it has follows from the time between takes.
     [[nodiscard]] Batch* take(std::uint32_t limit) noexcept {
         // Nearly always: one lane, quiet or with a record, and no other business.
         if (until_look_ > 1 && warm_.size() == 1 && cold_.empty()) [[likely]] {
@@ -95,7 +95,15 @@ public:
             ask_for_answers_line();
             return take_from(lane, head, batch_size_.next(limit));
         }
-        return take_in_turn(limit);
+        return take_in_turn(limit, 1);
+    }
+    // For those who have several batches open at once, whose pace is not the time between takes: as
+    // many records as are there, up to `limit`, and how many that should be.
+    [[nodiscard]] Batch* take_all(std::uint32_t limit) noexcept {
+        return take_in_turn(limit, limit);
+    }
+    [[nodiscard]] std::uint32_t batch_for(std::uint64_t ticks_each) const noexcept {
+        return batch_size_.of_pace(ticks_each);
     }
     // All records of the batch are done: lets go of the hand and gives room back when it is due.
     void finish(Batch* batch) noexcept;
@@ -147,7 +155,7 @@ private:
     void refresh() noexcept;
     void open_lane(std::uint64_t lane_id) noexcept;
     void start_successors() noexcept;
-    Batch* take_in_turn(std::uint32_t limit) noexcept;
+    Batch* take_in_turn(std::uint32_t limit, std::uint32_t least) noexcept;
     Batch* take_from(ReaderLane& lane, std::uint64_t head, std::uint32_t limit) noexcept;
     // Once per line: who only receives asks for nothing.
     void ask_for_answers_line() noexcept {
@@ -166,7 +174,8 @@ private:
     void count_room(ReaderLane& lane) noexcept;
     Batch* look_around() noexcept;
     void look_at_cold() noexcept;
-    Batch* take_from_cold(std::uint32_t limit) noexcept;
+    Batch* take_from_cold(std::uint32_t limit, std::uint32_t least) noexcept;
+    [[nodiscard]] std::uint32_t consumers_used() const noexcept;
     Batch* cool_down(std::size_t place) noexcept;
     void warm(ReaderLane& lane) noexcept;
     ReaderLane* known(std::uint64_t lane_id) noexcept;

@@ -134,10 +134,16 @@ void Consumer::start_successors() noexcept {
     });
 }
 
+std::uint32_t Consumer::consumers_used() const noexcept {
+    // TABLES: a consumer is counted before it takes. Other end: InboxAdmin::replace_consumer.
+    return std::min(table_->consumers_used.load(std::memory_order_acquire), most_consumers);
+}
+
 bool Consumer::adopt_hands_of(std::uint16_t owner, std::uint64_t participant,
                               std::int32_t signal) noexcept {
     bool found = false;
-    for (std::uint32_t i = 0; i < most_hands; ++i) {
+    const std::uint32_t hands_used = consumers_used() * hands_each;
+    for (std::uint32_t i = 0; i < hands_used; ++i) {
         StdHand& hand = hands_[i];
         // Read before the owner is looked at again: a word of a new owner is not this one.
         const std::uint64_t word = hand.word.load(std::memory_order_seq_cst);
@@ -180,8 +186,7 @@ bool Consumer::adopt_hands_of(std::uint16_t owner, std::uint64_t participant,
 
 bool Consumer::rescue() noexcept {
     bool found = false;
-    const std::uint32_t used =
-        std::min(table_->consumers_used.load(std::memory_order_acquire), most_consumers);  // TABLES
+    const std::uint32_t used = consumers_used();
     if (fresh_) {
         // What an earlier owner of this slot left behind is ours to deliver.
         fresh_ = false;
@@ -302,8 +307,7 @@ bool Consumer::sleep(std::chrono::nanoseconds limit, std::uint32_t seen) noexcep
     std::array<std::uint64_t, most_consumers + 1> whose{};
     std::size_t count = 0;
     words[count++] = base::watch(doorbell_->bells[slot_], seen);
-    const std::uint32_t used =
-        std::min(table_->consumers_used.load(std::memory_order_acquire), most_consumers);  // TABLES
+    const std::uint32_t used = consumers_used();
     for (std::uint16_t slot = 0; slot < used; ++slot) {
         // TABLES. Other end: InboxAdmin.
         const std::uint64_t peer = table_->consumers[slot].load(std::memory_order_acquire);

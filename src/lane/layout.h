@@ -16,11 +16,11 @@ namespace shmbus::lane {
 inline constexpr std::size_t page_bytes = 4096;
 inline constexpr std::uint64_t lane_magic = 0x316e6c2d73756273U;   // "sbus-ln1"
 inline constexpr std::uint64_t inbox_magic = 0x3178692d73756273U;  // "sbus-ix1"
-inline constexpr std::uint32_t layout_major = 1;
+inline constexpr std::uint32_t layout_major = 2;
 inline constexpr std::uint32_t layout_minor = 0;
 
 inline constexpr std::uint32_t most_consumers = 32;
-inline constexpr std::uint32_t hands_each = 4;
+inline constexpr std::uint32_t hands_each = 8;
 inline constexpr std::uint32_t most_hands = most_consumers * hands_each;
 inline constexpr std::uint32_t most_entries = 64;  // messages in one hand
 inline constexpr std::uint32_t most_lanes = 4096;  // into one inbox
@@ -142,7 +142,7 @@ struct Progress {
 //
 //   0        4096       8192               12288            45056
 //   +--------+----------+------------------+----------------+--------------------+
-//   | who    | doorbell | consumers        | lanes[4096]    | hands[32 x 4]      |
+//   | who    | doorbell | consumers        | lanes[4096]    | hands[32 x 8]      |
 //   +--------+----------+------------------+----------------+--------------------+
 //   read-only  senders    daemon             daemon           consumers
 //
@@ -199,6 +199,6 @@ static_assert(sizeof(StdDoorbell) <= page_bytes && sizeof(StdConsumers) <= page_
 static_assert(hands_at % page_bytes == 0 && sizeof(StdHands) % page_bytes == 0);
 
 inline constexpr std::size_t inbox_bytes = hands_at + sizeof(StdHands);
-static_assert(inbox_bytes == 94208);
+static_assert(inbox_bytes == 143360);
 
 }  // namespace shmbus::lane

@@ -185,6 +185,14 @@ TEST_CASE("a consumer with its hands full is not woken for messages that it cann
     handle(*pair.consumer, *held[0], [](const std::optional<Cargo>&, bool) {});
     CHECK(pair.consumer->sleep(20ms));
 }
+TEST_CASE("a batch has one record at first, or as many as are there when all are asked for") {
+    Pair pair;
+    for (std::uint64_t number = 1; number <= 7; ++number) REQUIRE(send(pair.writer, 1, number));
+    CHECK(pair.consumer->take(64)->count == 1);
+    CHECK(pair.consumer->take_all(4)->count == 4);
+    CHECK(pair.consumer->take_all(4)->count == 2);
+    CHECK(pair.consumer->take_all(4) == nullptr);
+}
 TEST_CASE("a bell that rings between the look around and the sleep is not slept through") {
     Pair pair;
     const std::uint32_t seen = pair.consumer->rung();
