@@ -4,7 +4,7 @@
 #
 # Each in a build of its own under $SHMBUS_BUILD_ROOT/sanitizers, kept and reused, with -O1.
 #
-#   SHMBUS_SANITIZER_SECONDS   how long one program may take (120)
+#   SHMBUS_SANITIZER_SECONDS   how long one program may take (400)
 #
 # SPDX-License-Identifier: BSL-1.0
 set -u
@@ -12,7 +12,7 @@ root="${SHMBUS_SOURCE_ROOT:-$(cd "$(dirname "$0")/../.." && pwd)}"
 build="${SHMBUS_BUILD_ROOT:-$root/build}/sanitizers"
 # The daemon's own code is fuzzed under sanitizers (fuzz.sh); here it is only somebody to talk to.
 export SHMBUS_DAEMON="${SHMBUS_BUILD_ROOT:-$root/build}/tools/shmbusd"
-seconds="${SHMBUS_SANITIZER_SECONDS:-120}"
+seconds="${SHMBUS_SANITIZER_SECONDS:-400}"
 mkdir -p "$build"
 log="$build/said.${1:-addresses}"
 
