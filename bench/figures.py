@@ -67,7 +67,8 @@ def main():
     parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
     program = pathlib.Path(options.build) / "bench" / "shm-bench"
-    table = [f"Measured by `bench/figures.py` on {datetime.date.today()}, {machine()}, two virtual",
+    command = "bench/figures.py" + (f" --seconds {options.seconds:g}" if options.seconds else "")
+    table = [f"Measured by `{command}` on {datetime.date.today()}, {machine()}, two virtual",
              "cores. Ratio: ours over the limit named in the same run (min / **median** / max of the rounds",
              "kept); below 1 is better for times, above for rates. *near* and *far* say how the two cores",
              "lay to each other when that line was measured.", "",
