@@ -33,6 +33,8 @@ public:
     // The caller has this message already and hands it out itself. It must be the endpoint's next.
     void hand_out(std::uint64_t lsn);
     [[nodiscard]] std::uint64_t handed_out_to() const noexcept { return handed_to_; }
+    // What the caller has found out about the batch behind this LSN: no older message waits.
+    std::uint64_t caught_up_before = UINT64_MAX;
 
     // Marks a message as settled in the open batch. False: it was, already.
     [[nodiscard]] bool settle(std::uint64_t lsn);

@@ -329,7 +329,10 @@ bool Journal::hand_out(Endpoint endpoint, std::uint64_t lsn) {
     Core& core = inside_->core;
     Feed* const feed = core.feed(endpoint);
     if (feed == nullptr || feed->is_full() || lsn <= core.ledger.batch_begin_lsn) return false;
-    if (feed->handed_out_to() < core.ledger.last_before_for(endpoint)) return false;
+    if (feed->caught_up_before != core.ledger.batch_begin_lsn) {
+        if (feed->handed_out_to() < core.ledger.last_before_for(endpoint)) return false;
+        feed->caught_up_before = core.ledger.batch_begin_lsn;
+    }
     feed->hand_out(lsn);
     return true;
 }

@@ -54,101 +54,101 @@ struct Made {
 }  // namespace
 
 TEST_SUITE("journal") {
-    TEST_CASE("every prefix of a journal recovers to its last whole batch") {
-        const Made made = make_one_segment(256 * 1024, 5);
-        const std::string name = numbered_name("seg-", 1);
-        const std::vector<std::byte> whole = made.state.content(name);
-        // Where the batches end: read off the untouched file.
-        std::vector<std::pair<std::uint64_t, std::uint64_t>> ends;
-        const auto head = read_as<SegmentHead>(whole);
-        const Stretch all{Seed(head.journal_id, 1, head.salt), whole, 0};
-        std::uint64_t lsn = 0;
-        for (std::uint64_t at = first_batch_offset;;) {
-            const Batch batch = read_batch(all, at, lsn);
-            if (!batch.valid) break;
-            ends.emplace_back(at = batch.end, lsn = batch.last_lsn);
-        }
-        REQUIRE(ends.size() > 20);
-        // The bytes are cut one by one; a disk has zeros where nothing was written. A recovery of
-        // each takes too long for a suite, so all are judged by the reader and each 61st by a
-        // recovery.
-        std::uint64_t prefixes = 0;
-        std::uint64_t recoveries = 0;
-        std::vector<std::byte> cut(whole.size());
-        std::size_t whole_batches = 0;
-        for (std::uint64_t bytes = first_batch_offset; bytes <= ends.back().first; ++bytes) {
-            if (bytes > first_batch_offset) cut[bytes - 1] = whole[bytes - 1];
-            while (whole_batches < ends.size() && ends[whole_batches].first <= bytes)
-                ++whole_batches;
-            ++prefixes;
-            // Only the batch that is cut can be in doubt; those before it have not changed. Zeros
-            // at the end of a batch are its filling: without them it is the same batch.
-            const std::uint64_t from =
-                whole_batches == 0 ? first_batch_offset : ends[whole_batches - 1].first;
-            const std::uint64_t before = whole_batches == 0 ? 0 : ends[whole_batches - 1].second;
-            const bool same =
-                whole_batches < ends.size() &&
-                std::equal(whole.begin() + static_cast<std::ptrdiff_t>(from),
-                           whole.begin() + static_cast<std::ptrdiff_t>(ends[whole_batches].first),
-                           cut.begin() + static_cast<std::ptrdiff_t>(from));
-            const bool valid = read_batch({all.seed, cut, 0}, from, before).valid;
-            if (valid != same) FAIL("a prefix of " << bytes << " bytes is read wrongly");
-            if (prefixes % 61 != 0) continue;
-            ++recoveries;
-            Rig rig(bytes, made.options);
-            rig.disk.state = made.state;
-            std::ranges::copy(std::span(whole).first(block_bytes), cut.begin());
-            std::ranges::copy(std::span(whole).last(block_bytes), cut.end() - block_bytes);
-            rig.disk.state.set_content(name, cut);
-            rig.allowed = exactly(made, same ? ends[whole_batches].second : before);
-            const bool came_up = rig.open();
-            INFO("prefix of ", bytes, " bytes");
-            REQUIRE(came_up);
-            REQUIRE(rig.check() == "");
-        }
-        MESSAGE("prefixes: ", prefixes, ", recoveries: ", recoveries);
+TEST_CASE("every prefix of a journal recovers to its last whole batch") {
+    const Made made = make_one_segment(256 * 1024, 5);
+    const std::string name = numbered_name("seg-", 1);
+    const std::vector<std::byte> whole = made.state.content(name);
+    // Where the batches end: read off the untouched file.
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> ends;
+    const auto head = read_as<SegmentHead>(whole);
+    const Stretch all{Seed(head.journal_id, 1, head.salt), whole, 0};
+    std::uint64_t lsn = 0;
+    for (std::uint64_t at = first_batch_offset;;) {
+        const Batch batch = read_batch(all, at, lsn);
+        if (!batch.valid) break;
+        ends.emplace_back(at = batch.end, lsn = batch.last_lsn);
     }
+    REQUIRE(ends.size() > 20);
+    // The bytes are cut one by one; a disk has zeros where nothing was written. A recovery of
+    // each takes too long for a suite, so all are judged by the reader and each 61st by a
+    // recovery.
+    std::uint64_t prefixes = 0;
+    std::uint64_t recoveries = 0;
+    std::vector<std::byte> cut(whole.size());
+    std::size_t whole_batches = 0;
+    for (std::uint64_t bytes = first_batch_offset; bytes <= ends.back().first; ++bytes) {
+        if (bytes > first_batch_offset) cut[bytes - 1] = whole[bytes - 1];
+        while (whole_batches < ends.size() && ends[whole_batches].first <= bytes)
+            ++whole_batches;
+        ++prefixes;
+        // Only the batch that is cut can be in doubt; those before it have not changed. Zeros
+        // at the end of a batch are its filling: without them it is the same batch.
+        const std::uint64_t from =
+            whole_batches == 0 ? first_batch_offset : ends[whole_batches - 1].first;
+        const std::uint64_t before = whole_batches == 0 ? 0 : ends[whole_batches - 1].second;
+        const bool same =
+            whole_batches < ends.size() &&
+            std::equal(whole.begin() + static_cast<std::ptrdiff_t>(from),
+                       whole.begin() + static_cast<std::ptrdiff_t>(ends[whole_batches].first),
+                       cut.begin() + static_cast<std::ptrdiff_t>(from));
+        const bool valid = read_batch({all.seed, cut, 0}, from, before).valid;
+        if (valid != same) FAIL("a prefix of " << bytes << " bytes is read wrongly");
+        if (prefixes % 61 != 0) continue;
+        ++recoveries;
+        Rig rig(bytes, made.options);
+        rig.disk.state = made.state;
+        std::ranges::copy(std::span(whole).first(block_bytes), cut.begin());
+        std::ranges::copy(std::span(whole).last(block_bytes), cut.end() - block_bytes);
+        rig.disk.state.set_content(name, cut);
+        rig.allowed = exactly(made, same ? ends[whole_batches].second : before);
+        const bool came_up = rig.open();
+        INFO("prefix of ", bytes, " bytes");
+        REQUIRE(came_up);
+        REQUIRE(rig.check() == "");
+    }
+    MESSAGE("prefixes: ", prefixes, ", recoveries: ", recoveries);
+}
 
-    TEST_CASE("every flipped bit of a closed journal is detected and located") {
-        Options options = Rig::small_options();
-        options.segment_bytes = 32 * 1024;
-        Rig rig(11, options);
-        REQUIRE(rig.open());
-        // Everything there is: closed segments, a merged one, two checkpoints, spares.
-        for (int step = 0; step < 400; ++step) rig.step({12, 10, 2, 2, 0, 6, 4, 2, 0, 0, 0});
-        for (int turn = 0; turn < 200 && rig.journal; ++turn) {
-            if (turn == 0) rig.commit();
-            if (!rig.journal->maintain(true)) break;
-        }
-        rig.close();
-        const DiskState clean = rig.disk.state;
-        {
-            SimDisk disk(clean);
-            REQUIRE(inspect(disk).damages.empty());
-        }
-        // The step meets every bit of a byte and every kind of byte; each bit takes a recovery, so
-        // all of them are a longer run.
-        const char* const told = std::getenv("SHMBUS_FLIP_STEP");
-        const std::uint64_t step = told != nullptr ? std::strtoull(told, nullptr, 10) : 53;
-        std::uint64_t bits = 0;
-        std::uint64_t losses = 0;
-        for (const auto& [name, number] : clean.names) {
-            if (name.starts_with("tmp-")) continue;  // holds nothing and is removed at every start
-            const std::uint64_t all = clean.inodes.at(number).cached.bytes * 8;
-            for (std::uint64_t bit = bits % step; bit < all; bit += step) {
-                SimDisk disk(clean);
-                disk.state.flip_bit(name, bit);
-                const Report report = inspect(disk);
-                ++bits;
-                const bool is_located =
-                    std::ranges::any_of(report.damages, [&, file = name](const Damage& damage) {
-                        return damage.file == file && damage.offset <= bit / 8;
-                    });
-                if (!is_located) FAIL("bit " << bit << " of " << name << ": " << report.text());
-                if (report.stops_service()) ++losses;
-            }
-        }
-        MESSAGE("bits flipped: ", bits, ", of those losing a record: ", losses);
-        CHECK(losses * 50 > bits);
+TEST_CASE("every flipped bit of a closed journal is detected and located") {
+    Options options = Rig::small_options();
+    options.segment_bytes = 32 * 1024;
+    Rig rig(11, options);
+    REQUIRE(rig.open());
+    // Everything there is: closed segments, a merged one, two checkpoints, spares.
+    for (int step = 0; step < 400; ++step) rig.step({12, 10, 2, 2, 0, 6, 4, 2, 0, 0, 0});
+    for (int turn = 0; turn < 200 && rig.journal; ++turn) {
+        if (turn == 0) rig.commit();
+        if (!rig.journal->maintain(true)) break;
     }
+    rig.close();
+    const DiskState clean = rig.disk.state;
+    {
+        SimDisk disk(clean);
+        REQUIRE(inspect(disk).damages.empty());
+    }
+    // The step meets every bit of a byte and every kind of byte; each bit takes a recovery, so
+    // all of them are a longer run.
+    const char* const told = std::getenv("SHMBUS_FLIP_STEP");
+    const std::uint64_t step = told != nullptr ? std::strtoull(told, nullptr, 10) : 53;
+    std::uint64_t bits = 0;
+    std::uint64_t losses = 0;
+    for (const auto& [name, number] : clean.names) {
+        if (name.starts_with("tmp-")) continue;  // holds nothing and is removed at every start
+        const std::uint64_t all = clean.inodes.at(number).cached.bytes * 8;
+        for (std::uint64_t bit = bits % step; bit < all; bit += step) {
+            SimDisk disk(clean);
+            disk.state.flip_bit(name, bit);
+            const Report report = inspect(disk);
+            ++bits;
+            const bool is_located =
+                std::ranges::any_of(report.damages, [&, file = name](const Damage& damage) {
+                    return damage.file == file && damage.offset <= bit / 8;
+                });
+            if (!is_located) FAIL("bit " << bit << " of " << name << ": " << report.text());
+            if (report.stops_service()) ++losses;
+        }
+    }
+    MESSAGE("bits flipped: ", bits, ", of those losing a record: ", losses);
+    CHECK(losses * 50 > bits);
+}
 }

@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <numeric>
 #include <sstream>
@@ -18,6 +19,8 @@ using namespace shmbus::test;
 using namespace shmbus::journal;
 
 namespace {
+
+namespace fs = std::filesystem;
 
 [[nodiscard]] std::string hex_lines(std::span<const std::byte> bytes, std::uint64_t offset) {
     std::string text;
@@ -62,54 +65,54 @@ namespace {
 }  // namespace
 
 TEST_SUITE("journal") {
-    TEST_CASE("the sums are those of RFC 3720, by instruction and by table") {
-        std::vector<std::byte> bytes(32);
-        const auto both = [&](std::span<const std::byte> what) {
-            CHECK(crc32c(0, what) == crc32c_by_table(0, what));
-            return crc32c(0, what);
-        };
-        CHECK(both(bytes) == 0x8A9136AA);
-        bytes.assign(32, std::byte{0xFF});
-        CHECK(both(bytes) == 0x62A8AB43);
-        for (unsigned i = 0; i < 32; ++i) bytes[i] = static_cast<std::byte>(i);
-        CHECK(both(bytes) == 0x46DD794E);
-        for (unsigned i = 0; i < 32; ++i) bytes[i] = static_cast<std::byte>(31 - i);
-        CHECK(both(bytes) == 0x113FDB5C);
-        // Sums of parts can be continued, whatever their lengths.
-        for (std::size_t front = 0; front <= 32; ++front) {
-            const auto all = std::span<const std::byte>(bytes);
-            CHECK(crc32c(crc32c(0, all.first(front)), all.subspan(front)) == 0x113FDB5C);
-        }
+TEST_CASE("the sums are those of RFC 3720, by instruction and by table") {
+    std::vector<std::byte> bytes(32);
+    const auto both = [&](std::span<const std::byte> what) {
+        CHECK(crc32c(0, what) == crc32c_by_table(0, what));
+        return crc32c(0, what);
+    };
+    CHECK(both(bytes) == 0x8A9136AA);
+    bytes.assign(32, std::byte{0xFF});
+    CHECK(both(bytes) == 0x62A8AB43);
+    for (unsigned i = 0; i < 32; ++i) bytes[i] = static_cast<std::byte>(i);
+    CHECK(both(bytes) == 0x46DD794E);
+    for (unsigned i = 0; i < 32; ++i) bytes[i] = static_cast<std::byte>(31 - i);
+    CHECK(both(bytes) == 0x113FDB5C);
+    // Sums of parts can be continued, whatever their lengths.
+    for (std::size_t front = 0; front <= 32; ++front) {
+        const auto all = std::span<const std::byte>(bytes);
+        CHECK(crc32c(crc32c(0, all.first(front)), all.subspan(front)) == 0x113FDB5C);
     }
+}
 
-    TEST_CASE("the example in FORMAT.md is what the journal writes") {
-        const std::vector<std::byte> file = example();
-        const std::string lines = hex_lines(std::span(file).subspan(8192, 4096), 8192) +
-                                  hex_lines(std::span(file).first(4096), 0);
-        const char* const root = std::getenv("SHMBUS_SOURCE_ROOT");
-        std::ostringstream text;
-        text << std::ifstream((root != nullptr ? std::string(root) : std::string("..")) +
-                              "/src/journal/FORMAT.md")
-                    .rdbuf();
-        std::istringstream wanted(lines);
-        for (std::string line; std::getline(wanted, line);) {
-            INFO("the journal writes:\n", lines);
-            CHECK(text.str().find(line) != std::string::npos);
-        }
+TEST_CASE("the example in FORMAT.md is what the journal writes") {
+    const std::vector<std::byte> file = example();
+    const std::string lines = hex_lines(std::span(file).subspan(8192, 4096), 8192) +
+                              hex_lines(std::span(file).first(4096), 0);
+    const char* const told = std::getenv("SHMBUS_SOURCE_ROOT");
+    const fs::path root =
+        told != nullptr ? fs::path(told) : fs::path(__FILE__).parent_path() / ".." / "..";
+    std::ostringstream text;
+    text << std::ifstream(root / "src/journal/FORMAT.md").rdbuf();
+    std::istringstream wanted(lines);
+    for (std::string line; std::getline(wanted, line);) {
+        INFO("the journal writes:\n", lines);
+        CHECK(text.str().find(line) != std::string::npos);
     }
+}
 
-    TEST_CASE("a record counts at its own place only") {
-        const std::vector<std::byte> file = example();
-        const auto head = read_as<SegmentHead>(file);
-        const Stretch right{Seed(head.journal_id, 1, head.salt), file, 0};
-        REQUIRE(read_batch(right, 8192, 0).valid);
-        CHECK_FALSE(read_batch(right, 8192, 1).valid);
-        // Another segment, another journal, another filling of the same file, another place in it.
-        CHECK_FALSE(read_batch({Seed(head.journal_id, 2, head.salt), file, 0}, 8192, 0).valid);
-        CHECK_FALSE(read_batch({Seed(head.journal_id + 1, 1, head.salt), file, 0}, 8192, 0).valid);
-        CHECK_FALSE(read_batch({Seed(head.journal_id, 1, head.salt ^ 1), file, 0}, 8192, 0).valid);
-        std::vector<std::byte> moved = file;
-        std::copy(file.begin() + 8192, file.begin() + 12288, moved.begin() + 12288);
-        CHECK_FALSE(head_at({right.seed, moved, 0}, 12288).has_value());
-    }
+TEST_CASE("a record counts at its own place only") {
+    const std::vector<std::byte> file = example();
+    const auto head = read_as<SegmentHead>(file);
+    const Stretch right{Seed(head.journal_id, 1, head.salt), file, 0};
+    REQUIRE(read_batch(right, 8192, 0).valid);
+    CHECK_FALSE(read_batch(right, 8192, 1).valid);
+    // Another segment, another journal, another filling of the same file, another place in it.
+    CHECK_FALSE(read_batch({Seed(head.journal_id, 2, head.salt), file, 0}, 8192, 0).valid);
+    CHECK_FALSE(read_batch({Seed(head.journal_id + 1, 1, head.salt), file, 0}, 8192, 0).valid);
+    CHECK_FALSE(read_batch({Seed(head.journal_id, 1, head.salt ^ 1), file, 0}, 8192, 0).valid);
+    std::vector<std::byte> moved = file;
+    std::copy(file.begin() + 8192, file.begin() + 12288, moved.begin() + 12288);
+    CHECK_FALSE(head_at({right.seed, moved, 0}, 12288).has_value());
+}
 }

@@ -54,76 +54,76 @@ void publish_many(Journal& journal, std::uint64_t count) {
 }  // namespace
 
 TEST_SUITE("journal") {
-    TEST_CASE("a real directory: made privately, locked, read back after a restart") {
-        const Directory directory;
-        const std::string path = directory.path + "/journal";
-        Options options;
-        options.segment_bytes = 1 << 20;
-        {
-            RealStorage storage(path);
-            Journal journal(storage, options);
-            publish_many(journal, 10'000);
-            RealStorage second(path);
-            CHECK_THROWS_AS(Journal(second, options), SetupError);
-        }
-        struct stat facts {};
-        REQUIRE(::stat(path.c_str(), &facts) == 0);
-        CHECK((facts.st_mode & 0777U) == 0700);
-        for (const auto& entry : fs::directory_iterator(path)) {
-            REQUIRE(::stat(entry.path().c_str(), &facts) == 0);
-            CHECK((facts.st_mode & 0777U) == 0600);
-        }
+TEST_CASE("a real directory: made privately, locked, read back after a restart") {
+    const Directory directory;
+    const std::string path = directory.path + "/journal";
+    Options options;
+    options.segment_bytes = 1 << 20;
+    {
         RealStorage storage(path);
         Journal journal(storage, options);
-        CHECK(journal.why_stopped() == "");
-        CHECK(journal.report().torn_bytes == 0);
-        Delivery delivery;
-        std::uint64_t delivered = 0;
-        while (journal.next(1, delivery) == Next::message) {
-            REQUIRE(journal.settle(1, delivery.lsn) == Outcome::ok);
-            if (++delivered % 100 == 0) REQUIRE(journal.commit().outcome == Outcome::ok);
-        }
-        CHECK(delivered == 5'000);
+        publish_many(journal, 10'000);
+        RealStorage second(path);
+        CHECK_THROWS_AS(Journal(second, options), SetupError);
     }
+    struct stat facts {};
+    REQUIRE(::stat(path.c_str(), &facts) == 0);
+    CHECK((facts.st_mode & 0777U) == 0700);
+    for (const auto& entry : fs::directory_iterator(path)) {
+        REQUIRE(::stat(entry.path().c_str(), &facts) == 0);
+        CHECK((facts.st_mode & 0777U) == 0600);
+    }
+    RealStorage storage(path);
+    Journal journal(storage, options);
+    CHECK(journal.why_stopped() == "");
+    CHECK(journal.report().torn_bytes == 0);
+    Delivery delivery;
+    std::uint64_t delivered = 0;
+    while (journal.next(1, delivery) == Next::message) {
+        REQUIRE(journal.settle(1, delivery.lsn) == Outcome::ok);
+        if (++delivered % 100 == 0) REQUIRE(journal.commit().outcome == Outcome::ok);
+    }
+    CHECK(delivered == 5'000);
+}
 
-    TEST_CASE("a link, a shared file and a second name are refused") {
-        const Directory directory;
-        const std::string path = directory.path + "/journal";
-        RealStorage storage(path);
-        int error = 0;
-        REQUIRE(storage.create("seg-0000000000000001", error));
-        CHECK(storage.create("seg-0000000000000001", error) == nullptr);
-        CHECK(error == EEXIST);
-        fs::create_symlink("seg-0000000000000001", path + "/link");
-        CHECK(storage.open("link", error) == nullptr);
-        CHECK(error == ELOOP);
-        REQUIRE(::chmod((path + "/seg-0000000000000001").c_str(), 0620) == 0);
-        CHECK(storage.open("seg-0000000000000001", error) == nullptr);
-        CHECK(error == EPERM);
-        REQUIRE(::chmod((path + "/seg-0000000000000001").c_str(), 0600) == 0);
-        fs::create_hard_link(path + "/seg-0000000000000001", path + "/second");
-        CHECK(storage.open("seg-0000000000000001", error) == nullptr);
-        REQUIRE(::mkfifo((path + "/pipe").c_str(), 0600) == 0);
-        CHECK(storage.open("pipe", error) == nullptr);
-        REQUIRE(::chmod(path.c_str(), 0755) == 0);
-        CHECK_THROWS_AS(RealStorage{path}, SetupError);
-        CHECK_THROWS_AS(RealStorage(directory.path + "/none", RealStorage::Mode::must_exist),
-                        SetupError);
-    }
+TEST_CASE("a link, a shared file and a second name are refused") {
+    const Directory directory;
+    const std::string path = directory.path + "/journal";
+    RealStorage storage(path);
+    int error = 0;
+    REQUIRE(storage.create("seg-0000000000000001", error));
+    CHECK(storage.create("seg-0000000000000001", error) == nullptr);
+    CHECK(error == EEXIST);
+    fs::create_symlink("seg-0000000000000001", path + "/link");
+    CHECK(storage.open("link", error) == nullptr);
+    CHECK(error == ELOOP);
+    REQUIRE(::chmod((path + "/seg-0000000000000001").c_str(), 0620) == 0);
+    CHECK(storage.open("seg-0000000000000001", error) == nullptr);
+    CHECK(error == EPERM);
+    REQUIRE(::chmod((path + "/seg-0000000000000001").c_str(), 0600) == 0);
+    fs::create_hard_link(path + "/seg-0000000000000001", path + "/second");
+    CHECK(storage.open("seg-0000000000000001", error) == nullptr);
+    REQUIRE(::mkfifo((path + "/pipe").c_str(), 0600) == 0);
+    CHECK(storage.open("pipe", error) == nullptr);
+    REQUIRE(::chmod(path.c_str(), 0755) == 0);
+    CHECK_THROWS_AS(RealStorage{path}, SetupError);
+    CHECK_THROWS_AS(RealStorage(directory.path + "/none", RealStorage::Mode::must_exist),
+                    SetupError);
+}
 
-    TEST_CASE("a backlog costs disk and not memory") {
-        const Directory directory;
-        RealStorage storage(directory.path + "/journal");
-        Options options;
-        options.segment_bytes = 16 << 20;
-        options.checkpoint_bytes = 16 << 20;
-        Journal journal(storage, options);
-        publish_many(journal, 20'000);
-        const std::size_t few = ::mallinfo2().uordblks + ::mallinfo2().hblkhd;
-        publish_many(journal, 280'000);
-        const std::size_t many = ::mallinfo2().uordblks + ::mallinfo2().hblkhd;
-        MESSAGE("heap with a backlog of 20,000: ", few, " bytes, of 300,000: ", many);
-        CHECK(many < few + 256 * 1024);
-        CHECK(journal.backlog(1) == 150'000);
-    }
+TEST_CASE("a backlog costs disk and not memory") {
+    const Directory directory;
+    RealStorage storage(directory.path + "/journal");
+    Options options;
+    options.segment_bytes = 16 << 20;
+    options.checkpoint_bytes = 16 << 20;
+    Journal journal(storage, options);
+    publish_many(journal, 20'000);
+    const std::size_t few = ::mallinfo2().uordblks + ::mallinfo2().hblkhd;
+    publish_many(journal, 280'000);
+    const std::size_t many = ::mallinfo2().uordblks + ::mallinfo2().hblkhd;
+    MESSAGE("heap with a backlog of 20,000: ", few, " bytes, of 300,000: ", many);
+    CHECK(many < few + 256 * 1024);
+    CHECK(journal.backlog(1) == 150'000);
+}
 }

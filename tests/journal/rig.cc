@@ -6,6 +6,7 @@
 #include <shmbus/result.h>
 
 #include <algorithm>
+#include <functional>
 
 namespace shmbus::test {
 
@@ -119,10 +120,11 @@ void Rig::publish() {
     if (message.keep_id) account_.kept_ids.insert(line->id.low);
 }
 
-void Rig::settle() {
+void Rig::settle(bool one_is_slow) {
     begin_batch();
     Delivery delivery;
     const Endpoint endpoint = 1 + draw(most_endpoints);
+    if (one_is_slow && endpoint == 1 && draw(12) != 0) return;
     for (std::size_t more = draw(4); more > 0; --more)
         if (journal->next(endpoint, delivery) == Next::message)
             out_.emplace_back(endpoint, delivery.lsn);
@@ -197,6 +199,12 @@ void Rig::crash() {
     account_ = *allowed.before;
 }
 
+void Rig::lose_unsynced() {
+    journal.reset();
+    disk.state = after_crash(disk.state, [](auto, auto) { return Fate::lost; }, random);
+    account_ = *allowed.before;
+}
+
 void Rig::close() {
     if (journal && begin_) commit();
     if (journal) journal->close();
@@ -208,9 +216,9 @@ void Rig::step(const Weights& weights) {
         static_cast<void>(open());
         return;
     }
-    const std::pair<int, void (*)(Rig&)> choices[] = {
+    const std::pair<int, std::function<void(Rig&)>> choices[] = {
         {weights.publish, [](Rig& rig) { rig.publish(); }},
-        {weights.settle, [](Rig& rig) { rig.settle(); }},
+        {weights.settle, [&](Rig& rig) { rig.settle(weights.one_is_slow); }},
         {weights.put, [](Rig& rig) { rig.put(); }},
         {weights.up_to, [](Rig& rig) { rig.up_to(); }},
         {weights.forget, [](Rig& rig) { rig.forget(); }},
@@ -218,8 +226,8 @@ void Rig::step(const Weights& weights) {
         {weights.maintain, [](Rig& rig) { static_cast<void>(rig.journal->maintain()); }},
         {weights.idle,
          [](Rig& rig) {
-             if (!rig.begin_)
-                 for (int turn = 0; turn < 20 && rig.journal->maintain(true);) ++turn;
+             if (rig.begin_) rig.commit();
+             for (int turn = 0; turn < 20 && rig.journal && rig.journal->maintain(true);) ++turn;
          }},
         {weights.close, [](Rig& rig) { rig.close(); }},
         {weights.kill, [](Rig& rig) { rig.kill(); }},

@@ -55,6 +55,7 @@ struct Allowed {
 struct Weights {
     int publish = 10, settle = 8, put = 2, up_to = 2, forget = 0, commit = 6, maintain = 4,
         idle = 2, close = 0, kill = 0, crash = 0;
+    bool one_is_slow = false;  // endpoint 1 settles hardly ever
 };
 
 class Rig {
@@ -83,15 +84,16 @@ public:
     // One random step; what it does is drawn by the weights.
     void step(const Weights& weights);
     void publish();
-    void settle();
+    void settle(bool one_is_slow = false);
     void put();
     void up_to();
     void forget();
     void commit();
     // The process dies: what was written is there, synced or not.
     void kill();
-    // The machine dies.
+    // The machine dies; what was not synced is decided by chance, or lost.
     void crash();
+    void lose_unsynced();
     void close();
     // Empty: the journal is one of those allowed.
     [[nodiscard]] std::string check();

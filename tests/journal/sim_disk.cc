@@ -250,7 +250,6 @@ public:
     }
 
     int sync() override {
-        ++disk_.syncs;
         const int error = disk_.next_call(true);
         SimInode& file = disk_.inode(number_);
         if (error != 0) {
@@ -365,6 +364,7 @@ int SimDisk::rename(const std::string& from, const std::string& to) {
     const std::uint64_t number = state.names.at(from);
     if (!inode(number).pending.empty() && from.starts_with("tmp-"))
         violations.push_back("renamed " + from + " before its content was synced");
+    ++renamed[from];
     state.names.erase(from);
     state.names[to] = number;
     state.steps.push_back({SimStep::What::rename, from, to, number});
@@ -380,7 +380,6 @@ int SimDisk::unlink(const std::string& name) {
 }
 
 int SimDisk::sync_directory() {
-    ++syncs;
     if (const int error = next_call(true)) return error;
     state.durable_names = state.names;
     state.steps.clear();

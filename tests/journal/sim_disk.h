@@ -99,7 +99,7 @@ public:
     DiskState state;
     std::uint64_t capacity_bytes = UINT64_MAX;
     std::uint64_t calls = 0;
-    std::uint64_t syncs = 0;
+    std::map<std::string, std::uint64_t> renamed;  // how often, by the old name
     Fault fault;
     bool locked_by_other = false;
     std::mt19937_64 random{1};
