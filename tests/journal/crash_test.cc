@@ -81,7 +81,6 @@ private:
         after.disk.before_change = nullptr;
         found = came_up ? after.check() : "it does not come up";
         if (!came_up && after.journal) found += ": " + after.journal->why_stopped();
-        if (found.empty() && !after.disk.violations.empty()) found = after.disk.violations[0];
         // It is not enough to come up: it must go on.
         if (found.empty() && states % 16 == 0) {
             for (int more = 0; more < 12; ++more) after.step({});
@@ -90,6 +89,7 @@ private:
             found = after.open() ? after.check() : "it does not come up a second time";
             if (!found.empty()) found += " (after going on)";
         }
+        if (found.empty() && !after.disk.violations.empty()) found = after.disk.violations[0];
     }
 
     std::unordered_set<std::uint64_t> seen_;
