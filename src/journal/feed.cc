@@ -14,7 +14,7 @@ Feed::Feed(Endpoint endpoint, Cursor cursor, const Settled& settled, const Limit
       limits_(limits),
       low_(settled.low),
       handed_to_(settled.low),
-      early_(settled.above),
+      known_(settled.above),
       count_(settled.count),
       addressed_before_(settled.addressed_before) {
     cursor_.go_behind(low_);
@@ -43,11 +43,10 @@ bool Feed::is_full() const noexcept {
 }
 
 void Feed::hand_out(std::uint64_t lsn) {
-    const bool is_settled = early_.contains(lsn);
+    const bool is_settled = known_.contains(lsn);
     window_.push_back({lsn, is_settled});
     if (is_settled) ++settled_in_window_;
     handed_to_ = lsn;
-    early_.drop_to(lsn);
 }
 
 const Feed::HandedOut* Feed::find(std::uint64_t lsn) const {
@@ -61,7 +60,7 @@ Feed::HandedOut* Feed::find(std::uint64_t lsn) {
 
 bool Feed::is_settled(std::uint64_t lsn) const {
     if (const HandedOut* const out = find(lsn)) return out->is_settled;
-    return lsn <= handed_to_ || early_.contains(lsn);
+    return lsn <= handed_to_ || known_.contains(lsn);
 }
 
 bool Feed::settle(std::uint64_t lsn) {
@@ -72,8 +71,8 @@ bool Feed::settle(std::uint64_t lsn) {
         ++settled_in_window_;
     } else {
         // Not handed out in this life: a lane that outlived the last one may have brought it.
-        if (lsn <= handed_to_ || early_.contains(lsn)) return false;
-        early_.add({lsn, lsn});
+        if (lsn <= handed_to_ || known_.contains(lsn)) return false;
+        known_.add({lsn, lsn});
     }
     ++count_;
     return true;
@@ -83,22 +82,22 @@ void Feed::take_back(std::uint64_t lsn) {
     if (HandedOut* const out = find(lsn)) {
         out->is_settled = false;
         --settled_in_window_;
-    } else {
-        early_.remove(lsn);
     }
+    known_.remove(lsn);
     --count_;
 }
 
 std::uint64_t Feed::range_count() const noexcept {
     return std::min<std::uint64_t>(settled_in_window_, window_.size() / 2 + 1) +
-           early_.all().size();
+           known_.all().size();
 }
 
 Settled Feed::settled() const {
-    Settled all{low_, early_, count_, addressed_before_};
+    Settled all{low_, known_, count_, addressed_before_};
     auto at = window_.begin();
     for (; at != window_.end() && at->is_settled; ++at) all.low = at->lsn;
     if (at == window_.end()) all.low = std::max(all.low, handed_to_);
+    all.above.drop_to(all.low);
     if (settled_in_window_ == 0) return all;
     // Neighbours that are both settled make one range: nothing for this endpoint lies between.
     for (; at != window_.end(); ++at) {
@@ -117,6 +116,7 @@ void Feed::advance() {
         window_.pop_front();
     }
     if (window_.empty()) low_ = std::max(low_, handed_to_);
+    known_.drop_to(low_);
 }
 
 }  // namespace shmbus::journal

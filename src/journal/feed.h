@@ -65,7 +65,9 @@ private:
     std::uint64_t handed_to_;       // whatever is for it up to here was handed out or settled
     std::deque<HandedOut> window_;  // above low_, up to handed_to_
     std::uint64_t settled_in_window_ = 0;
-    Ranges early_;  // settled, above handed_to_
+    // Settled above low_, from before this start or before being handed out. Kept until low_ has
+    // passed: what a merge has dropped meanwhile never comes to the window to say so itself.
+    Ranges known_;
     std::uint64_t count_;
     std::uint64_t addressed_before_;
 };

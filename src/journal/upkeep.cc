@@ -170,7 +170,7 @@ bool Upkeep::find_merge() {
         std::uint64_t live = core_.ledger.live_bytes(first->second);
         auto last = first;
         const auto fits = [&](const Segment& segment) {
-            const bool is_small = segment.file_bytes < core_.segment_bytes() / 4;
+            const bool is_small = segment.file_bytes < core_.segment_bytes() / 2;
             return may_merge(segment) && (is_small || is_wasteful(segment)) &&
                    live + core_.ledger.live_bytes(segment) <= core_.segment_bytes();
         };
