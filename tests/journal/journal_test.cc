@@ -523,6 +523,38 @@ TEST_CASE("either checkpoint may rot at any time, whatever was removed and merge
     CHECK(rotten > 200);
 }
 
+TEST_CASE("what the older checkpoint needs to go on from is not merged away") {
+    Bench bench;
+    bench.options.checkpoint_bytes = 70 * 1024;
+    bench.reopen();
+    const std::string text(2500, 'x');
+    std::uint64_t looked = 0;
+    for (std::uint64_t i = 0; i < 300; ++i) {
+        if (i % 40 == 0) bench.publish("stays", {billing});
+        bench.publish(text, {sales});
+        REQUIRE(bench.journal->put({1, i % 50}, bytes_of(i)) == Outcome::ok);
+        bench.commit();
+        std::uint64_t lsn = 0;
+        while (bench.next(sales, &lsn) != "nothing") bench.settle(sales, lsn);
+        bench.commit();
+        for (int turn = 0; turn < 50 && bench.journal->maintain();) ++turn;
+        std::string newest;
+        for (const auto& [name, number] : bench.disk.state.names)
+            if (name.starts_with("ckpt-")) newest = name;
+        if (newest.empty() || i % 3 != 0) continue;
+        SimDisk disk(bench.disk.state);
+        disk.state.flip_bit(newest, 700);
+        Journal journal(disk, bench.options);
+        REQUIRE(journal.why_stopped() == "");
+        REQUIRE(journal.ledger().items == bench.journal->ledger().items);
+        REQUIRE(journal.backlog(billing) == bench.journal->backlog(billing));
+        REQUIRE(journal.backlog(sales) == 0);
+        ++looked;
+    }
+    CHECK(looked > 50);
+    CHECK(bench.disk.renamed["tmp-merge"] > 5);
+}
+
 TEST_CASE("damage before later batches is no torn tail, also when the superblock is old") {
     Bench bench;
     std::vector<std::uint64_t> lsns;
