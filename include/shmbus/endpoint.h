@@ -103,8 +103,9 @@ public:
     bool wait(std::chrono::nanoseconds limit);
 
     // Handles until the token or stop() says so, waiting as the options say; with more than one
-    // handler thread the calling thread takes messages and a pool handles them. Returns when the
-    // handlers that run have finished and what was taken has been handled.
+    // handler thread the calling thread takes messages and a pool handles them: handlers and
+    // subscriptions stay as they are meanwhile, also in callbacks. Returns when the handlers that
+    // run have finished and what was taken has been handled.
     void run(std::stop_token stop = {});
     void stop() noexcept;
 

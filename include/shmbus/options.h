@@ -52,6 +52,7 @@ struct BusOptions {
 struct EndpointOptions {
     Waiting waiting = Waiting::adaptive;
     // Handler threads of run(); 1 handles in the thread that runs. poll() ignores it.
+    // More than 8 have work for all only while messages wait: a process holds 8 batches at most.
     unsigned handler_threads = 1;
     // Bytes of data of the lanes of those who send to this endpoint; a power of two.
     std::size_t lane_bytes = std::size_t{1} << 20;

@@ -25,8 +25,8 @@
 
 namespace shmbus::detail {
 
-// Counters of one handling thread.
-struct Tallies {
+// Counters of one handling thread. A cache line each: other threads write theirs.
+struct alignas(64) Tallies {
     Tally handled;
     Tally threw;
     Tally redelivered;
@@ -65,8 +65,8 @@ struct Record {
 
 class Attempt {
 public:
-    Attempt(Delivery& delivery, const Dispatcher& dispatcher) noexcept
-        : delivery_(delivery), dispatcher_(dispatcher) {}
+    Attempt(Delivery& delivery, const Dispatcher& dispatcher, Tallies& counters) noexcept
+        : tallies(counters), delivery_(delivery), dispatcher_(dispatcher) {}
 
     enum class End : std::uint8_t {
         done,    // all messages of the record are
@@ -82,7 +82,12 @@ public:
 
     // Why the message that was kept is given up: found again after a pause.
     Complaint complaint;
-    Tallies tallies;
+    // Of a record that has just ended as kept.
+    [[nodiscard]] Kept kept(std::uint32_t index) const noexcept {
+        return {index, complaint, delivery_.daemon_missed()};
+    }
+    [[nodiscard]] const std::string& why_kept() const noexcept { return delivery_.why_kept(); }
+    Tallies& tallies;
 
     // The messages in one record.
     struct Items {

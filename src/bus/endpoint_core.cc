@@ -60,7 +60,8 @@ EndpointCore::EndpointCore(std::shared_ptr<BusCore> core, std::string_view name,
       handle_(make_endpoint(*core_, name_, options_)),
       dispatcher_(*core_, handle_),
       delivery_(*core_, handle_, name_),
-      attempt_(delivery_, dispatcher_),
+      tallies_(1 + std::size_t{options_.handler_threads}),
+      attempt_(delivery_, dispatcher_, tallies_[0]),
       fast_path_(delivery_, attempt_, dispatcher_),
       uid_(::geteuid()) {
     if (options_.error_endpoint.empty()) options_.error_endpoint = "error";
@@ -134,25 +135,13 @@ void EndpointCore::open_batch(Open& open, lane::Batch& batch) const noexcept {
     open.lane_id = batch.lane->lane_id();
 }
 
-bool EndpointCore::open_next(Open& open, std::size_t limit) noexcept {
-    lane::Batch* batch =
-        consumer_->take(static_cast<std::uint32_t>(
-            std::min<std::size_t>(limit, lane::most_entries)));
-    if (batch == nullptr) return false;
-    open_batch(open, *batch);
-    return true;
-}
-
 std::size_t EndpointCore::work_on_one(Open& open, std::size_t limit) {
     const Record record{open.batch, open.next, open.lane_id, open.must_copy};
-    const DispatchRow& row = dispatcher_.row(wire::Meta::of(record.entry().meta).type);
     std::size_t handled = 0;
-    switch (attempt_.go_on(record, row, rules(), limit, handled)) {
+    switch (attempt_.go_on(record, row_of(open, open.next), rules(), limit, handled)) {
         case Attempt::End::limit: return handled;
         case Attempt::End::done: break;
-        case Attempt::End::kept:
-            open.kept.push_back({open.next, attempt_.complaint, delivery_.daemon_missed()});
-            break;
+        case Attempt::End::kept: open.keep(open.next, attempt_); break;
         case Attempt::End::foreign: poison(open, "a record's parts do not fit its header"); break;
     }
     attempt_.complaint = {};
@@ -182,7 +171,7 @@ void EndpointCore::close(Open& open) {
     } else {
         core_->log(LogLevel::error, "endpoint " + name_ + " keeps messages until shmbusd answers " +
                                         "or " + options_.error_endpoint + " has room: " +
-                                        delivery_.why_kept());
+                                        open.why_kept);
         parked_.push_back(std::move(open));
         open.kept.clear();
     }
@@ -199,9 +188,8 @@ std::size_t EndpointCore::retry_parked() {
             if (kept.needs_daemon && is_missed) return false;
             const Record record{open.batch, kept.index, open.lane_id, open.must_copy};
             attempt_.complaint = kept.complaint;
-            const DispatchRow& row = dispatcher_.row(wire::Meta::of(record.entry().meta).type);
-            const Attempt::End end =
-                attempt_.go_on(record, row, rules(), wire::most_packed, handled);
+            const Attempt::End end = attempt_.go_on(record, row_of(open, kept.index), rules(),
+                                                    wire::most_packed, handled);
             kept.complaint = attempt_.complaint;
             attempt_.complaint = {};
             kept.needs_daemon = end == Attempt::End::kept && delivery_.daemon_missed();
@@ -218,20 +206,29 @@ std::size_t EndpointCore::retry_parked() {
     return handled;
 }
 
-std::size_t EndpointCore::poll(std::size_t limit) {
-    Outbound* outbound = core_->outbound();
-    // Null in a forked child; busy when a handler polls, who would wait for itself.
-    if (outbound == nullptr || outbound->delivery != nullptr) [[unlikely]] return 0;
-    if (announced_) [[unlikely]] {
+std::size_t EndpointCore::tidy_up() {
+    if (announced_) {
         announced_ = false;
         consumer_->withdraw();
         rung_->drain();
     }
-    if (core_->requests().has_callbacks()) [[unlikely]] core_->requests().poll();
+    core_->requests().poll();
+    if (parked_.empty()) return 0;
+    delivery_.enter(*core_->outbound());
+    const std::size_t handled = retry_parked();
+    delivery_.leave();
+    return handled;
+}
+
+std::size_t EndpointCore::poll(std::size_t limit) {
+    Outbound* outbound = core_->outbound();
+    // Null in a forked child; busy when a handler polls, who would wait for itself.
+    if (outbound == nullptr || outbound->delivery != nullptr) [[unlikely]] return 0;
+    std::size_t handled = 0;
+    if (announced_ || core_->requests().has_callbacks() || !parked_.empty()) [[unlikely]]
+        handled = tidy_up();
     consumer_->expect_answer_through(outbound->latest().writer);
     delivery_.enter(*outbound);
-    std::size_t handled = 0;
-    if (!parked_.empty()) [[unlikely]] handled = retry_parked();
     while (handled < limit) {
         if (open_.batch == nullptr) [[likely]] {
             lane::Batch* batch = consumer_->take(static_cast<std::uint32_t>(
@@ -277,14 +274,16 @@ bool EndpointCore::wait(std::chrono::nanoseconds limit) {
     }
 }
 
-void EndpointCore::idle(std::uint32_t quiet_polls) {
+void EndpointCore::idle(std::uint32_t quiet_polls, std::uint32_t rung, bool may_take) {
     if (options_.waiting == Waiting::spin ||
         (options_.waiting == Waiting::adaptive && quiet_polls < polls_before_sleep)) {
         base::cpu_relax();
         return;
     }
     const bool busy = !parked_.empty() || core_->requests().has_callbacks();
-    consumer_->sleep(busy ? busy_sleep : longest_sleep);
+    const std::chrono::nanoseconds limit = busy ? busy_sleep : longest_sleep;
+    if (may_take) consumer_->sleep(limit, rung);
+    else consumer_->rest(limit, rung);
     core_->session().tend();
 }
 
@@ -299,10 +298,11 @@ void EndpointCore::run(const std::stop_token& stop) {
         Pool pool(*this, options_.handler_threads);
         pool.run(goes_on);
     } else {
-        std::uint32_t quiet_polls = 0;
-        while (goes_on()) {
+        for (std::uint32_t quiet_polls = 0;;) {
+            const std::uint32_t rung = consumer_->rung();
+            if (!goes_on()) break;
             if (poll(lane::most_entries) != 0) quiet_polls = 0;
-            else idle(++quiet_polls);
+            else idle(++quiet_polls, rung);
         }
         while (open_.batch != nullptr) poll(lane::most_entries);
     }
@@ -339,13 +339,14 @@ bool EndpointCore::arm() {
 }
 
 Endpoint::Counts EndpointCore::counts() const noexcept {
-    Endpoint::Counts counts = of_pools_;
-    const Tallies& mine = attempt_.tallies;
-    counts.handled += mine.handled.read();
-    counts.threw += mine.threw.read();
-    counts.redelivered += mine.redelivered.read();
-    counts.failed += mine.failed.read();
-    counts.dropped += mine.dropped.read();
+    Endpoint::Counts counts;
+    for (const Tallies& one : tallies_) {
+        counts.handled += one.handled.read();
+        counts.threw += one.threw.read();
+        counts.redelivered += one.redelivered.read();
+        counts.failed += one.failed.read();
+        counts.dropped += one.dropped.read();
+    }
     counts.poisoned_lanes = consumer_->poisoned_lanes();
     return counts;
 }

@@ -64,20 +64,33 @@ private:
         bool must_copy = false;
         std::uint64_t lane_id = 0;
         std::vector<Kept> kept;  // that have to wait while others go on
+        std::string why_kept;
+        void keep(std::uint32_t index, const Attempt& attempt) {
+            kept.push_back(attempt.kept(index));
+            why_kept = attempt.why_kept();
+        }
     };
     // Payloads of other users are copied before they are handled.
     [[nodiscard]] bool must_copy(const lane::ReaderLane& lane) const noexcept {
         return options_.copy_payload || lane.identity().writer_uid != uid_;
     }
     void open_batch(Open& open, lane::Batch& batch) const noexcept;
-    [[nodiscard]] bool open_next(Open& open, std::size_t limit) noexcept;
     // Handles up to `limit` messages; stops at the end of the batch.
     std::size_t work(Open& open, std::size_t limit);
     std::size_t work_on_one(Open& open, std::size_t limit);
     // The batch is done, or is kept until the error endpoint, or the daemon, can be reached.
     void close(Open& open);
     std::size_t retry_parked();
-    void idle(std::uint32_t quiet_polls);
+    // What is due besides new messages: what a look by descriptor left behind, answers to
+    // callbacks, and messages kept for the error endpoint, of which it returns how many were
+    // handled.
+    std::size_t tidy_up();
+    // Waits as the options say after so many polls that found nothing. `rung`: see lane::Consumer.
+    // With `may_take` false for the bell alone.
+    void idle(std::uint32_t quiet_polls, std::uint32_t rung, bool may_take = true);
+    [[nodiscard]] const DispatchRow& row_of(const Open& open, std::uint32_t index) {
+        return dispatcher_.row(wire::Meta::of(open.batch->entry(index).meta).type);
+    }
     void poison(const Open& open, std::string_view why) noexcept;
     [[nodiscard]] AttemptRules rules() const noexcept;
 
@@ -88,6 +101,7 @@ private:
     std::uint16_t slot_ = 0;
     Dispatcher dispatcher_;
     Delivery delivery_;
+    std::vector<Tallies> tallies_;  // of the polling thread, then of each handler thread
     Attempt attempt_;
     FastPath fast_path_;
     std::unique_ptr<SelfBell> bell_;
@@ -99,7 +113,6 @@ private:
     std::vector<Open> parked_;
     std::uint64_t next_retry_ns_ = 0;
     std::atomic<bool> stopping_{false};
-    Endpoint::Counts of_pools_;  // counts of handler threads that have ended
     std::uint32_t uid_ = 0;
 };
 

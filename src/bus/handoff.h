@@ -39,11 +39,9 @@ inline constexpr bool under_thread_sanitizer = __has_feature(thread_sanitizer);
 inline constexpr bool under_thread_sanitizer = false;
 #endif
 
-inline constexpr std::size_t most_tasks = 1024;
-
 class LockFreeTasks {
 public:
-    LockFreeTasks() : tasks_(most_tasks), producer_(tasks_) {}
+    explicit LockFreeTasks(std::size_t most) : tasks_(most), producer_(tasks_) {}
     struct Consumer {
         explicit Consumer(LockFreeTasks& tasks) : token(tasks.tasks_) {}
         moodycamel::ConsumerToken token;
@@ -58,6 +56,7 @@ private:
 
 class PlainTasks {
 public:
+    explicit PlainTasks(std::size_t) {}
     struct Consumer {
         explicit Consumer(PlainTasks&) {}
     };
@@ -82,20 +81,27 @@ class Handoff {
 public:
     using Tasks = std::conditional_t<under_thread_sanitizer, PlainTasks, LockFreeTasks>;
     using Consumer = Tasks::Consumer;
+    // `most`: tasks that may be there at once.
+    explicit Handoff(std::size_t most) : tasks_(most) {}
     [[nodiscard]] Consumer consumer() { return Consumer(tasks_); }
 
-    // By the taking thread alone.
-    void give(const Task& task) {
-        tasks_.give(task);
-        ring();
+    // By the taking thread alone, and then ring.
+    void give(const Task& task) { tasks_.give(task); }
+    // Wakes so many sleepers.
+    void ring(std::uint32_t given = base::all_sleepers) noexcept {
+        if (given == 0) return;
+        given_.fetch_add(1, std::memory_order_seq_cst);  // GIVEN. Other end: given.
+        if (sleepers_.load(std::memory_order_seq_cst) != 0)
+            base::wake(given_, static_cast<int>(given));
     }
     bool take(Consumer& consumer, Task& into) { return tasks_.take(consumer, into); }
 
-    // Sleeps until something was given since `seen` was read, at most `limit`.
+    // How often the bell has rung: read it before take.
     [[nodiscard]] std::uint32_t given() const noexcept {
         // GIVEN: the task. Other end: ring.
         return given_.load(std::memory_order_seq_cst);
     }
+    // Sleeps until it rings again, at most `limit`.
     void sleep(std::uint32_t seen, std::chrono::nanoseconds limit) noexcept {
         // seq_cst, against the look in ring: either the giver sees a sleeper, or the kernel sees
         // that the count has moved.
@@ -103,17 +109,8 @@ public:
         base::wait(base::watch(given_, seen), limit);
         sleepers_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: one wake too many at most
     }
-    void ring_all() noexcept {
-        given_.fetch_add(1, std::memory_order_seq_cst);
-        base::wake(given_, base::all_sleepers);
-    }
 
 private:
-    void ring() noexcept {
-        given_.fetch_add(1, std::memory_order_seq_cst);  // GIVEN. Other end: given.
-        if (sleepers_.load(std::memory_order_seq_cst) != 0) base::wake(given_, 1);
-    }
-
     Tasks tasks_;
     std::atomic<std::uint32_t> given_{0};
     std::atomic<std::uint32_t> sleepers_{0};

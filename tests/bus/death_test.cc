@@ -1,4 +1,4 @@
-// Deaths and forks: what a killed consumer held, poison messages, children, pools, many processes.
+// Deaths and forks: what a killed consumer held, poison messages, children, many processes.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include <shmbus/testing.h>
@@ -173,56 +173,6 @@ TEST_CASE("in a forked child the parent's bus refuses everything and takes nothi
     CHECK(bus.send(Order{3, {}}));
     CHECK(endpoint->poll() == 2);
     CHECK(seen == 2);
-}
-
-TEST_CASE("a pool of handler threads handles everything once and stops when told") {
-    shmbus::testing::TemporaryBus temporary;
-    shmbus::Bus& bus = temporary.bus();
-    shmbus::EndpointOptions options;
-    options.handler_threads = 3;
-    shmbus::Endpoint endpoint = bus.endpoint("orders", options);
-    shmbus::Endpoint follows = bus.endpoint("follows");
-    std::atomic<std::uint64_t> handled{0}, sum{0}, follow_ups{0};
-    std::mutex mutex;
-    std::set<std::thread::id> threads;
-    endpoint.on<Order>([&](const Order& order, shmbus::Context& context) {
-        if (order.number % 100 == 7) throw std::runtime_error("seven");
-        REQUIRE(context.send(Follow{order.number}));
-        {
-            const std::lock_guard lock(mutex);
-            threads.insert(std::this_thread::get_id());
-        }
-        sum += order.number;
-        ++handled;
-    });
-    follows.on<Follow>([&](const Follow&) { ++follow_ups; });
-    constexpr std::uint64_t many = 5000;
-    std::jthread runner([&] { endpoint.run(); });
-    std::uint64_t expected = 0;
-    for (std::uint64_t i = 0; i < many; ++i) {
-        shmbus::SendOptions patient;
-        patient.wait = 20s;
-        REQUIRE(bus.send(Order{i, {}}, patient));
-        if (i % 100 != 7) expected += i;
-        if (i % 50 == 0) follows.poll(1000);
-    }
-    const auto limit = soon();
-    while ((handled < many - many / 100 || follow_ups < handled) &&
-           std::chrono::steady_clock::now() < limit)
-        follows.poll(1000);
-    endpoint.stop();
-    runner.join();
-    // What was not taken yet when it was stopped: only some that are going to fail.
-    while (endpoint.poll() != 0) {
-    }
-    CHECK(handled == many - many / 100);
-    CHECK(sum == expected);
-    CHECK(follow_ups == handled);
-    CHECK(!threads.contains(std::this_thread::get_id()));
-    const auto counts = endpoint.counts();
-    CHECK(counts.handled == many - many / 100);
-    CHECK(counts.failed == many / 100);
-    CHECK(counts.threw == 5 * many / 100);
 }
 
 TEST_CASE("run sleeps, wakes for a message, and stops by its token") {
