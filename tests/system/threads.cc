@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -99,12 +100,20 @@ int run_threads() {
     options.handler_threads = 3;
     options.lane_bytes = 16 * 1024;
     auto pool = bus.endpoint("pool", options);
-    pool.on<Job>([&](const Job&) { Counts::one(counts.jobs); });
+    pool.on<Job>([&](const Job& job, shmbus::Context& context) {
+        if (job.number % 50 == 0 && context.attempt() == 1) throw std::runtime_error("again");
+        Counts::one(counts.jobs);
+    });
     pool.on<Double>([](const Double& ask) { return Doubled{2 * ask.number}; });
     auto reader = bus.endpoint("reader");
     reader.on<News>([&](const News&) { Counts::one(counts.news); });
     {
-        const std::jthread pooling([&](const std::stop_token& stop) { pool.run(stop); });
+        const std::jthread pooling([&](const std::stop_token& stop) {
+            while (!stop.stop_requested()) pool.run(stop);
+        });
+        const std::jthread stopping([&](const std::stop_token& stop) {
+            for (; !stop.stop_requested(); std::this_thread::sleep_for(20ms)) pool.stop();
+        });
         const std::jthread reading([&](const std::stop_token& stop) { reader.run(stop); });
         {
             std::vector<std::jthread> sending;
