@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# A storm of a thousand SIGKILLs over senders, competing receivers and the daemon: nothing accepted
-# is lost, nothing appears that was not sent, no duplicate is unmarked, each sender's order holds.
-# And two faults made on purpose, which the account must find.
+# A storm of a thousand SIGKILLs over senders, publishers, competing receivers, half of them with
+# several handler threads, and the daemon: nothing accepted is lost, nothing appears that was not
+# sent, no duplicate is unmarked, each sender's order holds. And two faults made on purpose, which
+# the account must find.
 #
 #   SHMBUS_STORM_KILLS   how many (1000)
 #
@@ -47,6 +48,6 @@ planted() {
 
 weather "a storm of $kills kills loses nothing and invents nothing" --kills "$kills"
 weather 'one receiver alone handles what each sender sent in its order' \
-    --kills 100 --receivers 1 --seconds 60
+    --kills 100 --receivers 1 --threads 1 --seconds 60
 planted 'a planted loss is found' loss 'lost: '
 planted 'a planted unmarked duplicate is found' duplicate 'handled twice without a mark: '

@@ -6,7 +6,10 @@
 #include <shmbus/bus.h>
 
 #include <chrono>
+#include <mutex>
 #include <random>
+#include <stdexcept>
+#include <thread>
 #include <utility>
 
 #include <signal.h>
@@ -23,6 +26,8 @@ using namespace std::chrono_literals;
 using Dice = std::mt19937_64;
 
 constexpr auto patience = 30s;
+// In the account a sender of events is two: one whose messages all go to "storm", and this one.
+constexpr std::uint32_t as_watched = 1U << 31;
 
 std::uint64_t roll(Dice& dice, std::uint64_t sides) { return dice() % sides; }
 
@@ -54,13 +59,23 @@ Bus join(const Sky& sky, std::uint32_t name, const char* role) {
     });
 }
 
+Endpoint open_endpoint(Bus& bus, const char* name, std::uint32_t threads) {
+    return persist([&] {
+        EndpointOptions options;
+        options.lane_bytes = 64 * 1024;
+        options.attempts_when_dying = 200;
+        options.handler_threads = threads;
+        return bus.endpoint(name, options);
+    });
+}
+
 // ---- a sender
 
 class Sender {
 public:
     Sender(const Sky& sky, const Life& life, Board& board, Place& place)
         : life_(life), board_(board), place_(place), ledger_(sky.ledger), dice_(life.seed),
-          bus_(join(sky, life.name, "sender")) {}
+          bus_(join(sky, life.name, "sender")), has_watch_(sky.has_watch) {}
 
     int run() {
         while (number_ < life_.messages && !is_enough()) send_something();
@@ -79,13 +94,14 @@ private:
         }
     }
     void send_something() {
-        switch (roll(dice_, 8)) {
+        switch (roll(dice_, 9)) {
             case 0: return send_one<Wagon>();
             case 1: return send_one<Crate>();
             case 2: return loan<Parcel>(true);
             case 3: return loan<Wagon>(true);
             case 4: return send_packed();
             case 5: return send_several();
+            case 6: return publish();
             default: return send_one<Parcel>();
         }
     }
@@ -98,6 +114,21 @@ private:
         const Result<void> sent = bus_.send(message);
         place_.is(Doing::nothing);
         note(sent, number_, 1);
+    }
+    // To all subscribers or, when it is refused or killed, to some of them.
+    void publish() {
+        Bulletin message;
+        message.fill(life_.name, ++number_);
+        ledger_.tried(life_.name, number_);
+        if (has_watch_) ledger_.tried(life_.name | as_watched, number_);
+        place_.is(Doing::sending);
+        const Result<Published> sent = bus_.publish(message);
+        place_.is(Doing::nothing);
+        if (!sent) return;
+        if (sent->subscribers != (has_watch_ ? 2 : 1))
+            throw std::runtime_error("a publish found another number of subscribers");
+        ledger_.accepted(life_.name, number_);
+        if (has_watch_) ledger_.accepted(life_.name | as_watched, number_);
     }
     // What is not committed was never tried: the account takes it for a phantom if it is seen.
     template <class T>
@@ -157,6 +188,7 @@ private:
     LedgerFile ledger_;
     Dice dice_;
     Bus bus_;
+    bool has_watch_;
     std::uint64_t number_ = 0;
 };
 
@@ -167,12 +199,9 @@ public:
     Receiver(const Sky& sky, const Life& life, Board& board, Place& place)
         : sky_(sky), life_(life), board_(board), place_(place), ledger_(sky.ledger),
           dice_(life.seed), bus_(join(sky, life.name, "receiver")),
-          endpoint_(persist([&] {
-              EndpointOptions options;
-              options.lane_bytes = 64 * 1024;
-              options.attempts_when_dying = 200;
-              return bus_.endpoint("storm", options);
-          })) {
+          endpoint_(open_endpoint(bus_, life.watches ? "watch" : "storm", life.threads)) {
+        listen<Bulletin>();
+        if (life.watches) return;
         listen<Parcel>();
         listen<Crate>();
         listen<Wagon>();
@@ -180,6 +209,14 @@ public:
 
     int run() {
         place_.is(Doing::nothing);
+        if (life_.threads > 1) {
+            const std::jthread stopping([this](const std::stop_token& stop) {
+                for (; !stop.stop_requested(); std::this_thread::sleep_for(1ms))
+                    if (is_over()) endpoint_.stop();
+            });
+            endpoint_.run();
+            return 0;
+        }
         while (!is_over())
             if (endpoint_.poll() == 0) endpoint_.wait(50ms);
         return 0;
@@ -200,29 +237,39 @@ private:
     }
     template <class T>
     void handle(const T& message, bool marked) {
-        place_.is(Doing::handling);
+        if (inside_.fetch_add(1) == 0) place_.is(Doing::handling);
         const bool last = life_.ending == Ending::by_own_hand && handled_ + 1 >= life_.messages;
-        const std::uint64_t moment = last ? roll(dice_, 3) : 3;
+        const std::uint64_t moment = last ? roll(3) : 3;
         if (moment == 0) die();
         if (!message.is_whole()) {
             board_.damaged.fetch_add(1, std::memory_order_relaxed);  // relaxed: a count
         } else {
-            account_for(static_cast<std::uint32_t>(message.sender), message.number, marked,
-                        moment == 1);
+            account_for(static_cast<std::uint32_t>(message.sender) |
+                            (life_.watches ? as_watched : 0),
+                        message.number, marked, moment == 1);
         }
         if (moment == 2) die();
         ++handled_;
-        place_.is(Doing::nothing);
+        if (inside_.fetch_sub(1) == 1) place_.is(Doing::nothing);
+    }
+    // Each thread is a receiver of its own: what it gets of a sender comes in order.
+    [[nodiscard]] std::uint32_t my_name() {
+        static thread_local const std::uint32_t thread = threads_.fetch_add(1);
+        return life_.name * 16 + thread;
+    }
+    [[nodiscard]] std::uint64_t roll(std::uint64_t sides) {
+        const std::lock_guard lock(dice_mutex_);
+        return test::roll(dice_, sides);
     }
     void account_for(std::uint32_t sender, std::uint64_t number, bool marked, bool dies) {
         if (plants(Fault::loss)) return;
-        ledger_.begun(life_.name, sender, number, marked);
+        ledger_.begun(my_name(), sender, number, marked);
         if (dies) die();
         work();
-        ledger_.handled(life_.name, sender, number, marked);
+        ledger_.handled(my_name(), sender, number, marked);
         if (!plants(Fault::duplicate)) return;
-        ledger_.begun(life_.name, sender, number, false);
-        ledger_.handled(life_.name, sender, number, false);
+        ledger_.begun(my_name(), sender, number, false);
+        ledger_.handled(my_name(), sender, number, false);
     }
     // One fault for the whole storm, by whoever comes first after some messages.
     bool plants(Fault fault) {
@@ -232,7 +279,7 @@ private:
     // Long enough that some kills from outside hit it.
     void work() {
         const auto until = std::chrono::steady_clock::now() +
-                           std::chrono::microseconds(roll(dice_, 40));
+                           std::chrono::microseconds(roll(40));
         while (std::chrono::steady_clock::now() < until) {
         }
     }
@@ -242,13 +289,26 @@ private:
     Board& board_;
     Place& place_;
     LedgerFile ledger_;
+    std::mutex dice_mutex_;
     Dice dice_;
+    // seq_cst, all three: threads of one process, and nothing hangs on their order.
+    std::atomic<std::uint32_t> threads_{0};
+    std::atomic<std::uint32_t> inside_{0};
+    std::atomic<std::uint32_t> handled_{0};
     Bus bus_;
     Endpoint endpoint_;
-    std::uint32_t handled_ = 0;
 };
 
 }  // namespace
+
+void prepare_endpoints(const Sky& sky) {
+    Bus bus = join(sky, 0, "prepares");
+    for (const char* name : {"storm", "watch"}) {
+        if (name[0] == 'w' && !sky.has_watch) continue;
+        Endpoint endpoint = open_endpoint(bus, name, 1);
+        persist([&] { endpoint.subscribe<Bulletin>(); });
+    }
+}
 
 int live_as_sender(const Sky& sky, const Life& life, Board& board, Place& place) {
     place.is(Doing::joining);

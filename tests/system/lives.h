@@ -20,6 +20,7 @@ struct Sky {
     std::string bus;
     std::string ledger;
     Fault planted = Fault::none;  // made up by a receiver: the account must find it
+    bool has_watch = false;       // events go to the endpoint "watch" as well as to "storm"
 };
 
 // How a life ends.
@@ -35,8 +36,12 @@ struct Life {
     std::uint64_t seed = 0;
     Ending ending = Ending::by_others;
     std::uint32_t messages = 0;  // sent or handled before the end comes
+    std::uint32_t threads = 1;   // that handle
+    bool watches = false;        // receives at "watch", where events alone come
 };
 
+// Makes the endpoints and subscribes them, before anybody sends.
+void prepare_endpoints(const Sky& sky);
 // Both return the exit status of the process, or do not return.
 int live_as_sender(const Sky& sky, const Life& life, Board& board, Place& place);
 int live_as_receiver(const Sky& sky, const Life& life, Board& board, Place& place);

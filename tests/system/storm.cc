@@ -50,7 +50,7 @@ bool is_lost(const std::string& sentence) { return sentence.starts_with("lost:")
 
 Storm::Storm(StormPlan plan)
     : plan_(plan),
-      sky_{folder_.bus(), folder_.path() + "/ledger", plan.planted},
+      sky_{folder_.bus(), folder_.path() + "/ledger", plan.planted, plan.receivers > 1},
       dice_(plan.seed),
       end_(Clock::now() + plan.limit) {
     actors_.resize(plan.senders + plan.receivers);
@@ -82,6 +82,7 @@ bool Storm::is_due(Role role) const noexcept { return toll(role).killed < target
 
 std::vector<std::string> Storm::run() {
     start_daemon();
+    prepare();
     for (std::size_t place = 0; place < actors_.size(); ++place) raise(place);
     rage();
     if (is_late()) complain("the storm did not end in time");
@@ -106,7 +107,7 @@ void Storm::rage() {
 
 void Storm::raise(std::size_t place) {
     Actor& actor = actors_[place];
-    actor.life = {next_name_++, dice_(), Ending::in_peace, 0};
+    actor.life = {next_name_++, dice_(), Ending::in_peace};
     const std::uint64_t fate = roll(10);
     // Those who need not die any more leave properly, and make and handle messages for the others.
     if (is_due(actor.role) && fate < 7) actor.life.ending = Ending::by_own_hand;
@@ -114,6 +115,9 @@ void Storm::raise(std::size_t place) {
     const bool sends = actor.role == Role::sender;
     actor.life.messages = static_cast<std::uint32_t>(1 + roll(sends ? 60 : 30));
     if (calm_) actor.life.ending = Ending::when_sent_home;
+    if (!sends && roll(2) == 0) actor.life.threads = plan_.threads;
+    // The last one alone: there are fewer messages, and it is replaced when it dies.
+    actor.life.watches = sky_.has_watch && place == actors_.size() - 1;
     board_->places[place].is(Doing::nothing);
     const pid_t supervisor = ::getpid();
     actor.pid = ::fork();
@@ -132,6 +136,20 @@ void Storm::raise(std::size_t place) {
         std::fprintf(stderr, "life %u: %s\n", actor.life.name, error.what());
     }
     ::_exit(status);
+}
+
+// In a process of its own, as the supervisor has no bus.
+void Storm::prepare() {
+    const pid_t supervisor = ::getpid();
+    const pid_t child = ::fork();
+    if (child == 0) {
+        become_a_child(supervisor);
+        prepare_endpoints(sky_);
+        ::_exit(0);
+    }
+    int status = 1;
+    if (child < 0 || ::waitpid(child, &status, 0) != child || status != 0)
+        complain("the endpoints were not made");
 }
 
 // Not waited for: it may be killed again before it is ready.

@@ -29,7 +29,8 @@ struct StormPlan {
     std::uint32_t kills = 1000;
     std::uint64_t seed = 1;
     std::uint32_t senders = 3;
-    std::uint32_t receivers = 3;
+    std::uint32_t receivers = 4;
+    std::uint32_t threads = 3;  // of every other receiver
     std::chrono::seconds limit{140};
     Fault planted = Fault::none;
 };
@@ -69,6 +70,7 @@ private:
     [[nodiscard]] bool is_late() const noexcept { return Clock::now() > end_; }
     void rage();
     void raise(std::size_t place);
+    void prepare();
     void start_daemon();
     void reap_all();
     void bury(std::size_t place, int status);

@@ -1,4 +1,5 @@
-// The storm as a program: storm [--kills N] [--seed N] [--plant loss|duplicate]
+// The storm as a program: storm [--kills N] [--seed N] [--seconds N] [--receivers N] [--threads N]
+// [--plant loss|duplicate]
 //
 // Prints the kills by role and what the account found. Ends with 0 when nothing was wrong.
 //
@@ -27,6 +28,8 @@ StormPlan plan_from(int count, char** words) {
         else if (key == "--seconds") plan.limit = std::chrono::seconds(std::stoul(words[i + 1]));
         else if (key == "--receivers")
             plan.receivers = static_cast<std::uint32_t>(std::stoul(words[i + 1]));
+        else if (key == "--threads")
+            plan.threads = static_cast<std::uint32_t>(std::stoul(words[i + 1]));
         else if (key == "--plant" && value == "loss") plan.planted = Fault::loss;
         else if (key == "--plant" && value == "duplicate") plan.planted = Fault::duplicate;
         else throw std::invalid_argument("unknown option " + std::string(key));

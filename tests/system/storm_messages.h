@@ -42,5 +42,8 @@ struct Crate : Load<10> {
 struct Wagon : Load<1022> {
     static constexpr auto message = shmbus::command("storm.wagon", shmbus::transient);
 };
+struct Bulletin : Load<4> {
+    static constexpr auto message = shmbus::event("storm.bulletin", shmbus::transient);
+};
 
 }  // namespace shmbus::test
