@@ -132,7 +132,7 @@ void list_endpoints(const CommandLine& line) {
         const char* kinds[] = {"?", "ordinary", "reply inbox", "error"};
         const auto kind = static_cast<std::size_t>(endpoint.row.kind);
         const std::string kind_name = kinds[kind < 4 ? kind : 0];
-        const bool is_private = endpoint.row.kind == directory::EndpointKind::reply_inbox;
+        const bool is_private = directory::is_private(endpoint.row.kind);
         listing.add({std::string(endpoint.name()),
                      is_private ? kind_name + " of " + owner_of(reader, endpoint.row.owner)
                                 : kind_name,

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -25,6 +26,7 @@
 #include "base/file.h"
 #include "bus/locate.h"
 #include "daemon/config.h"
+#include "daemon/durable.h"
 #include "daemon/home.h"
 #include "daemon/server.h"
 #include "daemon/state.h"
@@ -39,6 +41,7 @@ struct CommandLine {
     std::string bus;
     std::string directory;
     std::string config_file;
+    std::string journal;
     bool foreground = false;
     double idle_exit_seconds = 0;
     // For the library, which starts the daemon in the background.
@@ -119,6 +122,24 @@ void make_root(const std::string& root, std::optional<gid_t> group) {
                          "to a directory of your own"};
 }
 
+// Buses that are known by name and lie where they usually do keep their journals where programs
+// keep their state; any other has its own inside.
+void choose_journal(const CommandLine& line, const shmbus::detail::BusLocation& location,
+                    daemon::Config& config) {
+    if (!line.journal.empty()) config.journal = std::filesystem::absolute(line.journal).string();
+    if (config.journal.empty()) config.journal = shmbus::detail::environment("SHMBUS_JOURNAL");
+    if (!config.journal.empty()) return;
+    const std::string name = std::filesystem::path(location.directory).filename().string();
+    const std::string state = shmbus::detail::state_directory();
+    if (location.root == shmbus::detail::usual_root() && !state.empty()) {
+        config.journal = state + "/shmbus/" + name;
+    } else {
+        config.journal = location.directory + "/journal";
+        config.journal_segment_bytes = std::min<std::uint64_t>(config.journal_segment_bytes,
+                                                               std::uint64_t{1} << 20);
+    }
+}
+
 [[nodiscard]] daemon::Config configuration(CommandLine& line) {
     daemon::Config config;
     if (line.config_file.empty())
@@ -134,6 +155,7 @@ void make_root(const std::string& root, std::optional<gid_t> group) {
     const std::string name = line.directory.empty() ? line.bus : line.directory + "/";
     const auto location = shmbus::detail::locate_bus(name);
     config.directory = location.directory;
+    choose_journal(line, location, config);
     if (line.idle_exit_seconds > 0) {
         config.idle_exit = std::chrono::milliseconds(std::llround(line.idle_exit_seconds * 1000));
         config.remove_when_idle = true;
@@ -148,7 +170,8 @@ int serve(CommandLine& line, Report& report) {
     daemon::Home home(config);
     const daemon::Log log = make_log(line, config);
     daemon::State state(std::move(home), config, log);
-    daemon::Server server(state);
+    daemon::Durable durable(state);
+    daemon::Server server(state, durable);
     log(shmbus::LogLevel::info, "serving the bus in " + config.directory + ", process " +
                                     std::to_string(::getpid()));
     report.ready();
@@ -156,6 +179,7 @@ int serve(CommandLine& line, Report& report) {
     const bool idle = ended == daemon::Server::Ended::idle;
     log(shmbus::LogLevel::info, idle ? "nobody is left: leaving" : "told to stop: leaving");
     server.close();
+    durable.close();
     if (idle && config.remove_when_idle && server.may_remove_bus()) state.home().remove();
     return 0;
 }
@@ -167,6 +191,8 @@ void add_options(CLI::App& app, CommandLine& line) {
     app.add_option("--config", line.config_file, "TOML file; default: $SHMBUS_CONFIG");
     app.add_flag("--foreground", line.foreground,
                  "Stay in the foreground and log to standard error (the default)");
+    app.add_option("--journal", line.journal,
+                   "Directory of the journal; made when the first durable message is sent");
     app.add_option("--idle-exit", line.idle_exit_seconds,
                    "Leave when no process has used the bus for so many seconds, and remove the "
                    "bus if it has neither messages nor subscriptions")

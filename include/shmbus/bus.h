@@ -11,6 +11,7 @@
 
 #include <shmbus/endpoint.h>
 #include <shmbus/pending.h>
+#include <shmbus/receipt.h>
 
 namespace [[gnu::visibility("default")]] shmbus {
 
@@ -64,6 +65,10 @@ struct Published {
     std::uint32_t dropped = 0;      // of them full, with a policy that drops
 };
 
+// What a send returns beside an error: the receipt of a T that is declared durable.
+template <Message T>
+using Sent = std::conditional_t<is_durable<T>, Receipt, void>;
+
 // Many threads may use one Bus. Each thread writes lanes of its own, so what one thread sends to
 // one endpoint arrives in its order, and nothing is promised between threads.
 class Bus {
@@ -79,11 +84,17 @@ public:
     // Sends a command to the endpoint that announced it (or to options.destination). Returned
     // success means: it is in the receiver's queue and survives the death of this process.
     // Errors: full, no_route, no_endpoint, too_large, no_daemon (first send to an endpoint
-    // only), lane_lost, closed, durable_not_yet. Inside a handler of this Bus it joins the
+    // only), lane_lost, closed, no_journal. Inside a handler of this Bus it joins the
     // handler's outputs.
+    //
+    // A T that is declared durable goes to its receiver by way of the journal, and what is returned
+    // is its receipt. Every durable message may be waited for as well by receipt() or sync().
     template <Command T>
-    Result<void> send(const T& message, const SendOptions& options) {
-        if constexpr (InPlace<T>) {
+    Result<Sent<T>> send(const T& message, const SendOptions& options) {
+        if constexpr (is_durable<T>) {
+            const detail::Encoded encoded(message);
+            return send_durably(descriptor_of<T>, encoded.bytes(), options);
+        } else if constexpr (InPlace<T>) {
             return send_bytes(descriptor_of<T>, std::as_bytes(std::span<const T, 1>(&message, 1)),
                               options);
         } else {
@@ -93,9 +104,10 @@ public:
     }
     // The same with default options, which is the quickest way there is.
     template <Command T>
-    Result<void> send(const T& message) {
+    Result<Sent<T>> send(const T& message) {
         // Those that fit into one cache line together with what stands before each record.
-        if constexpr (InPlace<T> && sizeof(T) >= 16 && sizeof(T) <= 48 && sizeof(T) % 8 == 0) {
+        if constexpr (!is_durable<T> && InPlace<T> && sizeof(T) >= 16 && sizeof(T) <= 48 &&
+                      sizeof(T) % 8 == 0) {
             return send_fixed<sizeof(T)>(
                 descriptor_of<T>, std::as_bytes(std::span<const T, 1>(&message, 1)).data());
         } else {
@@ -120,10 +132,17 @@ public:
     }
     // Publishes an event to every subscriber. Errors: full (a subscriber whose policy refuses or
     // whose wait ended; the others have it), too_large, lane_lost, no_daemon, closed,
-    // durable_not_yet.
+    // no_journal.
+    //
+    // A T that is declared durable is one record in the journal however many subscribe, and what is
+    // returned is its receipt. It goes to those who subscribe when it gets there.
     template <Event T>
-    Result<Published> publish(const T& message, const SendOptions& options = default_send_options) {
-        if constexpr (InPlace<T>) {
+    Result<std::conditional_t<is_durable<T>, Receipt, Published>> publish(
+        const T& message, const SendOptions& options = default_send_options) {
+        if constexpr (is_durable<T>) {
+            const detail::Encoded encoded(message);
+            return send_durably(descriptor_of<T>, encoded.bytes(), options);
+        } else if constexpr (InPlace<T>) {
             return publish_bytes(descriptor_of<T>,
                                  std::as_bytes(std::span<const T, 1>(&message, 1)), options);
         } else {
@@ -132,8 +151,9 @@ public:
         }
     }
     // Zero copy: room for a T in the receiver's lane. T's bytes are whatever lay there; fill all.
+    // Transient ones only: a durable message is copied to disk anyway.
     template <Command T>
-        requires InPlace<T>
+        requires(InPlace<T> && !is_durable<T>)
     Loan<T> loan(const SendOptions& options = default_send_options) {
         return Loan<T>(loan_room(descriptor_of<T>, sizeof(T), options));
     }
@@ -146,6 +166,13 @@ public:
         if (!core) return Pending<typename T::reply>(core.error());
         return Pending<typename T::reply>(std::move(*core));
     }
+
+    // The receipt of the last durable message that this thread has sent or published, however its
+    // durability was chosen. Covers all that the thread sent before.
+    [[nodiscard]] Receipt receipt() const;
+    // Waits until every durable message that this process has sent on this Bus before the call is
+    // on disk. Errors: timeout, lane_lost.
+    Result<void> sync(std::chrono::nanoseconds limit = std::chrono::seconds{30});
 
     // Opens an endpoint to receive: makes it if it does not exist, joins its other processes if
     // it does. Throws SetupError: no daemon, quota, bad name, too many consumers.
@@ -183,6 +210,8 @@ private:
     template <std::size_t bytes>
     Result<void> send_fixed(const TypeDescriptor& type, const std::byte* message);
     Result<void> send_bytes(const TypeDescriptor&, std::span<const std::byte>, const SendOptions&);
+    Result<Receipt> send_durably(const TypeDescriptor&, std::span<const std::byte>,
+                                 const SendOptions&);
     Result<void> send_packed(const TypeDescriptor&, std::span<const std::byte>, std::size_t count,
                              const SendOptions&);
     Result<std::size_t> send_run(const TypeDescriptor&, std::span<const std::byte>,

@@ -65,7 +65,9 @@ consteval Declaration<Kind::event> event(std::string_view name, Durability durab
     return {detail::checked_name(name), durability};
 }
 // Declares a reply: answers a request; travels only to whoever asked.
+// A reply is transient: it is for a process that waits, and ends with it.
 consteval Declaration<Kind::reply> reply(std::string_view name, Durability durability) {
+    if (durability != Durability::transient) throw "a reply is transient: its requester waits";
     return {detail::checked_name(name), durability};
 }
 
@@ -109,6 +111,8 @@ template <class T>
 concept Event = Message<T> && detail::kind_of<T> == Kind::event;
 template <class T>
 concept Reply = Message<T> && detail::kind_of<T> == Kind::reply;
+template <class T>
+inline constexpr bool is_durable = detail::declaration<T>().durability == Durability::durable;
 // A command that is answered: it names its reply type.
 template <class T>
 concept Request = Command<T> && requires { typename T::reply; } && Reply<typename T::reply>;

@@ -7,9 +7,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
+
+#include <shmbus/message.h>
+#include <shmbus/result.h>
 
 namespace [[gnu::visibility("default")]] shmbus {
 
@@ -21,7 +25,7 @@ enum class Waiting : std::uint8_t { spin, adaptive, sleep };
 enum class WhenFull : std::uint8_t {
     refuse,       // return Error full at once
     wait,         // wait until the deadline, then return Error full
-    drop_newest,  // let this message go, count it, return success
+    drop_newest,  // let this message go, count it, return success; refuse a durable one
     drop_oldest,  // subscriptions only: let the oldest unread message go, count it
 };
 
@@ -79,6 +83,16 @@ struct SendOptions {
     std::chrono::nanoseconds wait{std::chrono::seconds{1}};
     // An explicit endpoint instead of the one that announced the command.
     std::string_view destination;
+    // Instead of what the message's declaration says.
+    std::optional<Durability> durability;
+    // Durable messages only: the sender's own id, not zero. A message that comes again under it
+    // within a day is dropped, also after a crash of everything. Zero: the bus gives one.
+    MessageId id;
+
+    // Neither destination, durability nor id say anything.
+    [[nodiscard]] constexpr bool is_usual() const noexcept {
+        return destination.empty() && !durability && id == MessageId{};
+    }
 };
 // What a send without options uses; one constant, so that calls do not build it each time.
 inline constexpr SendOptions default_send_options{};

@@ -24,7 +24,7 @@ namespace [[gnu::visibility("default")]] shmbus {
 struct MessageId {
     std::uint64_t high = 0;
     std::uint64_t low = 0;
-    friend bool operator==(const MessageId&, const MessageId&) = default;
+    friend constexpr bool operator==(const MessageId&, const MessageId&) = default;
     // The id as 32 hexadecimal digits. Allocates.
     [[nodiscard]] std::string text() const;
 };
@@ -48,7 +48,7 @@ enum class ErrorCode : std::uint8_t {
     handler_failed,    // the request's handler gave up; the message is in the error endpoint
     too_many,          // more outputs than one handler may have
     no_reply_address,  // reply() to a message whose sender expects none
-    durable_not_yet,   // durable messages need the journal, which this version does not have
+    no_journal,        // durable messages need the journal, which cannot be had; details say why
 };
 
 // The code as the word that stands in the documentation, for example "full".

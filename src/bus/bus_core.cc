@@ -126,8 +126,6 @@ void BusCore::give_back(Outbound* outbound) noexcept {
 }
 
 Result<std::uint16_t> BusCore::type_index(const TypeDescriptor& type) {
-    if (type.durability == Durability::durable)
-        return refuse(ErrorCode::durable_not_yet, std::string(type.name) + " is declared durable");
     {
         const std::lock_guard lock(mutex_);
         if (const auto known = types_.find(&type); known != types_.end()) return known->second;

@@ -81,7 +81,7 @@ public:
     void give_back(Outbound* outbound) noexcept;
 
     // The index of this type in the directory, declaring it when it is new there. Errors: refused
-    // (another layout is known), durable_not_yet, those of the session.
+    // (another layout is known), those of the session.
     Result<std::uint16_t> type_index(const TypeDescriptor& type);
 
     // A lane of this process into the endpoint that no thread has yet, and the inbox behind it.
@@ -101,6 +101,11 @@ public:
     [[nodiscard]] bool has_memory_to_spare(std::uint64_t capacity) const noexcept;
 
     [[nodiscard]] Bus::Counts counts() const noexcept;
+
+    // As Bus::sync.
+    Result<void> sync(std::chrono::nanoseconds limit);
+    // Why receipts do not come: one sentence.
+    [[nodiscard]] std::string why_journal_waits() const;
 
 private:
     Outbound* find_outbound();

@@ -1,5 +1,5 @@
 // Copying a message's payload into a lane: most are short, and a call to memcpy would be most of
-// their cost. And closing the end of the record behind it.
+// their cost.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "wire/record.h"
+#include "wire/record_end.h"
 
 namespace shmbus::detail {
 
@@ -47,23 +47,7 @@ namespace shmbus::detail {
     }
 }
 
-// How many bytes of a record of this length stand where, in a lap before, a control word may have
-// stood; 0 when there are none or they cover all of it.
-[[nodiscard, gnu::always_inline]] constexpr std::size_t open_end(
-    std::size_t record_bytes) noexcept {
-    const std::size_t rest = record_bytes % wire::unit_bytes;
-    return rest < sizeof(std::uint64_t) ? rest : 0;
-}
-
-// Closes the end of a record: to be called for each before it is committed. One whose last unit has
-// fewer than 8 bytes of it would overwrite a part of the control word that may stand there from an
-// earlier lap. With a small lane and the right last byte the result is the valid control word of
-// the very position where the next lap begins a record, and a reader takes old bytes for a new
-// message. Zeros behind it make it a word that no salt can give.
-[[gnu::always_inline]] inline void close_end(std::byte* record, std::size_t record_bytes) noexcept {
-    const std::size_t rest = open_end(record_bytes);
-    if (rest != 0) [[unlikely]]
-        std::memset(record + record_bytes, 0, sizeof(std::uint64_t) - rest);
-}
+using wire::close_end;
+using wire::open_end;
 
 }  // namespace shmbus::detail

@@ -56,6 +56,8 @@ const Envelope& Delivery::envelope() {
                      : wire::id_at(in_hand_.lane_id, entry.position, in_hand_.place.item());
     const bool is_mixed = (flags & wire::is_mixed_id) != 0;
     is_root_ = !is_mixed && (told.id.low & 0xFFFFU) == 0;
+    // Packed, and out of the journal: the id is the first one's.
+    if (has_id && is_root_) told.id.high += in_hand_.place.item();
     if (flags & wire::has_lineage) {
         told.related_to = extensions_.lineage.related_to;
         told.conversation = extensions_.lineage.conversation;
@@ -74,7 +76,7 @@ const Envelope& Delivery::envelope() {
     told.type = type_name_;
     told.reply_to = (flags & wire::has_reply_to) ? extensions_.reply_to.endpoint : 0;
     told.attempt = in_hand_.attempt;
-    told.redelivered = in_hand_.redelivered;
+    told.redelivered = in_hand_.redelivered || (flags & wire::is_again) != 0;
     told.repeated = (flags & wire::is_repeated) != 0;
     told.time_sent_ns = (flags & wire::has_time_sent) ? extensions_.time_sent.monotonic_ns : 0;
     told.failure = {};
@@ -100,7 +102,7 @@ void Delivery::derive(std::uint16_t ordinal, Outgoing& into) {
     wire::Extensions& extensions = into.extensions;
     extensions.id = wire::id_of_output(parent.id, is_root_, ordinal);
     extensions.flags |= wire::has_explicit_id;
-    if (in_hand_.redelivered) into.flags |= wire::is_repeated;
+    if (parent.redelivered) into.flags |= wire::is_repeated;
     if (is_root_) return;
     extensions.lineage = {parent.id, parent.conversation, parent.correlation};
     extensions.flags |= wire::has_lineage;
@@ -175,7 +177,8 @@ void Delivery::publish_staged() noexcept {
 // ---- holding
 
 Error Delivery::noted(Error error) {
-    if (error == ErrorCode::no_daemon || error == ErrorCode::timeout) {
+    if (error == ErrorCode::no_daemon || error == ErrorCode::timeout ||
+        error == ErrorCode::no_journal) {
         missed_at_ = in_hand_.place;
         why_kept_ = error.text();
     }
@@ -217,10 +220,30 @@ Result<void> Delivery::hold_to(Target& target, std::uint64_t type_meta, const Ty
     return {};
 }
 
+Result<void> Delivery::hold_durably(const TypeDescriptor& type, std::span<const std::byte> bytes,
+                                    std::uint32_t packed, const DurableRoute& route,
+                                    const SendOptions& options) {
+    const Result<Target*> journal = outbound_->journal_target();
+    if (!journal) return noted(journal.error());
+    const Result<void> held =
+        hold_to(**journal, wire::Meta{0, route.type, 0, 0}.word(), type, bytes, packed, options);
+    if (!held) return held;
+    held_.back().is_durable = true;
+    held_.back().durable = route.to;
+    // Nobody may let it go.
+    if (options.when_full == WhenFull::drop_newest) held_.back().when_full = WhenFull::refuse;
+    return {};
+}
+
 Result<void> Delivery::hold_send(const TypeDescriptor& type, std::span<const std::byte> bytes,
                                  std::uint32_t packed, const SendOptions& options) {
     if (packed == 0 && stage(type, bytes, options)) return {};
     if (staged_.target != nullptr) hold_staged();
+    if (Outbound::is_durable(type, options)) {
+        const Result<DurableRoute> route = outbound_->durable_route(type, options.destination);
+        if (!route) return noted(route.error());
+        return hold_durably(type, bytes, packed, *route, options);
+    }
     const Result<Route*> route = outbound_->route(type, options.destination);
     if (!route) return noted(route.error());
     return hold_to(*(*route)->target, (*route)->meta, type, bytes, packed, options);
@@ -230,6 +253,10 @@ Result<void> Delivery::send_local(const TypeDescriptor& type, std::span<const st
     if (staged_.target != nullptr) hold_staged();
     const Result<std::uint16_t> index = core_.type_index(type);
     if (!index) return noted(index.error());
+    if (Outbound::is_durable(type, default_send_options))
+        return hold_durably(type, bytes, 0,
+                            {&type, 0, *index, {endpoint_.index, endpoint_.generation, 0}},
+                            default_send_options);
     const Result<Target*> self = outbound_->target(endpoint_.index, endpoint_.generation);
     if (!self) return noted(self.error());
     return hold_to(**self, wire::Meta{0, *index, 0, 0}.word(), type, bytes, 0,
@@ -239,6 +266,11 @@ Result<void> Delivery::send_local(const TypeDescriptor& type, std::span<const st
 Result<void> Delivery::publish(const TypeDescriptor& type, std::span<const std::byte> bytes,
                                const SendOptions& options) {
     if (staged_.target != nullptr) hold_staged();
+    if (Outbound::is_durable(type, options)) {
+        const Result<DurableRoute> route = outbound_->durable_route(type, {});
+        if (!route) return noted(route.error());
+        return hold_durably(type, bytes, 0, *route, options);
+    }
     const Result<Audience*> audience = outbound_->audience(type);
     if (!audience) return noted(audience.error());
     if (bytes.size() > (*audience)->most_payload)
@@ -298,6 +330,10 @@ Outgoing Delivery::outgoing(const Held& held, bool any_extension) {
     message.packed = held.packed;
     message.payload = std::span(bytes_).subspan(held.offset, held.bytes);
     derive(held.ordinal, message);
+    if (held.is_durable) {
+        message.extensions.durable = held.durable;
+        message.extensions.flags |= wire::has_durable;
+    }
     if (any_extension && held.verb == Verb::send && held.address.endpoint != 0) {
         message.extensions.reply_to = held.address;
         message.extensions.flags |= wire::has_reply_to;
@@ -426,7 +462,7 @@ Result<void> Delivery::flush_held() {
     if (answer) {
         for (const Leg& leg : legs_) write(leg);
         for (const Held& held : held_) {
-            if (held.verb == Verb::publish) outbound_->published.add(1);
+            if (held.descriptor->kind == Kind::event) outbound_->published.add(1);
             else if (held.verb == Verb::send) outbound_->sent.add(held.packed ? held.packed : 1);
         }
     }
@@ -436,18 +472,23 @@ Result<void> Delivery::flush_held() {
 
 // ---- giving up
 
-Result<Target*> Delivery::error_target(std::string_view error_endpoint,
-                                       std::size_t payload_bytes) {
-    auto there = core_.directory().find_endpoint(error_endpoint);
-    if (!there) {
-        EndpointSpec spec;
-        spec.kind = directory::EndpointKind::error;
-        const Result<EndpointHandle> made =
-            core_.session().create_endpoint(error_endpoint, spec);
-        if (!made) return made.error();
-        return outbound_->target(made->index, made->generation, payload_bytes);
-    }
-    return outbound_->target(there->index, there->row.generation, payload_bytes);
+Result<EndpointHandle> Delivery::find_error_endpoint(std::string_view name) {
+    if (const auto there = core_.directory().find_endpoint(name))
+        return EndpointHandle{there->index, there->row.generation};
+    EndpointSpec spec;
+    spec.kind = directory::EndpointKind::error;
+    return core_.session().create_endpoint(name, spec);
+}
+
+// A durable message fails durably: it goes there by way of the journal.
+Result<Target*> Delivery::error_target(std::string_view error_endpoint, Outgoing& record) {
+    const Result<EndpointHandle> there = find_error_endpoint(error_endpoint);
+    if (!there) return there.error();
+    if ((extensions_.flags & wire::has_durable) == 0)
+        return outbound_->target(there->index, there->generation, record.payload.size());
+    record.extensions.durable = {there->index, there->generation, 0};
+    record.extensions.flags |= wire::has_durable;
+    return outbound_->journal_target();
 }
 
 bool Delivery::give_to_error_endpoint(std::string_view error_endpoint,
@@ -466,7 +507,7 @@ bool Delivery::give_to_error_endpoint(std::string_view error_endpoint,
         (extensions_.flags & (wire::has_reply_to | wire::has_lineage)) | wire::has_explicit_id |
         wire::has_failure);
     record.flags = static_cast<std::uint16_t>(meta.flags & (wire::is_repeated | wire::is_mixed_id));
-    const Result<Target*> to = error_target(error_endpoint, in_hand_.bytes);
+    const Result<Target*> to = error_target(error_endpoint, record);
     const Result<void> written = to ? outbound_->write_and_ring(**to, record, Patience{})
                                     : Result<void>(noted(to.error()));
     if (!written) {

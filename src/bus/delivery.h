@@ -165,6 +165,8 @@ private:
         const TypeDescriptor* descriptor = nullptr;
         Target* target = nullptr;  // send
         wire::ReplyTo address{};   // send: where answers go; reply: where it goes
+        bool is_durable = false;   // send: into the journal, for
+        wire::Durable durable{};
         std::size_t offset = 0;    // in bytes_
         std::size_t bytes = 0;
     };
@@ -189,6 +191,9 @@ private:
     Result<void> hold_to(Target& target, std::uint64_t type_meta, const TypeDescriptor& type,
                          std::span<const std::byte> bytes, std::uint32_t packed,
                          const SendOptions& options);
+    Result<void> hold_durably(const TypeDescriptor& type, std::span<const std::byte> bytes,
+                              std::uint32_t packed, const DurableRoute& route,
+                              const SendOptions& options);
     Result<void> flush_held();
     void flush_held_or_throw();
     Result<void> plan();
@@ -198,7 +203,8 @@ private:
     Result<void> make_room(const Leg& leg);
     void write(const Leg& leg);
     [[nodiscard]] Outgoing outgoing(const Held& held, bool any_extension);
-    Result<Target*> error_target(std::string_view error_endpoint, std::size_t payload_bytes);
+    Result<EndpointHandle> find_error_endpoint(std::string_view name);
+    Result<Target*> error_target(std::string_view error_endpoint, Outgoing& record);
     void tell_requester(const wire::FailureRecord& failure);
 
     BusCore& core_;

@@ -86,7 +86,8 @@ private:
             table[flags] = static_cast<std::uint8_t>(wire::extension_bytes(flags) / 16);
         return table;
     }();
-    return units[meta >> 52 & 31U] == (meta >> 48 & 0xFU);
+    static_assert(wire::has_durable == 256 && wire::extension_bytes(wire::has_durable) == 16);
+    return units[meta >> 52 & 31U] + (meta >> 60 & 1U) == (meta >> 48 & 0xFU);
 }
 
 }  // namespace shmbus::detail

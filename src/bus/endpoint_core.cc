@@ -77,8 +77,8 @@ EndpointCore::EndpointCore(std::shared_ptr<BusCore> core, std::string_view name,
             core_->log(is_error ? LogLevel::error : LogLevel::info, text);
         });
     const lane::InboxIdentity identity = lane::read_inbox_identity(opened.inbox);
-    others_ = std::make_unique<SocketBell>(
-        InboxName{identity.bus_high, identity.bus_low, handle_.index, handle_.generation});
+    others_ = std::make_unique<lane::SocketBell>(
+        lane::InboxName{identity.bus_high, identity.bus_low, handle_.index, handle_.generation});
     consumer_->use_descriptors(others_.get());
 }
 
@@ -321,8 +321,8 @@ int EndpointCore::fd() {
             base::File::open_at(core_->session().folder().inboxes().fd(),
                                 wire::numbered_file(handle_.index, handle_.generation),
                                 base::Access::read_only));
-        rung_ = std::make_unique<RungSocket>(
-            InboxName{identity.bus_high, identity.bus_low, handle_.index, handle_.generation},
+        rung_ = std::make_unique<lane::RungSocket>(
+            lane::InboxName{identity.bus_high, identity.bus_low, handle_.index, handle_.generation},
             slot_);
     }
     return rung_->fd();

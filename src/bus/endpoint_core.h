@@ -19,7 +19,7 @@
 #include "bus/attempt.h"
 #include "bus/bus_core.h"
 #include "bus/delivery.h"
-#include "bus/descriptor.h"
+#include "lane/socket_bell.h"
 #include "bus/dispatcher.h"
 #include "bus/fast_path.h"
 #include "bus/self_bell.h"
@@ -106,8 +106,8 @@ private:
     FastPath fast_path_;
     std::unique_ptr<SelfBell> bell_;
     std::unique_ptr<lane::Consumer> consumer_;
-    std::unique_ptr<SocketBell> others_;  // for messages that we leave to other consumers
-    std::unique_ptr<RungSocket> rung_;
+    std::unique_ptr<lane::SocketBell> others_;  // for messages that we leave to other consumers
+    std::unique_ptr<lane::RungSocket> rung_;
     bool announced_ = false;
     Open open_;
     std::vector<Open> parked_;

@@ -5,7 +5,7 @@
 
 #include <string_view>
 
-#include "bus/descriptor.h"
+#include "lane/socket_bell.h"
 #include "lane/inbox_file.h"
 
 namespace shmbus::detail {
@@ -16,13 +16,13 @@ struct Inbox {
         : file(std::move(opened)),
           view(file),
           name(endpoint_name),
-          bell(InboxName{view.identity().bus_high, view.identity().bus_low,
+          bell(lane::InboxName{view.identity().bus_high, view.identity().bus_low,
                          view.identity().endpoint, view.identity().endpoint_generation}) {}
 
     base::File file;
     lane::InboxView view;
     std::string_view name;  // of the endpoint, for people; the bus keeps the text
-    SocketBell bell;
+    lane::SocketBell bell;
 };
 
 }  // namespace shmbus::detail

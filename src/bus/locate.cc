@@ -37,12 +37,7 @@ constexpr const char* system_root = "/run/shmbus";
 
 [[nodiscard]] std::string root_directory() {
     const std::string wanted = environment("SHMBUS_DIR");
-    if (!wanted.empty()) return absolute(wanted);
-    struct stat there {};
-    if (::stat(system_root, &there) == 0 && S_ISDIR(there.st_mode) &&
-        ::access(system_root, W_OK | X_OK) == 0)
-        return system_root;
-    return "/dev/shm/shmbus-" + std::to_string(::geteuid());
+    return wanted.empty() ? usual_root() : absolute(wanted);
 }
 
 // Whoever could have put the files there, could have put wrong ones there.
@@ -65,6 +60,22 @@ void require_trustworthy(const base::File& directory, const std::string& path) {
 std::string environment(const char* variable) {
     const char* value = ::secure_getenv(variable);
     return value ? value : "";
+}
+
+std::string usual_root() {
+    struct stat there {};
+    if (::stat(system_root, &there) == 0 && S_ISDIR(there.st_mode) &&
+        ::access(system_root, W_OK | X_OK) == 0)
+        return system_root;
+    return "/dev/shm/shmbus-" + std::to_string(::geteuid());
+}
+
+std::string state_directory() {
+    if (::geteuid() == 0) return "/var/lib";
+    const std::string state = environment("XDG_STATE_HOME");
+    if (!state.empty() && state[0] == '/') return state;
+    const std::string home = environment("HOME");
+    return home.empty() || home[0] != '/' ? std::string() : home + "/.local/state";
 }
 
 BusLocation locate_bus(std::string_view name) {

@@ -30,6 +30,11 @@ struct BusLocation {
 // Throws SetupError when the name is not a name.
 [[nodiscard]] BusLocation locate_bus(std::string_view name);
 
+// Where buses lie that are known by name, unless SHMBUS_DIR says otherwise.
+[[nodiscard]] std::string usual_root();
+// Where programs of this user keep what outlives a reboot; empty when nobody says.
+[[nodiscard]] std::string state_directory();
+
 // An environment variable, or "" when it is not set or this process has more rights than its
 // caller.
 [[nodiscard]] std::string environment(const char* variable);

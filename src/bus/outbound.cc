@@ -42,7 +42,8 @@ void Outbound::wake(Target& target) noexcept { lane::wake_one(*target.doorbell, 
 Result<Route*> Outbound::route(const TypeDescriptor& type, std::string_view destination) {
     Route* found = nullptr;
     if (destination.empty()) {
-        found = &routes.of(&type);
+        found = type.durability == Durability::durable ? &routes_otherwise.of(&type)
+                                                       : &routes.of(&type);
     } else {
         for (NamedRoute& named : named_routes_)
             if (named.route->key == &type && named.destination == destination)
@@ -213,6 +214,11 @@ void Outbound::abandon(Target& target) noexcept {
         target.writer = nullptr;
     }
     target.dropper.reset();
+    if (target.receipts != nullptr) {
+        const std::lock_guard lock(counting_);
+        receipts_of_old_.emplace_back(std::exchange(target.receipts, nullptr),
+                                      target.current ? target.current->tail() : 0);
+    }
     target.before.clear();
     if (target.current) target.current->close();
     target.current.reset();
@@ -294,6 +300,7 @@ Result<void> Outbound::write_and_ring(Target& target, Outgoing& message, Patienc
 
 Result<void> Outbound::send(const TypeDescriptor& type, Outgoing& message,
                             const SendOptions& options) {
+    if (is_durable(type, options)) [[unlikely]] return send_durably(type, message, options);
     const Result<Route*> found = route(type, options.destination);
     if (!found) return found.error();
     Target& target = *(*found)->target;

@@ -24,6 +24,7 @@
 #include "bus/inbox.h"
 #include "bus/tally.h"
 #include "lane/doorbell.h"
+#include "bus/receipt_lane.h"
 #include "lane/drop.h"
 #include "lane/writer.h"
 #include "wire/record.h"
@@ -64,6 +65,7 @@ struct Target {
     std::uint64_t asked_ns = 0;
     std::string why_none;
     std::unique_ptr<lane::Dropper> dropper;
+    std::shared_ptr<ReceiptLane> receipts;  // of a lane into the journal
 
     // Payload bytes that always fit, whatever extensions the record has.
     [[nodiscard]] std::uint64_t most_payload() const noexcept {
@@ -96,6 +98,14 @@ struct Subscription {
     Target* target = nullptr;
     WhenFull when_full = WhenFull::wait;
     std::chrono::nanoseconds wait{0};
+};
+
+// Where durable commands of one type are for. Right as long as the directory has not moved.
+struct DurableRoute {
+    const TypeDescriptor* key = nullptr;
+    std::uint64_t version = Route::no_version;
+    std::uint16_t type = 0;
+    wire::Durable to{};
 };
 
 // Who gets events of one type. Right as long as the directory has not moved.
@@ -201,7 +211,7 @@ public:
                                                            std::size_t bytes) noexcept {
         const Route& route = routes.guess(&type);
         if (route.key != &type || route.version != directory_version() ||
-            !options.destination.empty() || bytes > route.most_payload)
+            !options.is_usual() || bytes > route.most_payload)
             return nullptr;
         return route.target->writer == nullptr ? nullptr : route.target;
     }
@@ -232,7 +242,7 @@ public:
     [[gnu::noinline]] static void wake(Target& target) noexcept;
 
     // The route of a command, looked up in the directory and opened. Errors: no_route, no_endpoint,
-    // durable_not_yet, closed and those of the session.
+    // closed and those of the session.
     Result<Route*> route(const TypeDescriptor& type, std::string_view destination);
     // The same for events. Nobody there is no error.
     Result<Audience*> audience(const TypeDescriptor& type);
@@ -262,6 +272,25 @@ public:
     Result<void> write_and_ring(Target& target, Outgoing& message, Patience patience);
     // Lets the oldest messages go until `units` fit. How many went; room may still be missing.
     std::uint64_t drop_oldest(Target& target, std::uint64_t units);
+    // Into the journal, for whoever the type or the options say. Errors: as for send; no_journal.
+    Result<void> send_durably(const TypeDescriptor& type, Outgoing& message,
+                              const SendOptions& options);
+    // The lane of a command that is sent as its type says; completes the message for it.
+    Result<Target*> target_of(const TypeDescriptor& type, std::string_view destination,
+                              Outgoing& message);
+    // Our lane into the journal. Errors: no_journal, and those of the session.
+    Result<Target*> journal_target();
+    // The type's index, and which endpoint it is for; none when it is an event.
+    Result<DurableRoute> durable_route(const TypeDescriptor& type, std::string_view destination);
+    [[nodiscard]] static bool is_durable(const TypeDescriptor& type,
+                                         const SendOptions& options) noexcept {
+        return options.durability.value_or(type.durability) == Durability::durable &&
+               type.kind != Kind::reply;
+    }
+    [[nodiscard]] Receipt last_receipt() const;
+    // What was sent into the journal by this thread, for sync(). Any thread.
+    void add_receipts(std::vector<Receipt>& into) const;
+
     // The lane was found lost: the next send opens another one.
     void abandon(Target& target) noexcept;
     [[nodiscard]] static Patience patience_of(WhenFull when_full, std::chrono::nanoseconds wait);
@@ -287,6 +316,9 @@ public:
     Tally replies_to_gone;
 
     TypeTable<Audience> audiences;
+    // Of types that are declared durable and sent otherwise: not to be found by the quick ways.
+    TypeTable<Route> routes_otherwise;
+    TypeTable<Audience> audiences_otherwise;
 
 private:
     struct NamedRoute {
@@ -321,6 +353,10 @@ private:
     // Taken by this thread when it changes targets_ or one's writer, by others to read those.
     mutable std::mutex counting_;
     std::vector<NamedRoute> named_routes_;
+    TypeTable<DurableRoute> durable_routes_;
+    Target* journal_ = nullptr;
+    std::uint64_t journal_version_ = Route::no_version;
+    std::vector<Receipt> receipts_of_old_;  // of lanes into the journal that were given up
 };
 
 // A refusal because of a message's length.

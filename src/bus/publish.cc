@@ -11,7 +11,8 @@
 namespace shmbus::detail {
 
 Result<Audience*> Outbound::audience(const TypeDescriptor& type) {
-    Audience& found = audiences.of(&type);
+    Audience& found = type.durability == Durability::durable ? audiences_otherwise.of(&type)
+                                                             : audiences.of(&type);
     const bool whole = std::all_of(found.subscribers.begin(), found.subscribers.end(),
                                    [](const Subscription& to) {
                                        return to.target->writer != nullptr;
@@ -55,6 +56,11 @@ Result<void> Outbound::look_up(Audience& audience, const TypeDescriptor& type) {
 
 Result<Published> Outbound::publish(const TypeDescriptor& type, Outgoing& message,
                                     const SendOptions& options) {
+    if (is_durable(type, options)) [[unlikely]] {
+        if (const Result<void> written = send_durably(type, message, options); !written)
+            return written.error();
+        return Published{};
+    }
     const Result<Audience*> found = audience(type);
     if (!found) return found.error();
     return publish_to(**found, message, options);

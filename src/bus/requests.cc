@@ -185,6 +185,13 @@ void Requests::when_ready(PendingCore& pending, std::function<void()> ready) {
     if (pending.state != PendingCore::State::waiting) ready_.push_back(pending.shared_from_this());
 }
 
+void Requests::when_received(Receipt receipt, std::uint64_t deadline_ns,
+                             std::function<void()> ready) {
+    const std::lock_guard lock(mutex_);
+    receipts_.push_back({std::move(receipt), deadline_ns, std::move(ready)});
+    callbacks_.fetch_add(1, std::memory_order_relaxed);  // relaxed: see has_callbacks
+}
+
 Result<std::vector<std::byte>> Requests::take(PendingCore& pending, const TypeDescriptor& reply) {
     std::uint16_t type = 0;
     std::vector<std::byte> bytes;
@@ -229,6 +236,11 @@ std::size_t Requests::poll() {
         for (const auto& pending : ready_)
             if (pending->ready) calls.push_back(std::exchange(pending->ready, nullptr));
         ready_.clear();
+        std::erase_if(receipts_, [&](ReceiptWait& one) {
+            const bool is_due = one.receipt.is_there() || now >= one.deadline_ns;
+            if (is_due) calls.push_back(std::move(one.ready));
+            return is_due;
+        });
     }
     for (const auto& call : calls) {
         callbacks_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: see has_callbacks
@@ -245,6 +257,8 @@ void Requests::close() noexcept {
         for (const auto& pending : ready_)
             if (pending->ready) calls.push_back(std::exchange(pending->ready, nullptr));
         ready_.clear();
+        for (ReceiptWait& one : receipts_) calls.push_back(std::move(one.ready));
+        receipts_.clear();
     }
     for (const auto& call : calls) call();
 }

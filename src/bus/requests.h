@@ -8,6 +8,7 @@
 #pragma once
 
 #include <shmbus/pending.h>
+#include <shmbus/receipt.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -56,6 +57,8 @@ public:
 
     Result<std::vector<std::byte>> wait(PendingCore& pending, const TypeDescriptor& reply);
     void when_ready(PendingCore& pending, std::function<void()> ready);
+    // The same for a receipt.
+    void when_received(Receipt receipt, std::uint64_t deadline_ns, std::function<void()> ready);
     Result<std::vector<std::byte>> take(PendingCore& pending, const TypeDescriptor& reply);
 
     // Calls what is ready; returns how many. One load when nobody asked to be called.
@@ -100,6 +103,12 @@ private:
     std::atomic<lane::Consumer*> consumer_{nullptr};  // inbox_'s, for who holds reading_
     std::unordered_map<MessageId, std::shared_ptr<PendingCore>, HashId> waiting_;
     std::vector<std::shared_ptr<PendingCore>> ready_;
+    struct ReceiptWait {
+        Receipt receipt;
+        std::uint64_t deadline_ns;
+        std::function<void()> ready;
+    };
+    std::vector<ReceiptWait> receipts_;
     std::uint64_t next_look_ns_ = 0;
     std::atomic<std::size_t> callbacks_{0};
     std::atomic<std::uint64_t> late_{0};

@@ -36,7 +36,7 @@ std::string_view name_of(ErrorCode code) noexcept {
         case ErrorCode::handler_failed: return "handler_failed";
         case ErrorCode::too_many: return "too_many";
         case ErrorCode::no_reply_address: return "no_reply_address";
-        case ErrorCode::durable_not_yet: return "durable_not_yet";
+        case ErrorCode::no_journal: return "no_journal";
     }
     return "unknown";
 }
@@ -98,9 +98,8 @@ std::string_view sentence(ErrorCode code) noexcept {
                    "most 65,000, and together half of the receiver's lane";
         case ErrorCode::no_reply_address:
             return "the message in hand was not sent by request(): nobody expects an answer";
-        case ErrorCode::durable_not_yet:
-            return "durable messages need the journal, which this version does not have; declare "
-                   "the message transient";
+        case ErrorCode::no_journal:
+            return "durable messages cannot be sent: the daemon's journal cannot be had";
     }
     return "an error of a newer version";
 }

@@ -57,6 +57,7 @@ Error Outbound::full(const Target& target) const {
     const lane::Holder holder = lane::oldest_holder(*target.writer, target.inbox->view);
     Refusal& details = fresh_refusal();
     details.endpoint = target.inbox->name;
+    if (target.receipts != nullptr) details.reason = core_.why_journal_waits();
     details.message = wire::id_at(target.writer->lane_id(), holder.position, 0);
     if (holder.participant != 0) {
         if (const auto who = core_.directory().participant(wire::Reference{holder.participant}))
@@ -77,8 +78,8 @@ void Outbound::ask_for_successor(Target& target, bool is_needed) {
     target.why_none.clear();
     const std::uint64_t capacity = target.writer->parts().identity().capacity;
     const auto there = core_.directory().endpoint(target.endpoint);
-    // A reply inbox has one reader, so nobody could go on behind it.
-    if (!there || there->row.kind == directory::EndpointKind::reply_inbox ||
+    // A private endpoint has one reader, so nobody could go on behind it.
+    if (!there || directory::is_private(there->row.kind) ||
         target.before.size() >= most_successors ||
         (!is_needed && !core_.has_memory_to_spare(capacity)))
         return;

@@ -186,7 +186,7 @@ Result<std::size_t> Bus::send_run(const TypeDescriptor& type, std::span<const st
 Result<Published> Bus::publish_bytes(const TypeDescriptor& type, std::span<const std::byte> bytes,
                                      const SendOptions& options) {
     Outbound* out = known_outbound(token_);
-    if (out != nullptr && out->delivery == nullptr) [[likely]] {
+    if (out != nullptr && out->delivery == nullptr && options.is_usual()) [[likely]] {
         detail::Audience& audience = out->audiences.guess(&type);
         if (audience.key == &type && audience.version == out->directory_version() &&
             bytes.size() <= audience.most_payload) [[likely]] {
@@ -235,6 +235,10 @@ detail::LoanRoom Bus::loan_room(const TypeDescriptor& type, std::size_t bytes,
     if (out == nullptr || out->delivery != nullptr) {
         // Inside a handler nothing may become visible before it returns, and a loan is its room.
         room.error = Error(out == nullptr ? ErrorCode::closed : ErrorCode::would_block);
+        return room;
+    }
+    if (Outbound::is_durable(type, options)) {
+        room.error = Error(ErrorCode::would_block);
         return room;
     }
     const Result<Route*> route = out->route(type, options.destination);
@@ -320,16 +324,15 @@ Result<std::shared_ptr<detail::PendingCore>> Bus::request_bytes(const TypeDescri
     }
     const Result<wire::ReplyTo> address = core_->requests().address();
     if (!address) return address.error();
-    const Result<Route*> route = out->route(type, options.destination);
-    if (!route) return route.error();
-    if (bytes.size() > (*route)->most_payload)
-        return detail::too_large(bytes.size(), (*route)->most_payload);
-    Target& target = *(*route)->target;
     Outgoing message;
-    message.type = wire::Meta::of((*route)->meta).type;
     message.payload = bytes;
     message.extensions.reply_to = *address;
     message.extensions.flags = wire::has_reply_to;
+    const Result<Target*> found = out->target_of(type, options.destination, message);
+    if (!found) return found.error();
+    Target& target = **found;
+    if (bytes.size() > target.most_payload())
+        return detail::too_large(bytes.size(), target.most_payload());
     const Result<void> room = out->make_room(target, message.most_units(),
                                              {.deadline_ns = pending->deadline_ns});
     if (!room) return room.error();

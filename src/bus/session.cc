@@ -488,6 +488,20 @@ Result<OpenedInbox> Session::reply_inbox(std::uint64_t lane_bytes) {
                        static_cast<std::uint16_t>(values[2]), std::move(answer->files[0])};
 }
 
+Result<EndpointHandle> Session::journal() {
+    const auto lock = turn(mutex_, options_.daemon_timeout);
+    if (!lock) return busy();
+    auto request =
+        wire::make_request<wire::JournalRequest>(RequestType::journal, next_sequence_++);
+    const Result<Answer> answer = ask(request);
+    if (!answer) {
+        if (!(answer.error() == ErrorCode::refused)) return answer.error();
+        return refuse(ErrorCode::no_journal, answer.error().details()->reason);
+    }
+    return EndpointHandle{static_cast<std::uint32_t>(answer->reply.values[0]),
+                          static_cast<std::uint32_t>(answer->reply.values[1])};
+}
+
 Result<BusStatus> Session::status() {
     const auto lock = turn(mutex_, options_.daemon_timeout);
     if (!lock) return busy();

@@ -140,6 +140,8 @@ public:
     // The private endpoint for replies to this process, with a consumer's place in it. The same on
     // every call.
     Result<OpenedInbox> reply_inbox(std::uint64_t lane_bytes = 0);
+    // Where durable messages are sent to, made if need be. no_journal: it cannot be had.
+    Result<EndpointHandle> journal();
     Result<BusStatus> status();
 
     // Call now and then (each time a wait ends, or every second): makes our sign of life whole

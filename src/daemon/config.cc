@@ -127,6 +127,16 @@ void read_config(const std::string& path, Config& config) {
                  refuse(node, "the log level is debug, info, warning, error or off");
              config.log_level = *level;
          }},
+        {"journal",
+         [&](const toml::node& node) {
+             const auto where = node.value_exact<std::string>();
+             if (!where || where->empty() || where->front() != '/')
+                 refuse(node, "the directory of the journal is an absolute path");
+             config.journal = *where;
+         }},
+        {"journal_segment_bytes",
+         number(config.journal_segment_bytes, 32'768, std::uint64_t{1} << 32)},
+        {"journal_lane_bytes", lane_size(config.journal_lane_bytes)},
         {"most_log_bytes", number(config.most_log_bytes, 4096, std::uint64_t{1} << 40)},
         {"tables", section(tables)},
         {"quotas", section({{"owner", section(quota_keys(config.owner))},

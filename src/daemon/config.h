@@ -43,6 +43,11 @@ struct Config {
     std::chrono::milliseconds idle_exit{0};
     // Remove the bus directory on leaving when nothing is queued and nobody is left.
     bool remove_when_idle = false;
+    // Where the journal lies; absolute. Made when the first durable message is about to be sent.
+    std::string journal;
+    std::uint64_t journal_segment_bytes = std::uint64_t{16} << 20;  // of a journal made anew
+    // Data bytes of a lane into the journal whose sender does not say.
+    std::uint64_t journal_lane_bytes = std::uint64_t{1} << 20;
     std::string log_level = "info";
     std::uint64_t most_log_bytes = std::uint64_t{1} << 20;
 };

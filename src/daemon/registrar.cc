@@ -80,7 +80,8 @@ template <class Request>
 
 }  // namespace
 
-Registrar::Registrar(State& state) noexcept : state_(state), started_ns_(base::now_ns()) {}
+Registrar::Registrar(State& state, Durable& durable) noexcept
+    : state_(state), durable_(durable), started_ns_(base::now_ns()) {}
 
 Answer Registrar::answer(Client& client, std::span<const std::byte> frame) {
     Answer answer;
@@ -97,6 +98,8 @@ Answer Registrar::answer(Client& client, std::span<const std::byte> frame) {
     };
     try {
         dispatch(client, frame, answer);
+        state_.tables().commit();
+        durable_.keep_changes();
     } catch (const Refusal& refusal) {
         refuse(refusal.code, refusal.what());
     } catch (const SetupError& error) {
@@ -157,6 +160,7 @@ void Registrar::dispatch(Client& client, std::span<const std::byte> frame, Answe
         case reply_inbox:
             return this->reply_inbox(client, copied<wire::ReplyInboxRequest>(frame), answer);
         case status: return this->status(client, copied<wire::StatusRequest>(frame), answer);
+        case journal: return this->journal(client, copied<wire::JournalRequest>(frame), answer);
     }
 }
 
@@ -295,7 +299,7 @@ void Registrar::remove_endpoint(Client& client, const wire::RemoveEndpointReques
     const auto refuse = [&](ReplyCode code, const std::string& why) {
         throw Refusal(code, "endpoint '" + name + "' stays: " + why);
     };
-    if (row.kind == EndpointKind::reply_inbox) refuse(ReplyCode::not_allowed, "it is private");
+    if (directory::is_private(row.kind)) refuse(ReplyCode::not_allowed, "it is private");
     if (row.uid != client.peer.uid && client.peer.uid != ::geteuid())
         refuse(ReplyCode::not_allowed, "it belongs to user " + std::to_string(row.uid));
     auto& tables = state_.tables();
@@ -314,7 +318,7 @@ void Registrar::remove_endpoint(Client& client, const wire::RemoveEndpointReques
 
 void Registrar::announce(Client&, const wire::EndpointTypeRequest& request, Answer&) {
     const EndpointRow& endpoint = state_.endpoint(request.endpoint, request.generation);
-    require(endpoint.kind != EndpointKind::reply_inbox, "a reply inbox handles no commands");
+    require(!directory::is_private(endpoint.kind), "a private endpoint handles no commands");
     const TypeRow& type = state_.type(request.event, command_kind);
     auto& tables = state_.tables();
     if (type.route != 0 && type.route != request.endpoint)
@@ -355,7 +359,7 @@ void Registrar::publisher(Client& client, const wire::PublisherRequest& request,
 // publisher can reach the subscriber.
 void Registrar::subscribe(Client& client, const wire::EndpointTypeRequest& request, Answer&) {
     const EndpointRow& endpoint = state_.endpoint(request.endpoint, request.generation);
-    require(endpoint.kind != EndpointKind::reply_inbox, "a reply inbox gets no events");
+    require(!directory::is_private(endpoint.kind), "a private endpoint gets no events");
     static_cast<void>(state_.type(request.event, event_kind));
     require(request.policy == wire::endpoint_policy ||
                 request.policy <= static_cast<std::uint32_t>(WhenFull::drop_oldest),
@@ -425,8 +429,8 @@ std::uint16_t Registrar::place_for(const Client& client, std::uint32_t endpoint,
 
 void Registrar::attach(Client& client, const wire::AttachRequest& request, Answer& answer) {
     const EndpointRow& row = state_.endpoint(request.endpoint, request.generation);
-    if (row.kind == EndpointKind::reply_inbox && row.owner != client.participant)
-        throw Refusal(ReplyCode::not_allowed, "this reply inbox is another process's");
+    if (directory::is_private(row.kind) && row.owner != client.participant)
+        throw Refusal(ReplyCode::not_allowed, "this endpoint is another process's own");
     base::File inbox = state_.inboxes().open(request.endpoint, request.generation);
     answer.reply.values[0] = place_for(client, request.endpoint, request.slots);
     answer.attach(std::move(inbox));
@@ -498,7 +502,13 @@ void Registrar::open_lane(Client& client, const wire::OpenLaneRequest& request, 
         request.generation != 0 || request.endpoint >= tables.used<EndpointRow>()
             ? request.generation
             : tables.row<EndpointRow>(request.endpoint).generation;
-    static_cast<void>(state_.endpoint(request.endpoint, generation));
+    if (state_.endpoint(request.endpoint, generation).kind == EndpointKind::journal &&
+        request.capacity > durable_.most_lane_bytes())
+        throw Refusal(ReplyCode::not_allowed,
+                      "a lane of " + std::to_string(request.capacity) +
+                          " bytes into the journal was asked for; it takes lanes of up to " +
+                          std::to_string(durable_.most_lane_bytes()) + " bytes" +
+                          (durable_.has_journal() ? "" : ": " + durable_.trouble()));
     const std::uint32_t row = lane_for(request, client);
     tables.commit();
     answer_with_lane(row, answer);
@@ -545,6 +555,12 @@ void Registrar::reply_inbox(Client& client, const wire::ReplyInboxRequest& reque
     answer.reply.values[1] = generation;
     answer.reply.values[2] = place_for(client, index, 0);
     answer.attach(std::move(inbox));
+}
+
+void Registrar::journal(Client&, const wire::JournalRequest&, Answer& answer) {
+    const Durable::Address at = durable_.address();
+    answer.reply.values[0] = at.endpoint;
+    answer.reply.values[1] = at.generation;
 }
 
 void Registrar::status(Client&, const wire::StatusRequest&, Answer& answer) {

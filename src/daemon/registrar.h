@@ -12,6 +12,7 @@
 #include <span>
 
 #include "base/file.h"
+#include "daemon/durable.h"
 #include "daemon/state.h"
 #include "wire/channel.h"
 #include "wire/control.h"
@@ -36,7 +37,7 @@ struct Answer {
 
 class Registrar {
 public:
-    explicit Registrar(State& state) noexcept;
+    Registrar(State& state, Durable& durable) noexcept;
 
     // Never throws for what a client can do: every refusal is an answer. A frame that no correct
     // client sends is answered `malformed`, and the caller hangs up.
@@ -60,6 +61,7 @@ private:
     void detach(Client& client, const wire::DetachRequest& request, Answer& answer);
     void open_lane(Client& client, const wire::OpenLaneRequest& request, Answer& answer);
     void reply_inbox(Client& client, const wire::ReplyInboxRequest& request, Answer& answer);
+    void journal(Client& client, const wire::JournalRequest& request, Answer& answer);
     void status(Client& client, const wire::StatusRequest& request, Answer& answer);
 
     [[nodiscard]] std::uint32_t lane_for(const wire::OpenLaneRequest& request,
@@ -71,6 +73,7 @@ private:
     void answer_with_lane(std::uint32_t row, Answer& answer);
 
     State& state_;
+    Durable& durable_;
     std::uint64_t started_ns_;
 };
 

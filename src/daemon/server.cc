@@ -29,7 +29,8 @@ using namespace std::chrono_literals;
 
 constexpr std::uint64_t listener_key = 1;
 constexpr std::uint64_t signals_key = 2;
-constexpr std::uint64_t first_connection = 3;
+constexpr std::uint64_t bell_key = 3;
+constexpr std::uint64_t first_connection = 4;
 // In a key: the event is of the connection's pidfd.
 constexpr std::uint64_t pidfd_bit = std::uint64_t{1} << 63;
 
@@ -46,9 +47,10 @@ constexpr int accepts_per_turn = 16;
 
 }  // namespace
 
-Server::Server(State& state)
+Server::Server(State& state, Durable& durable)
     : state_(state),
-      registrar_(state),
+      durable_(durable),
+      registrar_(state, durable),
       reaper_(state),
       next_key_(first_connection),
       next_sweep_(Clock::now()),
@@ -85,19 +87,37 @@ Server::Ended Server::run() {
     // Ends by a signal or when idle; each turn handles at most `events` frames.
     for (;;) {
         std::array<epoll_event, 64> events;
+        const bool goes_on = durable_.turn() || durable_.linger();
+        watch_bell();
+        const std::chrono::milliseconds rest = goes_on ? 0ms : durable_.announce();
+        const int limit = std::min(sleep_ms(), static_cast<int>(rest.count()));
         const int count = ::epoll_wait(epoll_.fd(), events.data(),
-                                       static_cast<int>(events.size()), sleep_ms());
+                                       static_cast<int>(events.size()), limit);
+        if (rest != 0ms) durable_.withdraw();
         if (count < 0 && errno != EINTR) fail("waiting for requests", "epoll_wait(2)");
         for (int at = 0; at < count; ++at) {
             const std::uint64_t key = events[static_cast<std::size_t>(at)].data.u64;
             if (key == signals_key) return Ended::by_signal;
             if (key == listener_key) accept_all();
+            else if (key == bell_key) continue;
             else if (key & pidfd_bit) look_soon();
             else read(key);
         }
         if (Clock::now() >= next_sweep_) sweep();
         if (is_idle()) return Ended::idle;
     }
+}
+
+// The journal's bell comes when there is a journal, and goes with its service.
+void Server::watch_bell() {
+    if (known_bell_ == durable_.bell_number()) return;
+    known_bell_ = durable_.bell_number();
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.u64 = bell_key;
+    if (durable_.bell_fd() >= 0 &&
+        ::epoll_ctl(epoll_.fd(), EPOLL_CTL_ADD, durable_.bell_fd(), &event) != 0)
+        fail("watching the journal's bell", "epoll_ctl(2)");
 }
 
 void Server::close() noexcept {

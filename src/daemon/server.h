@@ -23,7 +23,7 @@ class Server {
 public:
     // Listens when it returns. Blocks SIGTERM, SIGINT and SIGHUP in this thread, to read them in
     // the loop. Throws SetupError.
-    explicit Server(State& state);
+    Server(State& state, Durable& durable);
 
     enum class Ended : std::uint8_t { by_signal, idle };
     // Serves until a signal or idleness ends it.
@@ -43,6 +43,7 @@ private:
     };
 
     void watch(const base::File& file, std::uint64_t key, bool once = false);
+    void watch_bell();
     void accept_all();
     void admit(base::File socket);
     void read(std::uint64_t key);
@@ -56,6 +57,8 @@ private:
     [[nodiscard]] std::uint32_t connections_of(uid_t uid) const;
 
     State& state_;
+    Durable& durable_;
+    std::uint32_t known_bell_ = 0;
     Registrar registrar_;
     Reaper reaper_;
     base::File listener_;

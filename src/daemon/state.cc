@@ -75,7 +75,7 @@ const TypeRow& State::type(std::uint32_t index, std::uint8_t kind) const {
 
 std::uint32_t State::find_endpoint(std::string_view name) const {
     return find_named<EndpointRow>(
-        tables_, name, [](const auto& row) { return row.kind != EndpointKind::reply_inbox; });
+        tables_, name, [](const auto& row) { return !directory::is_private(row.kind); });
 }
 std::uint32_t State::find_type(std::string_view name) const {
     return find_named<TypeRow>(tables_, name, [](const auto&) { return true; });
@@ -173,15 +173,19 @@ std::uint32_t State::make_endpoint(const EndpointRow& wanted, std::string_view n
     set_name(row, name);
     row.generation = std::max(tables_.row<EndpointRow>(index).generation + 1, 1U);
     row.state = RowState::live;
-    const base::File file =
-        lane::create_inbox_file(home_.inboxes().fd(), {.endpoint = index,
-                                                       .endpoint_generation = row.generation,
+    make_inbox(index, row.generation);
+    tables_.change<EndpointRow>(index) = row;
+    return index;
+}
+
+void State::make_inbox(std::uint32_t endpoint, std::uint32_t generation) const {
+    static_cast<void>(
+        lane::create_inbox_file(home_.inboxes().fd(), {.endpoint = endpoint,
+                                                       .endpoint_generation = generation,
                                                        .bus_high = tables_.identity().bus_high,
                                                        .bus_low = tables_.identity().bus_low,
                                                        .mode = home_.file_mode(),
-                                                       .group = home_.group()});
-    tables_.change<EndpointRow>(index) = row;
-    return index;
+                                                       .group = home_.group()}));
 }
 
 void State::retire_lane(std::uint32_t row) { retire_lanes({row}); }

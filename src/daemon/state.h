@@ -81,6 +81,8 @@ public:
     // A lane of this writer into this endpoint, ready to be asked for, unless there is one.
     // True when one was made.
     bool make_lane_ahead(wire::Reference writer, std::uint32_t uid, std::uint32_t endpoint);
+    // Makes the inbox of an endpoint whose row is about to be there.
+    void make_inbox(std::uint32_t endpoint, std::uint32_t generation) const;
     // Makes an endpoint with its inbox.
     std::uint32_t make_endpoint(const directory::EndpointRow& wanted, std::string_view name);
 

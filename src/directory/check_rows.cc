@@ -50,7 +50,7 @@ std::string what_is_wrong(const DirectoryWriter& directory, const Shape& shape) 
         return "a participant's row makes no sense";
     if (!every_row<EndpointRow>(directory, [](const EndpointRow& row) {
             return has_name(row) && row.kind >= EndpointKind::ordinary &&
-                   row.kind <= EndpointKind::error &&
+                   row.kind <= EndpointKind::journal &&
                    (row.kind == EndpointKind::reply_inbox) == (row.owner != 0);
         }))
         return "an endpoint's row makes no sense";
@@ -73,7 +73,8 @@ std::string what_is_wrong(const DirectoryWriter& directory, const Shape& shape) 
         return "a publisher's row makes no sense";
     if (!every_row<LaneRow>(directory, [&](const LaneRow& row) {
             return row.id != 0 && row.id >> 52 == 0 &&
-                   is_used<ParticipantRow>(directory, wire::index_of(row.writer)) &&
+                   (row.writer == wire::daemon_reference ||
+                    is_used<ParticipantRow>(directory, wire::index_of(row.writer))) &&
                    is_used<EndpointRow>(directory, row.endpoint);
         }))
         return "a lane's row makes no sense";

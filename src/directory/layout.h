@@ -36,7 +36,7 @@
 namespace shmbus::directory {
 
 inline constexpr std::uint64_t directory_magic = 0x3172642d73756273U;  // "sbus-dr1"
-inline constexpr std::uint32_t layout_major = 1;
+inline constexpr std::uint32_t layout_major = 2;
 inline constexpr std::uint32_t layout_minor = 0;
 inline constexpr std::size_t page_bytes = 4096;
 inline constexpr std::size_t version_at = page_bytes;
@@ -68,7 +68,13 @@ enum class RowState : std::uint8_t {
     leaving = 3,
 };
 
-enum class EndpointKind : std::uint8_t { ordinary = 1, reply_inbox = 2, error = 3 };
+// journal: durable messages on their way there; the daemon reads them.
+enum class EndpointKind : std::uint8_t { ordinary = 1, reply_inbox = 2, error = 3, journal = 4 };
+// Not found by name: nobody may send to it, subscribe it or remove it.
+[[nodiscard]] constexpr bool is_private(EndpointKind kind) noexcept {
+    return kind == EndpointKind::reply_inbox || kind == EndpointKind::journal;
+}
+inline constexpr const char* journal_endpoint_name = "shmbus.journal";
 
 inline constexpr std::size_t most_name_bytes = 200;
 inline constexpr std::size_t most_bases = 8;
@@ -112,7 +118,8 @@ struct EndpointRow {
     EndpointKind kind;
     std::uint8_t waiting;           // shmbus::Waiting
     std::uint8_t events_when_full;  // shmbus::WhenFull
-    std::array<std::uint8_t, 7> spare;
+    std::uint8_t condition;         // of the journal: 0 in service, 1 its disk is full, 2 stopped
+    std::array<std::uint8_t, 6> spare;
     std::uint64_t lane_bytes;
     std::uint64_t events_wait_ns;
     std::uint64_t owner;  // participant reference; reply inboxes only
@@ -201,7 +208,11 @@ struct CopyHead {
     // Per table: rows ever used, row 0 included; nobody scans further.
     std::array<std::uint32_t, 8> used;
     std::uint64_t next_lane_id;
-    std::array<std::uint64_t, 3> spare;
+    // What the journal holds up to this LSN may have been delivered before this file was made.
+    std::uint64_t again_to;
+    // 1: the rows were found in the journal, or are kept there.
+    std::uint64_t is_kept;
+    std::uint64_t spare;
 };
 static_assert(sizeof(CopyHead) == 64 && offsetof(CopyHead, next_lane_id) == 32);
 

@@ -160,7 +160,8 @@ std::optional<Entry<Row>> DirectoryReader::row_at(std::uint32_t index) const noe
 }
 
 template <class Row>
-std::optional<Entry<Row>> DirectoryReader::find(std::string_view name) const noexcept {
+std::optional<Entry<Row>> DirectoryReader::find(std::string_view name,
+                                                bool is_hidden) const noexcept {
     const std::uint32_t wanted = name_hash(name);
     Entry<Row> found;
     const bool stood_still = consistently([&](const Copy& copy) {
@@ -171,7 +172,7 @@ std::optional<Entry<Row>> DirectoryReader::find(std::string_view name) const noe
             copy.read(index, found.row);
             if (found.row.state != RowState::live || name_in(found.row) != name) continue;
             if constexpr (std::is_same_v<Row, EndpointRow>)
-                if (found.row.kind == EndpointKind::reply_inbox) continue;
+                if (is_private(found.row.kind) != is_hidden) continue;
             found.index = index;
             return;
         }
@@ -188,6 +189,10 @@ std::optional<Type> DirectoryReader::type(std::uint32_t index) const noexcept {
 }
 std::optional<Endpoint> DirectoryReader::find_endpoint(std::string_view name) const noexcept {
     return find<EndpointRow>(name);
+}
+std::optional<Endpoint> DirectoryReader::journal_endpoint() const noexcept {
+    const auto found = find<EndpointRow>(journal_endpoint_name, true);
+    return found && found->row.kind == EndpointKind::journal ? found : std::nullopt;
 }
 std::optional<Endpoint> DirectoryReader::endpoint(std::uint32_t index) const noexcept {
     return row_at<EndpointRow>(index);

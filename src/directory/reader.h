@@ -59,6 +59,8 @@ public:
     [[nodiscard]] std::optional<Type> find_type(std::string_view name) const noexcept;
     [[nodiscard]] std::optional<Type> type(std::uint32_t index) const noexcept;
     [[nodiscard]] std::optional<Endpoint> find_endpoint(std::string_view name) const noexcept;
+    // Where durable messages go; none until the first one on this bus.
+    [[nodiscard]] std::optional<Endpoint> journal_endpoint() const noexcept;
     [[nodiscard]] std::optional<Endpoint> endpoint(std::uint32_t index) const noexcept;
     // Also those that are being cleared away (state leaving).
     [[nodiscard]] std::optional<Participant> participant(std::uint32_t index) const noexcept;
@@ -97,7 +99,7 @@ private:
     template <class Row>
     std::optional<Entry<Row>> row_at(std::uint32_t index) const noexcept;
     template <class Row>
-    std::optional<Entry<Row>> find(std::string_view name) const noexcept;
+    std::optional<Entry<Row>> find(std::string_view name, bool is_hidden = false) const noexcept;
     template <class Row, class Into>
     bool table(std::vector<Into>& into) const;
 

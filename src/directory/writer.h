@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -82,18 +83,31 @@ public:
     // Never the same twice, on this host and bus, also after a restart; part of the next commit.
     [[nodiscard]] std::uint64_t new_lane_id();
 
+    // See CopyHead; part of the next commit.
+    [[nodiscard]] std::uint64_t again_to() const noexcept { return head_.again_to; }
+    [[nodiscard]] bool is_kept() const noexcept { return head_.is_kept != 0; }
+    void set_kept(std::uint64_t again_to) noexcept {
+        head_.again_to = again_to;
+        head_.is_kept = 1;
+        head_changed_ = true;
+    }
+
+    // A row that was changed, of any table.
+    struct Changed {
+        Table table;
+        std::uint32_t index;
+        friend auto operator<=>(const Changed&, const Changed&) = default;
+    };
+    // All that were changed since the last call, each once; from the second call on.
+    [[nodiscard]] std::set<Changed> take_changes();
+
     // Publishes all changes since the last commit in one step. Without changes it does nothing.
     void commit(CommitStep step = nullptr, void* argument = nullptr);
     [[nodiscard]] bool changed() const noexcept { return !marked_.empty() || head_changed_; }
 
 private:
     using Version = base::StdAtomics::word<std::uint64_t>;
-    struct Marked {
-        Table table;
-        std::uint32_t index;
-        friend bool operator==(const Marked&, const Marked&) = default;
-        friend auto operator<=>(const Marked&, const Marked&) = default;
-    };
+    using Marked = Changed;
 
     DirectoryWriter(base::File file, const Identity& identity);
     void map();
@@ -114,6 +128,8 @@ private:
                std::vector<SubscriptionRow>, std::vector<PublicationRow>, std::vector<LaneRow>>
         image_;
     std::vector<Marked> marked_;       // since the last commit
+    std::set<Changed> changes_;
+    bool notes_changes_ = false;
     std::vector<Marked> last_marked_;  // in the last commit: still missing in the inactive copy
     bool head_changed_ = false;
     std::uint64_t version_ = 0;

@@ -233,6 +233,9 @@ Status Journal::status() const {
     status.segments = static_cast<std::uint32_t>(core.ledger.segments.size());
     status.spares = static_cast<std::uint32_t>(core.spares.size());
     status.checkpoint_lsn = core.checkpoints.empty() ? 0 : core.checkpoints.back().place.lsn;
+    // A message names its endpoints beside it, at most as many as 64 KiB name.
+    const std::uint64_t quarter = core.segment_bytes() / 4;
+    status.most_payload_bytes = quarter - std::min<std::uint64_t>(quarter / 2, 65'536);
     status.failed_writes = core.failed_writes;
     status.ids_pushed_out = core.ledger.ids.pushed_out();
     status.trouble = core.trouble;

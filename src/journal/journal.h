@@ -87,6 +87,7 @@ struct Status {
     std::uint32_t segments = 0;
     std::uint32_t spares = 0;
     std::uint64_t checkpoint_lsn = 0;
+    std::uint64_t most_payload_bytes = 0;  // of a message; longer ones are too_large
     std::uint64_t failed_writes = 0;
     std::uint64_t ids_pushed_out = 0;  // forgotten before their time, for want of room
     std::string trouble;               // what maintain() could not do, or empty

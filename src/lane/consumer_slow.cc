@@ -265,25 +265,14 @@ bool Consumer::anything_there() noexcept {
 }
 
 bool Consumer::announce(bool by_descriptor) noexcept {
-    const std::uint64_t bit = std::uint64_t{1} << slot_;
-    // relaxed: before the bit among the sleepers, which is seq_cst.
-    if (by_descriptor) doorbell_->by_descriptor.fetch_or(bit, std::memory_order_relaxed);
-    // seq_cst, against the senders' look at this word: see ring().
-    doorbell_->sleepers.fetch_or(bit, std::memory_order_seq_cst);
-    // From here on every sender either has made its record visible to the look below, or sees
-    // the bit.
-    // Where the kernel has no such call senders fence, and so must we.
-    if (!can_barrier_ || !base::global_barrier())
-        base::StdAtomics::fence(std::memory_order_seq_cst);
+    lane::announce(*doorbell_, slot_, by_descriptor, can_barrier_);
     if (!anything_there()) return true;
     withdraw();
     return false;
 }
 
 void Consumer::withdraw() noexcept {
-    const std::uint64_t bit = std::uint64_t{1} << slot_;
-    // relaxed: a waker that still sees it rings once for nothing.
-    doorbell_->sleepers.fetch_and(~bit, std::memory_order_relaxed);
+    lane::withdraw(*doorbell_, slot_);
 }
 
 std::uint32_t Consumer::rung() const noexcept {

@@ -2,6 +2,7 @@
 // sleeps. Nothing but one load when nobody sleeps.
 #pragma once
 
+#include "base/barrier.h"
 #include "base/parking.h"
 #include "lane/layout.h"
 
@@ -11,7 +12,7 @@ namespace shmbus::lane {
 
 inline constexpr std::uint64_t all_consumers = (std::uint64_t{1} << most_consumers) - 1;
 
-// Sends one datagram to the descriptor of a consumer that waits with epoll. See bus/descriptor.
+// Sends one datagram to the descriptor of a consumer that waits with epoll. See socket_bell.h.
 class DescriptorBell {
 public:
     virtual void ring(std::uint16_t consumer) noexcept = 0;
@@ -48,6 +49,26 @@ void wake_one(DoorbellPage<A>& doorbell, DescriptorBell* descriptors) noexcept {
         // Nobody there: it is about to look at its bell, or it is dead. Wake another one too.
         if (woke || by_descriptor) return;
     }
+}
+
+// For who is about to sleep as this consumer: from here on every sender either has made its record
+// visible to the caller's next look, or sees the bit. `can_barrier`: whether base::global_barrier()
+// is there; where the kernel has no such call senders fence, and so must we.
+template <class A>
+void announce(DoorbellPage<A>& doorbell, std::uint16_t consumer, bool by_descriptor,
+              bool can_barrier) noexcept {
+    const std::uint64_t bit = std::uint64_t{1} << consumer;
+    // relaxed: before the bit among the sleepers, which is seq_cst.
+    if (by_descriptor) doorbell.by_descriptor.fetch_or(bit, std::memory_order_relaxed);
+    // seq_cst, against the senders' look at this word: see ring().
+    doorbell.sleepers.fetch_or(bit, std::memory_order_seq_cst);
+    if (!can_barrier || !base::global_barrier()) A::fence(std::memory_order_seq_cst);
+}
+
+template <class A>
+void withdraw(DoorbellPage<A>& doorbell, std::uint16_t consumer) noexcept {
+    // relaxed: a waker that still sees it rings once for nothing.
+    doorbell.sleepers.fetch_and(~(std::uint64_t{1} << consumer), std::memory_order_relaxed);
 }
 
 // Called after each publish, or once after a batch. Where the sleeping side makes every sender's

@@ -16,7 +16,7 @@ namespace shmbus::lane {
 inline constexpr std::size_t page_bytes = 4096;
 inline constexpr std::uint64_t lane_magic = 0x316e6c2d73756273U;   // "sbus-ln1"
 inline constexpr std::uint64_t inbox_magic = 0x3178692d73756273U;  // "sbus-ix1"
-inline constexpr std::uint32_t layout_major = 2;
+inline constexpr std::uint32_t layout_major = 3;
 inline constexpr std::uint32_t layout_minor = 0;
 
 inline constexpr std::uint32_t most_consumers = 32;
@@ -59,6 +59,15 @@ struct WriterPage {
     typename A::template word<std::uint32_t> wants_room;
     // Where the last record ends; valid once `closed` is 1.
     typename A::template word<std::uint64_t> end;
+    // Threads of the writing process that wait for a receipt: see receipt.h.
+    typename A::template word<std::uint32_t> wants_receipt;
+    typename A::template word<std::uint32_t> spare;
+    // Lanes out of the journal: the LSN of the record that stands at this position, or is about to,
+    // and of the one before it. So a daemon that was killed leaves behind what the lane has carried
+    // even when everything in it was handled: see Writer::note_lsn.
+    typename A::template word<std::uint64_t> lsn_before;
+    typename A::template word<std::uint64_t> lsn_at;
+    typename A::template word<std::uint64_t> lsn;
 };
 
 template <class A>
@@ -71,6 +80,9 @@ struct ReaderPage {
     typename A::template word<std::uint32_t> room_bell;
     // 1: a reader found something here that cannot be; nobody reads this lane any more.
     typename A::template word<std::uint32_t> poisoned;
+    // Lanes into the journal: everything below is on disk; and its futex word. See receipt.h.
+    alignas(128) typename A::template word<std::uint64_t> receipt;
+    typename A::template word<std::uint32_t> receipt_bell;
 };
 
 inline constexpr std::size_t writer_page_at = page_bytes;
@@ -193,8 +205,10 @@ using LaneTable = std::array<base::StdAtomics::word<std::uint64_t>, most_lanes>;
 using StdHands = std::array<StdHand, most_hands>;
 
 static_assert(sizeof(StdHand) == 384 && offsetof(StdHand, progress) == 64);
-static_assert(sizeof(StdReaderPage) == 256 && offsetof(StdReaderPage, reclaim) == 128);
+static_assert(sizeof(StdReaderPage) == 384 && offsetof(StdReaderPage, reclaim) == 128);
+static_assert(offsetof(StdReaderPage, receipt) == 256);
 static_assert(offsetof(StdWriterPage, wants_room) == 4 && offsetof(StdWriterPage, end) == 8);
+static_assert(offsetof(StdWriterPage, lsn_before) == 24 && sizeof(StdWriterPage) == 48);
 static_assert(sizeof(StdDoorbell) <= page_bytes && sizeof(StdConsumers) <= page_bytes);
 static_assert(hands_at % page_bytes == 0 && sizeof(StdHands) % page_bytes == 0);
 

@@ -14,6 +14,13 @@ Writer::Writer(const base::File& file)
       limit_(parts_.identity().capacity / wire::unit_bytes),
       capacity_units_(limit_) {}
 
+Writer::Writer(const base::File& file, std::uint64_t tail) : Writer(file) {
+    at_.store(tail << 16, std::memory_order_relaxed);  // relaxed: nobody knows us yet
+    reclaimed_ = tail - std::min(tail, capacity_units_);
+    // ROOM, as in look_for_room.
+    believe(parts_.reader_page().reclaim.load(std::memory_order_acquire));
+}
+
 bool Writer::look_for_room(std::uint64_t units) noexcept {
     // ROOM: nobody reads below any more. Other end: give_room.
     believe(parts_.reader_page().reclaim.load(std::memory_order_acquire));
@@ -40,6 +47,27 @@ void Writer::wait_for_room(const InboxView& inbox, std::uint64_t units,
         base::wait(base::watch(bell, rung), limit);
     // relaxed: a reader that still sees the wish rings once for nothing.
     mine.wants_room.store(0, std::memory_order_relaxed);
+}
+
+// Killed after the first store: both words tell of the last record. After the second: no record
+// stands at `lsn_at` yet, so `lsn_before` is the last. After the third: the same, until the record
+// is committed. Each a release, so that the order is the program's.
+// NOTED: which record stands where. Other end: last_lsn.
+void Writer::note_lsn(std::uint64_t lsn) noexcept {
+    StdWriterPage& mine = parts_.writer_page();
+    // relaxed: written by us alone.
+    const std::uint64_t before = mine.lsn.load(std::memory_order_relaxed);
+    mine.lsn_before.store(before, std::memory_order_release);
+    mine.lsn_at.store(tail(), std::memory_order_release);
+    mine.lsn.store(lsn, std::memory_order_release);
+}
+
+std::uint64_t last_lsn(const LaneParts& parts, std::uint64_t tail) noexcept {
+    const StdWriterPage& page = parts.writer_page();
+    // NOTED, all three: its writer is dead. Other end: Writer::note_lsn.
+    const std::uint64_t at = page.lsn_at.load(std::memory_order_acquire);
+    return at < tail ? page.lsn.load(std::memory_order_acquire)
+                     : page.lsn_before.load(std::memory_order_acquire);
 }
 
 void Writer::close() noexcept {

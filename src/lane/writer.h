@@ -35,6 +35,8 @@ class Writer {
 public:
     // Opens a lane that was never written to. Throws SetupError.
     explicit Writer(const base::File& file);
+    // Goes on in one that a dead writer left, whose last record ends at `tail`.
+    Writer(const base::File& file, std::uint64_t tail);
 
     // Room for a record of `units` (of 64 bytes, at most most_units()), or nothing. The bytes are
     // whatever lay there.
@@ -85,12 +87,16 @@ public:
     // Counts the room by itself from the head and the hands, for when the readers that should have
     // given it back are stopped or dead. True when `units` fit afterwards.
     [[nodiscard]] bool count_room(const InboxView& inbox, std::uint64_t units) noexcept;
+    // Everything below was handled, as far as the last look for room told.
+    [[nodiscard]] std::uint64_t known_done() const noexcept { return reclaimed_; }
     // Asks readers to ring when they give room back, and waits at most `limit` for it. The caller
     // looks again afterwards, whatever happened.
     void wait_for_room(const InboxView& inbox, std::uint64_t units,
                        std::chrono::nanoseconds limit) noexcept;
     // Says that no record will follow. Idempotent.
     void close() noexcept;
+    // The next record carries this journal record. Before the record is committed; see last_lsn.
+    void note_lsn(std::uint64_t lsn) noexcept;
 
     // Where the next record will stand.
     [[nodiscard]] const std::byte* next_record() const noexcept {
@@ -136,5 +142,9 @@ private:
     std::uint64_t capacity_units_;
     std::uint64_t reclaimed_ = 0;
 };
+
+// What the last record of this lane carried, whose writer may have died anywhere: `tail` is where
+// its last record ends. 0: nothing was noted.
+[[nodiscard]] std::uint64_t last_lsn(const LaneParts& parts, std::uint64_t tail) noexcept;
 
 }  // namespace shmbus::lane

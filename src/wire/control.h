@@ -27,7 +27,7 @@
 
 namespace shmbus::wire {
 
-inline constexpr std::uint32_t control_version = 0x53420001;  // "SB", 1
+inline constexpr std::uint32_t control_version = 0x53420002;  // "SB", 2
 inline constexpr std::size_t most_frame_bytes = 4096;
 inline constexpr std::size_t most_descriptors = 4;
 inline constexpr std::size_t most_bases = 8;
@@ -47,8 +47,9 @@ enum class RequestType : std::uint32_t {
     open_lane = 12,
     reply_inbox = 13,
     status = 14,
+    journal = 15,
 };
-inline constexpr std::uint32_t last_request_type = 14;
+inline constexpr std::uint32_t last_request_type = 15;
 
 enum class ReplyCode : std::uint32_t {
     done = 0,
@@ -207,6 +208,12 @@ struct StatusRequest {
     RequestHead head;
 };
 
+// The private endpoint that durable messages are sent to; makes the journal when there is none.
+// Values: endpoint index, generation.
+struct JournalRequest {
+    RequestHead head;
+};
+
 struct Reply {
     std::uint32_t version;
     std::uint32_t length;
@@ -245,6 +252,7 @@ static_assert(sizeof(Reply) == 600 && sizeof(Reply) <= most_frame_bytes);
         case RequestType::open_lane: return sizeof(OpenLaneRequest);
         case RequestType::reply_inbox: return sizeof(ReplyInboxRequest);
         case RequestType::status: return sizeof(StatusRequest);
+        case RequestType::journal: return sizeof(JournalRequest);
     }
     return 0;
 }

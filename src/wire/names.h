@@ -51,6 +51,9 @@ using Reference = std::uint64_t;
     return static_cast<std::uint32_t>(reference >> 32);
 }
 
+// The daemon, which writes lanes and is no participant: no row has this index.
+inline constexpr Reference daemon_reference = make_reference(0, 1);
+
 // "7.3": the file of a participant, or of an endpoint's inbox, inside its folder.
 [[nodiscard]] inline std::string numbered_file(std::uint32_t index, std::uint32_t generation) {
     return std::to_string(index) + "." + std::to_string(generation);

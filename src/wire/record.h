@@ -17,6 +17,8 @@
 //   time_sent    16  CLOCK_MONOTONIC, nanoseconds; and the endpoint of origin
 //   lineage      48  related-to, conversation and correlation, where the id does not tell them
 //   failure     128  why the message is in the error endpoint
+//   durable      16  on its way into the journal: which endpoint it is for, or none: subscribers;
+//                    on its way out: its number there
 //
 // Ids. A message sent outside a handler is {lane:52, index:12 | position:48, ordinal:0} and stores
 // nothing. An output of its handler is {the same | position, ordinal:n}: its related-to,
@@ -49,6 +51,8 @@ enum Flag : std::uint16_t {
     is_packed = 1 << 5,    // payload: count:32, zero:32, zero:64, then the messages back to back
     is_repeated = 1 << 6,  // written by a handler that was redelivered to
     is_mixed_id = 1 << 7,  // the explicit id cannot be taken apart
+    has_durable = 1 << 8,
+    is_again = 1 << 9,     // out of the journal, and may have been delivered before a reboot
 };
 
 struct Meta {
@@ -110,6 +114,12 @@ struct FailureRecord {
     std::uint32_t endpoint;
     char what[108];
 };
+struct Durable {
+    std::uint32_t endpoint;  // 0: an event's subscribers
+    std::uint32_t generation;
+    std::uint64_t lsn;       // of the journal's record; 0: not there yet
+};
+static_assert(sizeof(Durable) == 16);
 static_assert(sizeof(ReplyTo) == 16 && sizeof(TimeSent) == 16 && sizeof(Lineage) == 48);
 static_assert(sizeof(FailureRecord) == 128 && sizeof(MessageId) == 16);
 
@@ -121,9 +131,10 @@ struct Extensions {
     TimeSent time_sent{};
     Lineage lineage{};
     FailureRecord failure{};
+    Durable durable{};
 };
 
-// Bytes of the extension block that these flags ask for; a multiple of 16, at most 224.
+// Bytes of the extension block that these flags ask for; a multiple of 16, at most 240.
 [[nodiscard]] constexpr std::size_t extension_bytes(std::uint16_t flags) noexcept {
     std::size_t bytes = 0;
     if (flags & has_explicit_id) bytes += sizeof(MessageId);
@@ -131,9 +142,10 @@ struct Extensions {
     if (flags & has_time_sent) bytes += sizeof(TimeSent);
     if (flags & has_lineage) bytes += sizeof(Lineage);
     if (flags & has_failure) bytes += sizeof(FailureRecord);
+    if (flags & has_durable) bytes += sizeof(Durable);
     return bytes;
 }
-static_assert(extension_bytes(0xFFF) == 224 && extension_bytes(0xFFF) / 16 <= 15);
+static_assert(extension_bytes(0xFFF) == 240 && extension_bytes(0xFFF) / 16 <= 15);
 
 // Writes the block for `extensions.flags` to `into`, which has extension_bytes(flags) bytes.
 inline void write_extensions(const Extensions& extensions, std::byte* into) noexcept {
@@ -148,6 +160,7 @@ inline void write_extensions(const Extensions& extensions, std::byte* into) noex
     put(has_time_sent, extensions.time_sent);
     put(has_lineage, extensions.lineage);
     put(has_failure, extensions.failure);
+    put(has_durable, extensions.durable);
 }
 
 // Reads the block of a record copied out of a lane. False when the flags and the length of the
@@ -167,6 +180,7 @@ inline void write_extensions(const Extensions& extensions, std::byte* into) noex
     get(has_time_sent, into.time_sent);
     get(has_lineage, into.lineage);
     get(has_failure, into.failure);
+    get(has_durable, into.durable);
     return true;
 }
 

@@ -88,14 +88,6 @@ TEST_CASE("an explicit destination is used, and one that is not there is refused
     CHECK(refused.error().text().find("nowhere") != std::string::npos);
 }
 
-TEST_CASE("a durable message is refused with the reason") {
-    shmbus::testing::TemporaryBus temporary;
-    shmbus::Bus& bus = temporary.bus();
-    CHECK(bus.send(Kept{1}).error() == ErrorCode::durable_not_yet);
-    shmbus::Endpoint endpoint = bus.endpoint("kept");
-    CHECK_THROWS_AS(endpoint.on<Kept>([](const Kept&) {}), shmbus::SetupError);
-}
-
 TEST_CASE("a full lane refuses, names the holder, and takes again after a poll") {
     shmbus::testing::TemporaryBus temporary;
     shmbus::Bus& bus = temporary.bus();

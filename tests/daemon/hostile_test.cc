@@ -191,7 +191,8 @@ TEST_CASE("everything but hello and status needs a registration") {
     const Folder folder;
     Daemon daemon(folder.bus());
     const base::File socket = knock(folder.bus());
-    for (std::uint32_t type = 2; type < wire::last_request_type; ++type) {
+    for (std::uint32_t type = 2; type <= wire::last_request_type; ++type) {
+        if (type == static_cast<std::uint32_t>(wire::RequestType::status)) continue;
         std::vector<std::byte> frame(wire::request_bytes(type));
         const wire::RequestHead head{wire::control_version,
                                      static_cast<std::uint32_t>(frame.size()), type, 9};

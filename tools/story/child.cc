@@ -55,12 +55,16 @@ Child::Child(std::string name, std::vector<std::string> words, bool keeps_input)
 
 Child::~Child() { kill(); }
 
-void Child::listen(std::chrono::milliseconds limit) {
+bool Child::listen(std::chrono::milliseconds limit) {
     auto text = channel_.hear(limit);
-    if (!text) return;
+    if (!text) return false;
     // Nothing more will be said: the other end is closed.
-    if (text->empty()) reap(false);
-    else said_.push_back(std::move(*text));
+    if (text->empty()) {
+        reap(false);
+        return false;
+    }
+    said_.push_back(std::move(*text));
+    return true;
 }
 
 std::optional<std::string> Child::heard(const std::string& word) {
@@ -73,8 +77,11 @@ std::optional<std::string> Child::heard(const std::string& word) {
     return std::nullopt;
 }
 
+// Its last words came before its end, but perhaps after our last look.
 bool Child::has_ended() {
     reap(false);
+    while (ended_ && listen(std::chrono::milliseconds{0})) {
+    }
     return ended_;
 }
 

@@ -28,8 +28,9 @@ public:
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] pid_t pid() const noexcept { return pid_; }
     bool say(const std::string& text) const noexcept { return channel_.say(text); }
-    // Waits for something to be said, or for the end of the process; keeps it for heard().
-    void listen(std::chrono::milliseconds limit);
+    // Waits for something to be said, or for the end of the process; keeps it for heard(). True
+    // when something was.
+    bool listen(std::chrono::milliseconds limit);
     // The first thing said that begins with this word, without it; taken out.
     [[nodiscard]] std::optional<std::string> heard(const std::string& word);
     // True when it has ended; never waits. `how` is one sentence then.

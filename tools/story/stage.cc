@@ -186,6 +186,7 @@ std::string Stage::expect(Child& process, const std::string& word) {
         rest = process.heard(word);
         return rest || process.has_ended();
     });
+    if (!rest) rest = process.heard(word);
     if (rest) return *rest;
     throw StoryBroken(said ? process.how() + " without having said '" + word + "'"
                            : process.name() + " does not say '" + word + "'");

@@ -18,7 +18,7 @@
 #include "base/file.h"
 #include "lane/doorbell.h"
 
-namespace shmbus::detail {
+namespace shmbus::lane {
 
 // Which inbox.
 struct InboxName {
@@ -29,7 +29,7 @@ struct InboxName {
 };
 
 // The senders' side; one per inbox and process. Any thread.
-class SocketBell final : public lane::DescriptorBell {
+class SocketBell final : public DescriptorBell {
 public:
     explicit SocketBell(const InboxName& name) noexcept : name_(name) {}
     // Never waits. Opens its socket when first used: few endpoints wait for descriptors.
@@ -54,4 +54,4 @@ private:
     base::File socket_;
 };
 
-}  // namespace shmbus::detail
+}  // namespace shmbus::lane

@@ -1,7 +1,7 @@
 // Datagram sockets as doorbells. See the header.
 //
 // SPDX-License-Identifier: BSL-1.0
-#include "bus/descriptor.h"
+#include "lane/socket_bell.h"
 
 #include <shmbus/result.h>
 
@@ -12,7 +12,7 @@
 #include <cstdio>
 #include <string_view>
 
-namespace shmbus::detail {
+namespace shmbus::lane {
 
 namespace {
 
@@ -71,4 +71,4 @@ bool RungSocket::drain() const noexcept {
     return any;
 }
 
-}  // namespace shmbus::detail
+}  // namespace shmbus::lane

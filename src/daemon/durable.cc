@@ -1,0 +1,447 @@
+// Durable messages, the daemon's side. See the header.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "daemon/durable.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include <unistd.h>
+
+#include <shmbus/message.h>
+
+#include "daemon/kept_rows.h"
+
+namespace shmbus::daemon {
+
+using namespace std::chrono_literals;
+using directory::DirectoryWriter;
+using directory::EndpointKind;
+using directory::EndpointRow;
+using directory::LaneRow;
+using directory::RowState;
+using directory::SubscriptionRow;
+using directory::Table;
+using directory::TypeRow;
+using journal::Outcome;
+
+namespace {
+
+constexpr auto try_again_after = 1s;
+constexpr auto lingers = 50us;
+// What was handled is written down with the next batch of messages, or alone after this.
+constexpr auto settles_alone_after = 100ms;
+constexpr std::chrono::microseconds least_look = 1ms;
+constexpr std::chrono::microseconds most_look = 50ms;
+constexpr auto rest_after = 1s;
+
+[[nodiscard]] std::unique_ptr<journal::Storage> storage_on_disk(const std::string& path) {
+    std::error_code error;
+    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
+    return std::make_unique<journal::RealStorage>(path);
+}
+
+[[nodiscard]] bool is_there(const std::string& path) {
+    std::error_code error;
+    return std::filesystem::is_directory(path, error) &&
+           !std::filesystem::is_empty(path, error) && !error;
+}
+
+}  // namespace
+
+struct Durable::Service {
+    Service(std::unique_ptr<journal::Storage> where, const journal::Options& options)
+        : storage(std::move(where)), journal(*storage, options) {}
+
+    std::unique_ptr<journal::Storage> storage;
+    journal::Journal journal;
+    std::optional<Intake> intake;
+    std::map<journal::Endpoint, Outlet> outlets;
+};
+
+Durable::Durable(State& state, MakeStorage storage, Step to_tell)
+    : state_(state), make_storage_(std::move(storage)), step_(to_tell) {
+    const std::string& path = state.config().journal;
+    wanted_ = state.tables().is_kept() || make_storage_ || is_there(path);
+    if (!make_storage_) make_storage_ = [path] { return storage_on_disk(path); };
+    if (wanted_) try_to_open();
+}
+
+Durable::~Durable() = default;
+
+// ---- opening
+
+Durable::Address Durable::journal_endpoint() {
+    auto& tables = state_.tables();
+    for (std::uint32_t index = 1; index < tables.used<EndpointRow>(); ++index) {
+        const EndpointRow& row = tables.row<EndpointRow>(index);
+        if (row.state == RowState::live && row.kind == EndpointKind::journal)
+            return {index, row.generation};
+    }
+    EndpointRow row{};
+    row.kind = EndpointKind::journal;
+    row.lane_bytes = state_.config().journal_lane_bytes;
+    row.uid = ::geteuid();
+    const std::uint32_t index = state_.make_endpoint(row, directory::journal_endpoint_name);
+    return {index, tables.row<EndpointRow>(index).generation};
+}
+
+void Durable::take_back_rows(Service& service) {
+    auto& tables = state_.tables();
+    if (tables.is_kept()) {
+        if (service.journal.report().is_new)
+            throw SetupError{"taking up the journal of a bus", state_.config().journal, 0,
+                             "it is gone, and with it what was acknowledged; put it back, or stop "
+                             "all processes of the bus and remove its directory"};
+        return;
+    }
+    if (!service.journal.ledger().items.empty()) {
+        for (const DirectoryWriter::Changed row : kept_rows(tables))
+            if (row.table != Table::endpoints ||
+                !directory::is_private(tables.row<EndpointRow>(row.index).kind))
+                throw SetupError{
+                    "taking up the journal of a bus", state_.config().journal, 0,
+                    "the bus was used while its journal could not be read, so endpoints are not "
+                    "where the journal has them; stop all processes of the bus, and it comes back "
+                    "with the journal"};
+        restore_rows(service.journal.ledger(), state_);
+    }
+    tables.set_kept(service.journal.status().durable_lsn);
+}
+
+// Endpoints that were removed, and lanes that went, when no journal could be told.
+void Durable::drop_gone(Service& service) {
+    const auto& tables = state_.tables();
+    const journal::Ledger& ledger = service.journal.ledger();
+    std::set<journal::Endpoint> known;
+    for (const auto& [number, settled] : ledger.endpoints) known.insert(number);
+    for (const auto& [number, audience] : ledger.audiences)
+        known.insert(audience.endpoints.begin(), audience.endpoints.end());
+    for (const journal::Endpoint number : known) {
+        const std::uint32_t index = wire::index_of(number);
+        const bool is_there = index < tables.used<EndpointRow>() &&
+                              tables.row<EndpointRow>(index).state == RowState::live &&
+                              tables.row<EndpointRow>(index).generation ==
+                                  wire::generation_of(number);
+        if (!is_there) static_cast<void>(service.journal.forget(number));
+    }
+    std::set<std::uint64_t> lanes;
+    for (const LaneRow& row : tables.rows<LaneRow>())
+        if (row.state != RowState::free) lanes.insert(row.id);
+    for (const auto& [lane, watermark] : ledger.lanes)
+        if (watermark.gone == 0 && !lanes.contains(lane))
+            static_cast<void>(service.journal.lane_gone(lane));
+}
+
+void Durable::open_service() {
+    journal::Options options;
+    options.segment_bytes = state_.config().journal_segment_bytes;
+    options.checkpoint_bytes = std::max<std::uint64_t>(options.segment_bytes, 4U << 20);
+    auto service = std::make_unique<Service>(make_storage_(), options);
+    if (!service->journal.why_stopped().empty())
+        throw SetupError{"taking up the journal", state_.config().journal, 0,
+                         service->journal.why_stopped()};
+    take_back_rows(*service);
+    const Address at = journal_endpoint();
+    state_.tables().commit();
+    service->intake.emplace(state_, at.endpoint, at.generation);
+    static_cast<void>(state_.tables().take_changes());
+    for (const DirectoryWriter::Changed row : kept_rows(state_.tables()))
+        pending_rows_.insert(row);
+    service_ = std::move(service);
+    drop_gone(*service_);
+    ++bell_number_;
+    // Each has lanes of an earlier daemon to take up, or messages to get.
+    std::set<journal::Endpoint> due;
+    const auto& tables = state_.tables();
+    for (const LaneRow& row : tables.rows<LaneRow>())
+        if (row.state != RowState::free && row.writer == wire::daemon_reference)
+            due.insert(wire::make_reference(row.endpoint, row.endpoint_generation));
+    for (std::uint32_t index = 1; index < tables.used<EndpointRow>(); ++index) {
+        const journal::Endpoint number =
+            wire::make_reference(index, tables.row<EndpointRow>(index).generation);
+        if (service_->journal.backlog(number) != 0) due.insert(number);
+    }
+    for (const journal::Endpoint number : due) static_cast<void>(outlet(number));
+}
+
+void Durable::try_to_open() noexcept {
+    next_try_ = Clock::now() + try_again_after;
+    try {
+        open_service();
+        if (keep_pending() != Outcome::ok || !commit())
+            state_.log(LogLevel::warning, "the journal takes no changes of the directory yet");
+        tell(Condition::in_service, {});
+    } catch (const std::exception& error) {
+        stop_service(error.what());
+    }
+}
+
+Durable::Address Durable::address() {
+    wanted_ = true;
+    if (service_ == nullptr) try_to_open();
+    if (service_ == nullptr)
+        throw Refusal(wire::ReplyCode::failed, "durable messages cannot be sent now: " + trouble_);
+    return journal_endpoint();
+}
+
+std::uint64_t Durable::most_lane_bytes() const {
+    if (service_ == nullptr) return 0;
+    // A record has at most a quarter of its lane.
+    return std::bit_floor(service_->journal.status().most_payload_bytes * 4);
+}
+
+// ---- trouble
+
+void Durable::tell(Condition condition, const std::string& why) {
+    if (trouble_ != why && !why.empty()) state_.log(LogLevel::error, why);
+    if (!trouble_.empty() && why.empty())
+        state_.log(LogLevel::info, "the journal is in service again");
+    trouble_ = why;
+    if (condition == condition_) return;
+    condition_ = condition;
+    auto& tables = state_.tables();
+    for (std::uint32_t index = 1; index < tables.used<EndpointRow>(); ++index)
+        if (tables.row<EndpointRow>(index).state == RowState::live &&
+            tables.row<EndpointRow>(index).kind == EndpointKind::journal)
+            tables.change<EndpointRow>(index).condition = static_cast<std::uint8_t>(condition);
+    tables.commit();
+}
+
+// Whatever stands in the lanes stays there, and what the journal has on disk is there as well: it
+// is taken up again as after a death.
+void Durable::stop_service(const std::string& why) {
+    service_.reset();
+    settled_ = 0;
+    next_try_ = Clock::now() + try_again_after;
+    tell(Condition::stopped, "no durable message goes in or out: " + why);
+}
+
+// ---- the directory
+
+bool Durable::concerns_durable(DirectoryWriter::Changed row) const {
+    const auto& tables = state_.tables();
+    const auto is_durable = [&](std::uint32_t type) {
+        return tables.row<TypeRow>(type).durability ==
+               static_cast<std::uint8_t>(Durability::durable);
+    };
+    if (row.table == Table::types) return is_durable(row.index);
+    if (row.table != Table::subscriptions) return false;
+    const SubscriptionRow& subscription = tables.row<SubscriptionRow>(row.index);
+    return subscription.state != RowState::free && is_durable(subscription.event);
+}
+
+Outcome Durable::keep_pending() {
+    for (auto row = pending_rows_.begin(); row != pending_rows_.end();) {
+        const Outcome outcome = keep_row(service_->journal, state_.tables(), *row);
+        if (outcome == Outcome::batch_full) {
+            if (!commit()) return Outcome::no_space;
+            continue;
+        }
+        if (outcome != Outcome::ok) return outcome;
+        row = pending_rows_.erase(row);
+    }
+    return Outcome::ok;
+}
+
+void Durable::keep_changes() {
+    if (!wanted_) return;
+    bool durable_ones = false;
+    for (const DirectoryWriter::Changed row : state_.tables().take_changes()) {
+        if (row.table == Table::endpoints || row.table == Table::types ||
+            row.table == Table::subscriptions)
+            pending_rows_.insert(row);
+    }
+    if (pending_rows_.empty()) return;
+    const std::set<DirectoryWriter::Changed> due = pending_rows_;
+    if (service_ != nullptr && keep_pending() == Outcome::ok && commit()) return;
+    pending_rows_.insert(due.begin(), due.end());
+    for (const DirectoryWriter::Changed row : due)
+        durable_ones = durable_ones || concerns_durable(row);
+    if (durable_ones)
+        throw Refusal(wire::ReplyCode::failed,
+                      "this is done, but not kept over a reboot as long as the journal is out of "
+                      "service: " + trouble_);
+}
+
+// ---- a turn
+
+// What the last batch holds for this endpoint, and what it has in store.
+Outlet* Durable::outlet(journal::Endpoint number) {
+    const auto known = service_->outlets.find(number);
+    if (known != service_->outlets.end()) return &known->second;
+    try {
+        return &service_->outlets
+                    .try_emplace(number, state_, wire::index_of(number),
+                                 wire::generation_of(number))
+                    .first->second;
+    } catch (const SetupError& error) {
+        state_.log(LogLevel::error, error.what());
+        return nullptr;  // it stays in the journal
+    }
+}
+
+bool Durable::commit() {
+    step("before commit");
+    const journal::Committed committed = service_->journal.commit();
+    committed_at_ = Clock::now();
+    settled_ = 0;
+    if (committed.outcome == Outcome::ok) {
+        step("committed");
+        return true;
+    }
+    if (committed.outcome == Outcome::stopped) stop_service(committed.why);
+    else tell(Condition::disk_full, "the journal's disk is full: " + state_.config().journal);
+    return false;
+}
+
+void Durable::hand_out() {
+    for (const Fresh& fresh : service_->intake->fresh()) {
+        const wire::Meta meta = wire::Meta::of(fresh.meta);
+        Outbound message;
+        message.meta = fresh.meta;
+        message.id = fresh.id;
+        message.lsn = fresh.lsn;
+        message.payload = {fresh.record + meta.payload_offset(), meta.payload_bytes};
+        // Cannot be refused: it was compared when it came in.
+        static_cast<void>(wire::read_extensions(meta, fresh.record + wire::head_bytes,
+                                                message.extensions));
+        for (const journal::Endpoint number : *fresh.to)
+            if (Outlet* const to = outlet(number))
+                static_cast<void>(to->pass_on(service_->journal, message));
+        step("handed out");
+    }
+    for (auto& [number, outlet] : service_->outlets) outlet.ring();
+}
+
+std::size_t Durable::settle() {
+    std::size_t settled = 0;
+    const auto& tables = state_.tables();
+    for (auto at = service_->outlets.begin(); at != service_->outlets.end();) {
+        const EndpointRow& row = tables.row<EndpointRow>(wire::index_of(at->first));
+        if (row.state != RowState::live || row.generation != wire::generation_of(at->first)) {
+            static_cast<void>(service_->journal.forget(at->first));
+            ++settled;
+            at = service_->outlets.erase(at);
+            continue;
+        }
+        settled += at->second.settle(service_->journal);
+        ++at;
+    }
+    settled_ += settled;
+    return settled;
+}
+
+bool Durable::fill() {
+    bool wrote = false;
+    for (auto& [number, outlet] : service_->outlets) {
+        if (!outlet.is_behind()) continue;
+        wrote = outlet.fill(service_->journal) || wrote;
+        outlet.ring();
+        step("filled");
+    }
+    return wrote;
+}
+
+bool Durable::turn() {
+    if (service_ == nullptr) {
+        if (wanted_ && Clock::now() >= next_try_) try_to_open();
+        if (service_ == nullptr) return false;
+    }
+    const auto now = Clock::now();
+    const bool looks = now >= next_look_;
+    std::size_t handled = 0;
+    const bool came = service_->intake->collect(service_->journal);
+    if (came || looks) handled = settle();
+    if (came || (settled_ != 0 && now - committed_at_ >= settles_alone_after)) {
+        if (!commit()) {
+            if (service_ != nullptr) service_->intake->roll_back();
+            return false;
+        }
+        service_->intake->give_receipts();
+        step("receipts given");
+        hand_out();
+        service_->intake->release();
+        step("room given");
+    }
+    const Outcome obstacle = service_->intake->obstacle();
+    if (obstacle == Outcome::stopped) {
+        stop_service(service_->journal.why_stopped());
+        return false;
+    }
+    if (obstacle == Outcome::no_space)
+        tell(Condition::disk_full, "the journal's disk is full: " + state_.config().journal);
+    else if (came || condition_ == Condition::in_service)
+        tell(Condition::in_service, {});
+    const bool filled = (came || looks) && fill();
+    const bool works = came || filled || handled != 0;
+    if (looks) {
+        look_every_ = works ? least_look : std::min(2 * look_every_, most_look);
+        next_look_ = now + look_every_;
+    }
+    if (works) {
+        worked_at_ = now;
+        rested_ = false;
+    }
+    const bool rests = !rested_ && now - worked_at_ >= rest_after;
+    const bool upkeep = service_->journal.maintain(rests);
+    if (rests && !upkeep) rested_ = true;
+    if (!service_->journal.why_stopped().empty()) {
+        stop_service(service_->journal.why_stopped());
+        return false;
+    }
+    return came || filled || upkeep;
+}
+
+// ---- waiting
+
+bool Durable::linger() const noexcept {
+    if (service_ == nullptr) return false;
+    const auto until = worked_at_ + lingers;
+    // Ends: at that time.
+    while (Clock::now() < until)
+        if (service_->intake->anything_there()) return true;
+    return false;
+}
+
+std::chrono::milliseconds Durable::announce() noexcept {
+    const auto in = [](Clock::time_point when) {
+        return std::clamp(std::chrono::ceil<std::chrono::milliseconds>(when - Clock::now()), 1ms,
+                          1000ms);
+    };
+    if (service_ == nullptr) return wanted_ ? in(next_try_) : 1000ms;
+    if (!service_->intake->announce()) return 0ms;
+    std::chrono::milliseconds limit = rested_ ? 1000ms : in(worked_at_ + rest_after);
+    const bool waits = std::any_of(
+        service_->outlets.begin(), service_->outlets.end(), [](const auto& entry) {
+            return entry.second.is_behind() || entry.second.has_unsettled();
+        });
+    if (waits || settled_ != 0) limit = std::min(limit, in(next_look_));
+    if (condition_ != Condition::in_service) limit = std::min(limit, 100ms);
+    return limit;
+}
+
+void Durable::withdraw() noexcept {
+    if (service_ != nullptr) service_->intake->withdraw();
+}
+
+int Durable::bell_fd() const noexcept {
+    return service_ == nullptr ? -1 : service_->intake->bell_fd();
+}
+
+void Durable::close() noexcept {
+    if (service_ == nullptr) return;
+    try {
+        static_cast<void>(settle());
+        if (service_->journal.commit().outcome == Outcome::ok) service_->journal.close();
+    } catch (const std::exception& error) {
+        state_.log(LogLevel::error, error.what());
+    }
+    service_.reset();
+}
+
+const journal::Journal* Durable::journal() const noexcept {
+    return service_ == nullptr ? nullptr : &service_->journal;
+}
+
+}  // namespace shmbus::daemon

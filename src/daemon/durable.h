@@ -1,0 +1,114 @@
+// Durable messages: from the lanes of their senders into the journal, from there to endpoints.
+//
+// The daemon's thread. One turn: read what the lanes have into a batch, with what was handled since
+// the last one; commit; give receipts; hand out; give the room back. Each step may be the last of
+// this process: README.md says what the next one finds. Without a journal nothing here happens, and
+// whatever becomes of the journal, transient messages do not come here.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "daemon/intake.h"
+#include "daemon/outlet.h"
+#include "daemon/state.h"
+#include "journal/journal.h"
+
+namespace shmbus::daemon {
+
+class Durable {
+public:
+    using MakeStorage = std::function<std::unique_ptr<journal::Storage>()>;
+    // Called between the steps of a turn; the tests kill there.
+    using Step = void (*)(const char* where);
+
+    // Takes up the journal if this bus has one, or one lies where it would be made; what hinders it
+    // is logged and tried again. `storage` empty: the directory that the configuration names.
+    explicit Durable(State& state, MakeStorage storage = {}, Step to_tell = nullptr);
+    ~Durable();
+
+    struct Address {
+        std::uint32_t endpoint = 0;
+        std::uint32_t generation = 0;
+    };
+    // Where durable messages are sent to; makes the journal when there is none. Throws Refusal
+    // `failed`, saying what hinders it.
+    Address address();
+    // The longest lane into the journal whose longest record the journal takes; 0 without one.
+    [[nodiscard]] std::uint64_t most_lane_bytes() const;
+
+    // Changes of the directory that are to come back after a reboot are on disk when it returns.
+    // Throws Refusal `failed`: a change that concerns durable messages is not. Others are kept in
+    // mind and tried again.
+    void keep_changes();
+
+    // True when there is more to do at once.
+    bool turn();
+    // After a turn with work: looks for more for a moment. True when some came.
+    [[nodiscard]] bool linger() const noexcept;
+    // Before the daemon sleeps: for how long at most. Zero: not at all, and then withdraw() is not
+    // due.
+    [[nodiscard]] std::chrono::milliseconds announce() noexcept;
+    void withdraw() noexcept;
+    // Readable when a sender has rung; -1 as long as there is no journal.
+    [[nodiscard]] int bell_fd() const noexcept;
+    // Moves with each new bell_fd().
+    [[nodiscard]] std::uint32_t bell_number() const noexcept { return bell_number_; }
+
+    // Says on disk that all went well.
+    void close() noexcept;
+    [[nodiscard]] bool has_journal() const noexcept { return service_ != nullptr; }
+    [[nodiscard]] const journal::Journal* journal() const noexcept;
+    // Why it is out of service, or empty.
+    [[nodiscard]] const std::string& trouble() const noexcept { return trouble_; }
+
+private:
+    using Clock = std::chrono::steady_clock;
+    struct Service;
+    // What senders are told in the journal's row.
+    enum class Condition : std::uint8_t { in_service = 0, disk_full = 1, stopped = 2 };
+
+    void step(const char* where) const {
+        if (step_ != nullptr) step_(where);
+    }
+    void open_service();
+    void try_to_open() noexcept;
+    void take_back_rows(Service& service);
+    void drop_gone(Service& service);
+    [[nodiscard]] Address journal_endpoint();
+    [[nodiscard]] journal::Outcome keep_pending();
+    [[nodiscard]] bool concerns_durable(directory::DirectoryWriter::Changed row) const;
+    [[nodiscard]] bool commit();
+    void hand_out();
+    [[nodiscard]] Outlet* outlet(journal::Endpoint number);
+    [[nodiscard]] std::size_t settle();
+    [[nodiscard]] bool fill();
+    void tell(Condition condition, const std::string& why);
+    void stop_service(const std::string& why);
+
+    State& state_;
+    MakeStorage make_storage_;
+    Step step_;
+    std::unique_ptr<Service> service_;
+    std::set<directory::DirectoryWriter::Changed> pending_rows_;
+    std::string trouble_;
+    Condition condition_ = Condition::in_service;
+    bool wanted_ = false;  // there is a journal, or there should be
+    std::uint32_t bell_number_ = 0;
+    std::size_t settled_ = 0;  // in the open batch
+    Clock::time_point next_try_{};
+    Clock::time_point worked_at_{};
+    Clock::time_point committed_at_{};
+    Clock::time_point next_look_{};  // at what was handled, and for room
+    std::chrono::microseconds look_every_{1000};
+    bool rested_ = false;  // the journal's upkeep for quiet times is done
+};
+
+}  // namespace shmbus::daemon

@@ -1,0 +1,297 @@
+// The way into the journal. See the header.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "daemon/intake.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/barrier.h"
+#include "lane/receipt.h"
+
+namespace shmbus::daemon {
+
+using directory::EndpointRow;
+using directory::LaneRow;
+using directory::RowState;
+using directory::SubscriptionRow;
+using directory::TypeRow;
+using journal::Outcome;
+
+namespace {
+
+// Our place at the doorbell: nobody else reads this inbox.
+constexpr std::uint16_t place = 0;
+// So many records of one lane, then the next lane's; and so many in a batch.
+constexpr std::uint32_t most_in_a_row = 1'024;
+constexpr std::size_t most_in_a_batch = 16'384;
+
+[[nodiscard]] base::File inbox_file(const State& state, std::uint32_t endpoint,
+                                    std::uint32_t generation) {
+    return base::File::open_at(state.home().inboxes().fd(),
+                               wire::numbered_file(endpoint, generation),
+                               base::Access::read_write);
+}
+
+[[nodiscard]] lane::InboxName inbox_name(const State& state, std::uint32_t endpoint,
+                                         std::uint32_t generation) {
+    const directory::Identity& bus = state.tables().identity();
+    return {bus.bus_high, bus.bus_low, endpoint, generation};
+}
+
+}  // namespace
+
+Intake::Intake(State& state, std::uint32_t endpoint, std::uint32_t generation)
+    : state_(state),
+      endpoint_(endpoint),
+      inbox_(inbox_file(state, endpoint, generation)),
+      bell_(inbox_name(state, endpoint, generation), place) {}
+
+// ---- lanes
+
+void Intake::refresh(journal::Journal& journal) {
+    const auto& tables = state_.tables();
+    if (tables.version() == known_version_) return;
+    known_version_ = tables.version();
+    audiences_.clear();
+    std::map<std::uint64_t, Source> kept;
+    for (const LaneRow& row : tables.rows<LaneRow>()) {
+        if (row.state == RowState::free || row.endpoint != endpoint_) continue;
+        if (!sources_.contains(row.id)) open(row.id, journal);
+        if (auto there = sources_.extract(row.id)) kept.insert(std::move(there));
+    }
+    // Only to be forgotten sooner: without it the journal remembers a lane for a day.
+    for (const auto& [id, gone] : sources_) static_cast<void>(journal.lane_gone(id));
+    sources_ = std::move(kept);
+}
+
+void Intake::open(std::uint64_t lane_id, const journal::Journal& journal) {
+    Source source;
+    try {
+        source.lane = std::make_unique<lane::ReaderLane>(
+            base::File::open_at(state_.home().lanes().fd(), wire::lane_file(lane_id),
+                                base::Access::read_write));
+    } catch (const SetupError& error) {
+        state_.log(LogLevel::error, error.what());
+        sources_.emplace(lane_id, std::move(source));  // remembered, so that it is said once
+        return;
+    }
+    const lane::StdReaderPage& page = source.lane->parts().reader_page();
+    // relaxed, both: only the daemon moves them, and the one before us is dead.
+    const std::uint64_t head = lane::position_in(page.head.load(std::memory_order_relaxed));
+    const std::uint64_t receipt = page.receipt.load(std::memory_order_relaxed);
+    source.begin = source.read = std::max({head, receipt, journal.consumed_of(lane_id)});
+    // What a killed daemon had on disk and did not come to say.
+    lane::give_receipt(source.lane->parts().reader_page(), source.lane->parts().writer_page(),
+                       source.read);
+    give_room(source);
+    sources_.emplace(lane_id, std::move(source));
+}
+
+void Intake::poison(Source& source, const std::string& why) {
+    if (source.lane->poisoned) return;
+    source.lane->poisoned = true;
+    // relaxed: a hint to the writer; it changes nothing that is ordered.
+    source.lane->parts().reader_page().poisoned.store(1, std::memory_order_relaxed);
+    state_.log(LogLevel::error, "lane " + wire::lane_file(source.lane->lane_id()) +
+                                    " into the journal is not read any more: " +
+                                    (source.lane->parts().lost() ? "its file was cut short" : why));
+}
+
+// ---- reading
+
+const std::vector<journal::Endpoint>& Intake::audience(std::uint16_t type,
+                                                       const wire::Durable& durable) {
+    const journal::Endpoint wanted = wire::make_reference(durable.endpoint, durable.generation);
+    const auto [found, is_new] = audiences_.try_emplace({type, wanted});
+    std::vector<journal::Endpoint>& to = found->second;
+    if (!is_new) return to;
+    const auto& tables = state_.tables();
+    const auto number = [&](std::uint32_t index) {
+        return wire::make_reference(index, tables.row<EndpointRow>(index).generation);
+    };
+    const auto is_there = [&](std::uint32_t index) {
+        return index > 0 && index < tables.used<EndpointRow>() &&
+               tables.row<EndpointRow>(index).state == RowState::live;
+    };
+    if (durable.endpoint != 0) {
+        if (is_there(durable.endpoint) && number(durable.endpoint) == wanted) {
+            to.push_back(wanted);
+        } else if (type < tables.used<TypeRow>() && is_there(tables.row<TypeRow>(type).route)) {
+            // Removed and made again since it was sent: whoever handles the command now.
+            to.push_back(number(tables.row<TypeRow>(type).route));
+        }
+        return to;
+    }
+    for (const SubscriptionRow& row : tables.rows<SubscriptionRow>())
+        if (row.state != RowState::free && is_there(row.endpoint) &&
+            state_.descends(type, row.event))
+            to.push_back(number(row.endpoint));
+    std::ranges::sort(to);
+    to.erase(std::unique(to.begin(), to.end()), to.end());
+    return to;
+}
+
+// Whether a message of this id is in the journal, or was, and the id to know it by again.
+bool Intake::is_known(const journal::Journal& journal, MessageId id,
+                      const wire::Extensions& extensions, MessageId& key) const {
+    key = id;
+    // The same message once more, as one that failed: another message to the error endpoint.
+    constexpr std::uint16_t as_failed = 65'534;
+    if (extensions.flags & wire::has_failure) key = wire::id_of_output(id, false, as_failed);
+    if (journal.was_seen(key)) return true;
+    if (std::ranges::find(keys_, key) != keys_.end()) return true;
+    // Sent again under the id that its place in a lane gave it.
+    const bool is_place = (extensions.flags & (wire::is_mixed_id | wire::has_failure)) == 0 &&
+                          (id.low & 0xFFFFU) == 0;
+    return is_place && id.low >> 16 < journal.consumed_of(id.high >> 12);
+}
+
+Outcome Intake::read_record(Source& source, journal::Journal& journal) {
+    lane::ReaderLane& lane = *source.lane;
+    const std::byte* const record = lane.record(source.read);
+    const std::uint64_t meta_word = lane.meta(source.read);
+    const wire::Meta meta = wire::Meta::of(meta_word);
+    const std::uint64_t units = wire::units_of(meta_word);
+    wire::Extensions extensions;
+    if (units > lane.most_units()) {
+        poison(source, "a record is longer than any may be");
+        return Outcome::ok;
+    }
+    // The sender can write to these bytes at any time: what is judged is what is kept.
+    const std::size_t bytes = meta.payload_offset() + meta.payload_bytes;
+    scratch_.resize(bytes - sizeof(std::uint64_t));
+    std::memcpy(scratch_.data(), record + sizeof(std::uint64_t), scratch_.size());
+    std::memcpy(scratch_.data(), &meta_word, sizeof(meta_word));
+    if (!wire::read_extensions(meta, scratch_.data() + sizeof(meta_word), extensions) ||
+        (meta.flags & wire::has_durable) == 0 || extensions.durable.lsn != 0) {
+        poison(source, "a record says not where it is to go");
+        return Outcome::ok;
+    }
+    const bool has_id = (meta.flags & wire::has_explicit_id) != 0;
+    const MessageId id =
+        has_id ? extensions.id : wire::id_at(lane.lane_id(), source.read, 0);
+    MessageId key = id;
+    const bool is_again = has_id && is_known(journal, id, extensions, key);
+    const auto& to = audience(meta.type, extensions.durable);
+    Outcome outcome = Outcome::ok;
+    if (!is_again && !to.empty()) {
+        const journal::Appended appended = journal.publish(
+            {.to = to, .payload = scratch_, .type = meta.type, .id = key, .keep_id = has_id});
+        outcome = appended.outcome;
+        if (outcome == Outcome::too_large) {
+            poison(source, "a record of " + std::to_string(bytes) +
+                               " bytes is longer than the journal takes");
+            return Outcome::ok;
+        }
+        if (outcome != Outcome::ok) return outcome;
+        if (has_id) keys_.push_back(key);
+        fresh_.push_back({record, meta_word, appended.lsn, id, &to});
+    } else if (!is_again) {
+        ++without_receiver_;
+        if (extensions.durable.endpoint != 0)
+            state_.log(LogLevel::warning, "a durable command of type " +
+                                              std::to_string(meta.type) +
+                                              " came whose endpoint is gone; it is dropped");
+    }
+    source.read += units;
+    return Outcome::ok;
+}
+
+// False when the batch takes no more.
+bool Intake::read_lane(Source& source, journal::Journal& journal, bool& went_on) {
+    lane::ReaderLane& lane = *source.lane;
+    const std::uint64_t begin = source.read;
+    for (std::uint32_t count = 0; count < most_in_a_row; ++count) {
+        if (lane.poisoned || lane.parts().lost() || !lane.published(source.read)) break;
+        const Outcome outcome = read_record(source, journal);
+        if (outcome == Outcome::ok) continue;
+        if (outcome != Outcome::batch_full) obstacle_ = outcome;
+        went_on = went_on || source.read != begin;
+        return false;
+    }
+    went_on = went_on || source.read != begin;
+    return fresh_.size() < most_in_a_batch;
+}
+
+bool Intake::collect(journal::Journal& journal) {
+    refresh(journal);
+    obstacle_ = Outcome::ok;
+    keys_.clear();
+    bool went_on = false;
+    const std::size_t count = sources_.size();
+    if (count == 0) return false;
+    auto next = sources_.upper_bound(turn_);
+    for (std::size_t i = 0; i < count; ++i, ++next) {
+        if (next == sources_.end()) next = sources_.begin();
+        if (next->second.lane == nullptr) continue;
+        turn_ = next->first;
+        if (!read_lane(next->second, journal, went_on)) break;
+    }
+    for (const auto& [id, source] : sources_) {
+        if (source.read == source.begin) continue;
+        const Outcome outcome = journal.up_to(id, source.read);
+        if (outcome != Outcome::ok) obstacle_ = outcome;
+    }
+    return went_on;
+}
+
+// ---- afterwards
+
+void Intake::give_receipts() noexcept {
+    for (auto& [id, source] : sources_)
+        if (source.read != source.begin)
+            lane::give_receipt(source.lane->parts().reader_page(),
+                               source.lane->parts().writer_page(), source.read);
+}
+
+void Intake::give_room(Source& source) const noexcept {
+    lane::StdReaderPage& page = source.lane->parts().reader_page();
+    // HELD: nothing is in a hand here. Other end: the writer's count_room.
+    page.head.store(lane::head_word(source.read, lane::no_hand), std::memory_order_seq_cst);
+    lane::give_room(page.reclaim, source.read);
+    // seq_cst, behind the head: see Writer::wait_for_room.
+    if (source.lane->parts().writer_page().wants_room.load(std::memory_order_seq_cst) != 0) {
+        // RUNG: the room. Other end: Writer::wait_for_room.
+        page.room_bell.fetch_add(1, std::memory_order_release);
+        base::wake(page.room_bell, 1);
+    }
+}
+
+void Intake::release() noexcept {
+    for (auto& [id, source] : sources_) {
+        if (source.read == source.begin) continue;
+        source.begin = source.read;
+        give_room(source);
+    }
+    fresh_.clear();
+}
+
+void Intake::roll_back() noexcept {
+    for (auto& [id, source] : sources_) source.read = source.begin;
+    fresh_.clear();
+}
+
+// ---- waiting
+
+bool Intake::anything_there() const noexcept {
+    return std::any_of(sources_.begin(), sources_.end(), [](const auto& entry) {
+        const Source& source = entry.second;
+        return source.lane != nullptr && !source.lane->poisoned && !source.lane->parts().lost() &&
+               source.lane->published(source.read);
+    });
+}
+
+bool Intake::announce() noexcept {
+    lane::announce(inbox_.doorbell(), place, true, base::barrier_available());
+    if (state_.tables().version() == known_version_ && !anything_there()) return true;
+    withdraw();
+    return false;
+}
+
+void Intake::withdraw() noexcept {
+    lane::withdraw(inbox_.doorbell(), place);
+    bell_.drain();
+}
+
+}  // namespace shmbus::daemon

@@ -1,0 +1,93 @@
+// The way in: reads the lanes that lead into the journal, and gives receipts.
+//
+// The daemon is the only reader of these lanes, so it needs no hands: a lane's head stays where it
+// is until what lies behind it is on disk, and the journal says up to where that is. Killed
+// anywhere, the next daemon reads on from the furthest of the three words that only it moves: what
+// the journal has consumed, the receipt, the head.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "daemon/state.h"
+#include "journal/journal.h"
+#include "lane/inbox_file.h"
+#include "lane/reader_lane.h"
+#include "lane/socket_bell.h"
+
+namespace shmbus::daemon {
+
+// A record that was put into the open batch. Its bytes lie in the lane until Intake::release().
+struct Fresh {
+    const std::byte* record = nullptr;
+    std::uint64_t meta = 0;
+    std::uint64_t lsn = 0;
+    MessageId id;
+    const std::vector<journal::Endpoint>* to = nullptr;
+};
+
+class Intake {
+public:
+    // The endpoint's inbox. Throws SetupError.
+    Intake(State& state, std::uint32_t endpoint, std::uint32_t generation);
+
+    // Reads what is there into the journal's open batch, until it is full. True when something was
+    // read. What is in the batch is in fresh().
+    bool collect(journal::Journal& journal);
+    [[nodiscard]] const std::vector<Fresh>& fresh() const noexcept { return fresh_; }
+    // The batch is on disk: senders may know.
+    void give_receipts() noexcept;
+    // Nobody needs the bytes any more: senders may overwrite them.
+    void release() noexcept;
+    // The batch is not on disk and its records are read again.
+    void roll_back() noexcept;
+
+    // A look at every lane.
+    [[nodiscard]] bool anything_there() const noexcept;
+    // Readable after a sender rang while we were announced.
+    [[nodiscard]] int bell_fd() const noexcept { return bell_.fd(); }
+    // About to sleep: false when there is something, and then nothing was announced.
+    bool announce() noexcept;
+    void withdraw() noexcept;
+
+    // Why the last collect() stopped early: ok, no_space or stopped.
+    [[nodiscard]] journal::Outcome obstacle() const noexcept { return obstacle_; }
+    [[nodiscard]] std::uint64_t without_receiver() const noexcept { return without_receiver_; }
+
+private:
+    struct Source {
+        std::unique_ptr<lane::ReaderLane> lane;
+        std::uint64_t begin = 0;  // everything before is released
+        std::uint64_t read = 0;   // everything before is in the batch, or was
+    };
+    void refresh(journal::Journal& journal);
+    void open(std::uint64_t lane_id, const journal::Journal& journal);
+    [[nodiscard]] bool read_lane(Source& source, journal::Journal& journal, bool& went_on);
+    [[nodiscard]] journal::Outcome read_record(Source& source, journal::Journal& journal);
+    void poison(Source& source, const std::string& why);
+    [[nodiscard]] bool is_known(const journal::Journal& journal, MessageId id,
+                                const wire::Extensions& extensions, MessageId& key) const;
+    [[nodiscard]] const std::vector<journal::Endpoint>& audience(std::uint16_t type,
+                                                                 const wire::Durable& durable);
+    void give_room(Source& source) const noexcept;
+
+    State& state_;
+    std::uint32_t endpoint_;
+    lane::InboxView inbox_;
+    lane::RungSocket bell_;
+    std::uint64_t known_version_ = 0;
+    std::map<std::uint64_t, Source> sources_;  // by lane id
+    std::uint64_t turn_ = 0;                   // whose turn it is to be read first
+    std::vector<Fresh> fresh_;
+    std::vector<std::byte> scratch_;
+    std::vector<MessageId> keys_;  // of the open batch
+    // Of the version known_version_: {type, endpoint's number}.
+    std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<journal::Endpoint>> audiences_;
+    journal::Outcome obstacle_ = journal::Outcome::ok;
+    std::uint64_t without_receiver_ = 0;
+};
+
+}  // namespace shmbus::daemon

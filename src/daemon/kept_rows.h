@@ -1,0 +1,27 @@
+// Rows of the directory that come back after a reboot, as items of the journal.
+//
+// Kept are endpoints, types and subscriptions, by table, index and bytes, so that they come back
+// where they were: messages in the journal name them by number. Private endpoints are not: they end
+// with their process. A removed endpoint stays as a free row, whose generation is not to be given
+// out again.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "daemon/state.h"
+#include "journal/journal.h"
+
+namespace shmbus::daemon {
+
+// Adds the row as it is now to the open batch, unless the journal has it like that already.
+[[nodiscard]] journal::Outcome keep_row(journal::Journal& journal,
+                                        const directory::DirectoryWriter& tables,
+                                        directory::DirectoryWriter::Changed row);
+// Every row that is used, of the kept tables.
+[[nodiscard]] std::vector<directory::DirectoryWriter::Changed> kept_rows(
+    const directory::DirectoryWriter& tables);
+// Puts back what the journal has, into tables without rows, with new inboxes; does not commit.
+// Throws SetupError: an item is not what it should be, or a table is too small.
+void restore_rows(const journal::Ledger& ledger, State& state);
+
+}  // namespace shmbus::daemon

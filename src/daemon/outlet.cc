@@ -1,0 +1,268 @@
+// The daemon's lanes into one endpoint. See the header.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "daemon/outlet.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include <unistd.h>
+
+#include "lane/reader_lane.h"
+#include "wire/record_end.h"
+
+namespace shmbus::daemon {
+
+using directory::EndpointRow;
+using directory::LaneRow;
+using directory::RowState;
+using journal::Outcome;
+
+namespace {
+
+[[nodiscard]] base::File inbox_file(const State& state, std::uint32_t endpoint,
+                                    std::uint32_t generation) {
+    return base::File::open_at(state.home().inboxes().fd(),
+                               wire::numbered_file(endpoint, generation),
+                               base::Access::read_write);
+}
+
+[[nodiscard]] std::uint16_t flags_of(const Outbound& message) noexcept {
+    const std::uint16_t flags = wire::Meta::of(message.meta).flags;
+    return static_cast<std::uint16_t>(flags | wire::has_explicit_id |
+                                      (message.is_again ? wire::is_again : 0));
+}
+
+[[nodiscard]] wire::Meta meta_out(const Outbound& message) noexcept {
+    wire::Meta meta = wire::Meta::of(message.meta);
+    meta.flags = flags_of(message);
+    meta.extension_units = static_cast<std::uint8_t>(wire::extension_bytes(meta.flags) / 16);
+    return meta;
+}
+
+}  // namespace
+
+bool parse_kept(std::span<const std::byte> kept, MessageId id, Outbound& into) {
+    if (kept.size() < sizeof(into.meta)) return false;
+    std::memcpy(&into.meta, kept.data(), sizeof(into.meta));
+    const wire::Meta meta = wire::Meta::of(into.meta);
+    const std::size_t before = meta.payload_offset() - sizeof(std::uint64_t);
+    if (kept.size() != before + meta.payload_bytes || (meta.flags & wire::has_durable) == 0 ||
+        !wire::read_extensions(meta, kept.data() + sizeof(into.meta), into.extensions))
+        return false;
+    into.payload = kept.subspan(before);
+    into.id = (meta.flags & wire::has_explicit_id) != 0 ? into.extensions.id : id;
+    return true;
+}
+
+Outlet::Outlet(State& state, std::uint32_t endpoint, std::uint32_t generation)
+    : state_(state),
+      endpoint_(endpoint),
+      generation_(generation),
+      inbox_(inbox_file(state, endpoint, generation)),
+      bell_({state.tables().identity().bus_high, state.tables().identity().bus_low, endpoint,
+             generation}) {
+    std::vector<std::uint64_t> left;
+    for (const LaneRow& row : state.tables().rows<LaneRow>())
+        if (row.state != RowState::free && row.writer == wire::daemon_reference &&
+            row.endpoint == endpoint)
+            left.push_back(row.id);
+    std::ranges::sort(left);  // in the order in which they were made, and follow each other
+    for (const std::uint64_t id : left) take_up(id);
+    // Its daemon was killed between making a successor and saying so.
+    for (std::size_t at = 0; at + 1 < lanes_.size(); ++at) lanes_[at].writer->close();
+}
+
+// Everything below the room was handled. From there to the tail stands what was not; the tail is
+// where no record is published.
+void Outlet::take_up(std::uint64_t lane_id) {
+    try {
+        const base::File file = base::File::open_at(
+            state_.home().lanes().fd(), wire::lane_file(lane_id), base::Access::read_write);
+        const lane::ReaderLane reader(file);
+        if (reader.parts().reader_page().poisoned.load(std::memory_order_relaxed) != 0)  // a hint
+            throw SetupError{"taking up a lane out of the journal", wire::lane_file(lane_id), 0,
+                             "its reader found it damaged"};
+        const std::uint64_t room = lane::room<base::StdAtomics>(
+            reader.parts().reader_page().head, inbox_.hands(), [&] { return inbox_.hands_used(); },
+            lane_id);
+        std::uint64_t tail = room;
+        while (reader.published(tail)) {
+            const std::uint64_t word = reader.meta(tail);
+            const wire::Meta meta = wire::Meta::of(word);
+            wire::Extensions extensions;
+            const std::uint64_t units = wire::units_of(word);
+            if (units > reader.most_units() || (meta.flags & wire::has_durable) == 0 ||
+                !wire::read_extensions(meta, reader.record(tail) + wire::head_bytes, extensions))
+                break;
+            tail += units;
+            inherited_[extensions.durable.lsn] = {lanes_.size(), tail};
+            inherited_to_ = std::max(inherited_to_, extensions.durable.lsn);
+        }
+        inherited_to_ = std::max(inherited_to_, lane::last_lsn(reader.parts(), tail));
+        lanes_.push_back({std::make_unique<lane::Writer>(file, tail), {}});
+    } catch (const SetupError& error) {
+        // What it held is not settled: it is written once more, from the journal, and marked.
+        lost_a_lane_ = true;
+        state_.log(LogLevel::error, error.what());
+    }
+}
+
+// ---- writing
+
+bool Outlet::open_lane(std::uint64_t units) {
+    const std::uint64_t predecessor = lanes_.empty() ? 0 : lanes_.back().writer->lane_id();
+    const std::uint64_t least = std::bit_ceil(4 * units * wire::unit_bytes);
+    const EndpointRow& row = state_.tables().row<EndpointRow>(endpoint_);
+    try {
+        const std::uint32_t made =
+            state_.make_lane({.writer = wire::daemon_reference,
+                              .uid = ::geteuid(),
+                              .endpoint = endpoint_,
+                              .predecessor = predecessor,
+                              .capacity = std::max(row.lane_bytes, least),
+                              .token = 0});
+        state_.tables().commit();
+        const std::uint64_t id = state_.tables().row<LaneRow>(made).id;
+        lanes_.push_back({std::make_unique<lane::Writer>(base::File::open_at(
+                              state_.home().lanes().fd(), wire::lane_file(id),
+                              base::Access::read_write)),
+                          {}});
+        if (predecessor != 0) lanes_[lanes_.size() - 2].writer->close();
+        said_no_lane_ = false;
+        return true;
+    } catch (const std::runtime_error& error) {
+        if (!said_no_lane_)
+            state_.log(LogLevel::error, "no lane from the journal into endpoint '" +
+                                            std::string(name_in(row)) + "': " + error.what());
+        said_no_lane_ = true;
+        return false;
+    }
+}
+
+bool Outlet::has_room(std::uint64_t units) {
+    if (lanes_.empty() || units > lanes_.back().writer->most_units() ||
+        lanes_.back().writer->lost()) {
+        if (!open_lane(units)) return false;
+    }
+    lane::Writer& writer = *lanes_.back().writer;
+    return writer.claim(units) || writer.count_room(inbox_, units);
+}
+
+void Outlet::write(const Outbound& message) {
+    lane::Writer& writer = *lanes_.back().writer;
+    const wire::Meta meta = meta_out(message);
+    const std::uint64_t units = wire::units_of(meta.word());
+    wire::Extensions extensions = message.extensions;
+    extensions.flags = meta.flags;
+    extensions.id = message.id;
+    extensions.durable = {endpoint_, generation_, message.lsn};
+    if (message.is_again) {
+        // Of another boot: the clock has started anew, and whoever asked is gone.
+        extensions.time_sent = {};
+        extensions.reply_to.generation = 0;
+    }
+    const lane::Claim claim = writer.claim(units);
+    base::check(static_cast<bool>(claim), "room for a record was seen before it is written");
+    std::byte* at = claim.record + wire::head_bytes;
+    wire::write_extensions(extensions, at);
+    at += wire::extension_bytes(meta.flags);
+    std::memcpy(at, message.payload.data(), message.payload.size());
+    wire::close_end(claim.record, wire::head_bytes + wire::extension_bytes(meta.flags) +
+                                      message.payload.size());
+    writer.note_lsn(message.lsn);
+    writer.commit(claim, meta.word());
+    lanes_.back().carried.push_back({writer.tail(), message.lsn});
+    rings_ = true;
+}
+
+bool Outlet::pass_on(journal::Journal& journal, const Outbound& message) {
+    if (behind_ || holds_ || !has_room(wire::units_of(meta_out(message).word())) ||
+        !journal.hand_out(number(), message.lsn)) {
+        behind_ = true;
+        return false;
+    }
+    write(message);
+    return true;
+}
+
+// True when this message is in a lane already, or was handled there.
+bool Outlet::inherit(journal::Journal& journal, std::uint64_t lsn) {
+    if (lsn > inherited_to_) return false;
+    const auto found = inherited_.find(lsn);
+    if (found == inherited_.end()) {
+        // Settling is repeated by the next daemon as long as it is not on disk.
+        static_cast<void>(journal.settle(number(), lsn));
+        return true;
+    }
+    lanes_[found->second.lane].carried.push_back({found->second.end, lsn});
+    inherited_.erase(found);
+    return true;
+}
+
+bool Outlet::fill(journal::Journal& journal) {
+    if (!behind_) return false;
+    bool wrote = false;
+    // Ends: with the lane's room, or with what the journal has.
+    for (;;) {
+        if (!holds_) {
+            journal::Delivery delivery;
+            const journal::Next next = journal.next(number(), delivery);
+            if (next != journal::Next::message) {
+                behind_ = next != journal::Next::nothing;
+                return wrote;
+            }
+            if (inherit(journal, delivery.lsn)) continue;
+            held_.assign(delivery.payload.begin(), delivery.payload.end());
+            held_message_ = {};
+            held_message_.lsn = delivery.lsn;
+            held_message_.is_again = delivery.lsn <= state_.tables().again_to() ||
+                                     (lost_a_lane_ && delivery.may_be_repeated);
+            if (!parse_kept(held_, delivery.id, held_message_)) {
+                state_.log(LogLevel::error, "record " + std::to_string(delivery.lsn) +
+                                                " of the journal is none that this version "
+                                                "understands; it stays there");
+                continue;
+            }
+            holds_ = true;
+        }
+        if (!has_room(wire::units_of(meta_out(held_message_).word()))) return wrote;
+        write(held_message_);
+        holds_ = false;
+        wrote = true;
+    }
+}
+
+void Outlet::ring() noexcept {
+    if (!rings_) return;
+    rings_ = false;
+    lane::ring(inbox_.doorbell(), true, &bell_);
+}
+
+// ---- settling
+
+std::size_t Outlet::settle(journal::Journal& journal) {
+    std::size_t settled = 0;
+    for (Lane& lane : lanes_) {
+        if (lane.carried.empty()) continue;
+        static_cast<void>(lane.writer->count_room(inbox_, 0));
+        const std::uint64_t done = lane.writer->known_done();
+        while (!lane.carried.empty() && lane.carried.front().end <= done) {
+            if (journal.settle(number(), lane.carried.front().lsn) != Outcome::ok)
+                return settled;
+            lane.carried.pop_front();
+            ++settled;
+        }
+    }
+    while (lanes_.size() > 1 && lanes_.front().carried.empty() && inherited_.empty())
+        lanes_.pop_front();
+    return settled;
+}
+
+bool Outlet::has_unsettled() const noexcept {
+    return std::any_of(lanes_.begin(), lanes_.end(),
+                       [](const Lane& lane) { return !lane.carried.empty(); });
+}
+
+}  // namespace shmbus::daemon

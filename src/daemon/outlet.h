@@ -1,0 +1,99 @@
+// The way out: the daemon's lanes into one endpoint, a window over what the journal has for it.
+//
+// What the lanes carry and nobody has handled yet is known by position and LSN; what lies below the
+// room that the consumers have given back is handled, and settled in the journal's next batch. So
+// consumers pay nothing for it. A daemon that is killed leaves the lanes as they are; the next one
+// walks from the room to the tail, finds the same list, and settles what had been handled
+// meanwhile. Only what it finds neither there nor settled is written again.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "daemon/state.h"
+#include "journal/journal.h"
+#include "lane/inbox_file.h"
+#include "lane/socket_bell.h"
+#include "lane/writer.h"
+
+namespace shmbus::daemon {
+
+// A message as it goes into a lane: the record's meta word, extensions and payload as they came in.
+struct Outbound {
+    std::uint64_t meta = 0;
+    wire::Extensions extensions;
+    std::span<const std::byte> payload;
+    MessageId id;
+    std::uint64_t lsn = 0;
+    bool is_again = false;  // may have been delivered before a reboot
+};
+// Takes apart what the journal has of a record: meta word, extensions, payload. False: it is not
+// what an intake has put there.
+[[nodiscard]] bool parse_kept(std::span<const std::byte> kept, MessageId id, Outbound& into);
+
+class Outlet {
+public:
+    // Takes up the lanes that an earlier daemon left. Throws SetupError: no inbox.
+    Outlet(State& state, std::uint32_t endpoint, std::uint32_t generation);
+
+    [[nodiscard]] journal::Endpoint number() const noexcept {
+        return wire::make_reference(endpoint_, generation_);
+    }
+    // A message of the last batch, in the order of the batch: straight from the sender's lane.
+    // False: it is for fill() to bring, and so are all that follow in this batch.
+    bool pass_on(journal::Journal& journal, const Outbound& message);
+    // Writes what the journal has for this endpoint, as long as there is room. True when some went.
+    bool fill(journal::Journal& journal);
+    // Tells the journal what was handled, as far as its open batch takes it; how much that was.
+    std::size_t settle(journal::Journal& journal);
+    // Rings once for all that was written since.
+    void ring() noexcept;
+
+    [[nodiscard]] bool has_unsettled() const noexcept;
+    // More is waiting than there was room for.
+    [[nodiscard]] bool is_behind() const noexcept { return behind_; }
+    void set_behind() noexcept { behind_ = true; }
+
+private:
+    struct Carried {
+        std::uint64_t end;  // position behind it
+        std::uint64_t lsn;
+    };
+    struct Lane {
+        std::unique_ptr<lane::Writer> writer;
+        std::deque<Carried> carried;
+    };
+    void take_up(std::uint64_t lane_id);
+    [[nodiscard]] bool has_room(std::uint64_t units);
+    [[nodiscard]] bool open_lane(std::uint64_t units);
+    void write(const Outbound& message);
+    [[nodiscard]] bool inherit(journal::Journal& journal, std::uint64_t lsn);
+
+    State& state_;
+    std::uint32_t endpoint_;
+    std::uint32_t generation_;
+    lane::InboxView inbox_;
+    lane::SocketBell bell_;
+    std::deque<Lane> lanes_;  // written in turn: only the last one
+    // Of an earlier daemon: LSNs in its lanes, by lane and position; the last that they carried.
+    struct Inherited {
+        std::size_t lane;
+        std::uint64_t end;
+    };
+    std::map<std::uint64_t, Inherited> inherited_;
+    std::uint64_t inherited_to_ = 0;
+    // Came out of the journal when there was no room.
+    std::vector<std::byte> held_;
+    Outbound held_message_;
+    bool holds_ = false;
+    bool behind_ = true;
+    bool rings_ = false;
+    bool said_no_lane_ = false;
+    bool lost_a_lane_ = false;
+};
+
+}  // namespace shmbus::daemon
