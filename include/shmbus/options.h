@@ -38,7 +38,7 @@ using LogCallback = std::function<void(LogLevel, std::string_view)>;
 // Options of Bus::open.
 struct BusOptions {
     // What this process is called in tools and errors; the program's name when empty.
-    std::string process_name;
+    std::string process_name{};
     // Start shmbusd when none runs. Environment SHMBUS_START_DAEMON=0 turns it off as well.
     bool start_daemon = true;
     // How long one call to the daemon may take. Once this was in vain, calls fail at once until the
@@ -49,7 +49,7 @@ struct BusOptions {
     std::size_t lane_bytes = 0;
     // Time sent is written into every n-th message of a lane; 0: never.
     std::uint32_t time_sent_every = 1024;
-    LogCallback log;
+    LogCallback log{};
 };
 
 // Options of Bus::endpoint.
@@ -82,12 +82,12 @@ struct SendOptions {
     // How long to wait for room (WhenFull::wait).
     std::chrono::nanoseconds wait{std::chrono::seconds{1}};
     // An explicit endpoint instead of the one that announced the command.
-    std::string_view destination;
+    std::string_view destination{};
     // Instead of what the message's declaration says.
-    std::optional<Durability> durability;
+    std::optional<Durability> durability{};
     // Durable messages only: the sender's own id, not zero. A message that comes again under it
     // within a day is dropped, also after a crash of everything. Zero: the bus gives one.
-    MessageId id;
+    MessageId id{};
 
     // Neither destination, durability nor id say anything.
     [[nodiscard]] constexpr bool is_usual() const noexcept {
@@ -101,8 +101,8 @@ inline constexpr SendOptions default_send_options{};
 struct RequestOptions {
     // Counted from the call; the answer must have arrived by then.
     std::chrono::nanoseconds deadline{std::chrono::seconds{30}};
-    std::stop_token stop;
-    std::string_view destination;
+    std::stop_token stop{};
+    std::string_view destination{};
 };
 
 // Options of Context::reply: nothing yet but room to grow.

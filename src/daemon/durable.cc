@@ -11,6 +11,7 @@
 #include <shmbus/message.h>
 
 #include "daemon/kept_rows.h"
+#include "daemon/step.h"
 
 namespace shmbus::daemon {
 
@@ -59,8 +60,8 @@ struct Durable::Service {
     std::map<journal::Endpoint, Outlet> outlets;
 };
 
-Durable::Durable(State& state, MakeStorage storage, Step to_tell)
-    : state_(state), make_storage_(std::move(storage)), step_(to_tell) {
+Durable::Durable(State& state, MakeStorage storage)
+    : state_(state), make_storage_(std::move(storage)) {
     const std::string& path = state.config().journal;
     wanted_ = state.tables().is_kept() || make_storage_ || is_there(path);
     if (!make_storage_) make_storage_ = [path] { return storage_on_disk(path); };
@@ -141,9 +142,12 @@ void Durable::open_service() {
     if (!service->journal.why_stopped().empty())
         throw SetupError{"taking up the journal", state_.config().journal, 0,
                          service->journal.why_stopped()};
+    step("journal opened");
     take_back_rows(*service);
     const Address at = journal_endpoint();
+    step("rows taken back");
     state_.tables().commit();
+    step("rows committed");
     service->intake.emplace(state_, at.endpoint, at.generation);
     static_cast<void>(state_.tables().take_changes());
     for (const DirectoryWriter::Changed row : kept_rows(state_.tables()))
@@ -282,7 +286,7 @@ Outlet* Durable::outlet(journal::Endpoint number) {
 }
 
 bool Durable::commit() {
-    step("before commit");
+    step("to be committed");
     const journal::Committed committed = service_->journal.commit();
     committed_at_ = Clock::now();
     settled_ = 0;

@@ -26,12 +26,10 @@ namespace shmbus::daemon {
 class Durable {
 public:
     using MakeStorage = std::function<std::unique_ptr<journal::Storage>()>;
-    // Called between the steps of a turn; the tests kill there.
-    using Step = void (*)(const char* where);
 
     // Takes up the journal if this bus has one, or one lies where it would be made; what hinders it
     // is logged and tried again. `storage` empty: the directory that the configuration names.
-    explicit Durable(State& state, MakeStorage storage = {}, Step to_tell = nullptr);
+    explicit Durable(State& state, MakeStorage storage = {});
     ~Durable();
 
     struct Address {
@@ -75,9 +73,6 @@ private:
     // What senders are told in the journal's row.
     enum class Condition : std::uint8_t { in_service = 0, disk_full = 1, stopped = 2 };
 
-    void step(const char* where) const {
-        if (step_ != nullptr) step_(where);
-    }
     void open_service();
     void try_to_open() noexcept;
     void take_back_rows(Service& service);
@@ -95,7 +90,6 @@ private:
 
     State& state_;
     MakeStorage make_storage_;
-    Step step_;
     std::unique_ptr<Service> service_;
     std::set<directory::DirectoryWriter::Changed> pending_rows_;
     std::string trouble_;

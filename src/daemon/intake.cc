@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/barrier.h"
+#include "daemon/step.h"
 #include "lane/receipt.h"
 
 namespace shmbus::daemon {
@@ -228,6 +229,7 @@ bool Intake::collect(journal::Journal& journal) {
         turn_ = next->first;
         if (!read_lane(next->second, journal, went_on)) break;
     }
+    if (went_on) step("collected");
     for (const auto& [id, source] : sources_) {
         if (source.read == source.begin) continue;
         const Outcome outcome = journal.up_to(id, source.read);
@@ -263,6 +265,7 @@ void Intake::release() noexcept {
         if (source.read == source.begin) continue;
         source.begin = source.read;
         give_room(source);
+        step("head moved");
     }
     fresh_.clear();
 }

@@ -9,6 +9,7 @@
 
 #include <unistd.h>
 
+#include "daemon/step.h"
 #include "lane/reader_lane.h"
 #include "wire/record_end.h"
 
@@ -123,7 +124,9 @@ bool Outlet::open_lane(std::uint64_t units) {
                               .predecessor = predecessor,
                               .capacity = std::max(row.lane_bytes, least),
                               .token = 0});
+        step("lane made");
         state_.tables().commit();
+        step("lane committed");
         const std::uint64_t id = state_.tables().row<LaneRow>(made).id;
         lanes_.push_back({std::make_unique<lane::Writer>(base::File::open_at(
                               state_.home().lanes().fd(), wire::lane_file(id),
@@ -171,8 +174,11 @@ void Outlet::write(const Outbound& message) {
     std::memcpy(at, message.payload.data(), message.payload.size());
     wire::close_end(claim.record, wire::head_bytes + wire::extension_bytes(meta.flags) +
                                       message.payload.size());
+    step("written");
     writer.note_lsn(message.lsn);
+    step("noted");
     writer.commit(claim, meta.word());
+    step("published");
     lanes_.back().carried.push_back({writer.tail(), message.lsn});
     rings_ = true;
 }
@@ -257,6 +263,7 @@ std::size_t Outlet::settle(journal::Journal& journal) {
     }
     while (lanes_.size() > 1 && lanes_.front().carried.empty() && inherited_.empty())
         lanes_.pop_front();
+    if (settled != 0) step("settled");
     return settled;
 }
 

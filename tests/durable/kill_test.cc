@@ -1,0 +1,121 @@
+// The daemon is killed at every step between the senders' lanes, the journal and the receivers'
+// lanes, and a ledger outside of the bus tells what was accepted and what was delivered.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <doctest/doctest.h>
+
+#include <map>
+#include <set>
+#include <vector>
+
+#include "served_bus.h"
+
+namespace durable_tests {
+namespace {
+
+using shmbus::Bus;
+using shmbus::Endpoint;
+using shmbus::MessageId;
+using shmbus::Receipt;
+using shmbus::Result;
+
+constexpr std::uint64_t messages = 12;
+
+struct Seen {
+    std::vector<std::uint64_t> order;
+    std::map<std::uint64_t, int> times;
+    std::map<std::uint64_t, int> unmarked;
+};
+
+void listen(Endpoint& endpoint, Seen& seen) {
+    endpoint.on<Work>([&](const Work& work, shmbus::Context& context) {
+        CHECK(work.twice == 2 * work.number);
+        seen.order.push_back(work.number);
+        ++seen.times[work.number];
+        if (!context.redelivered()) ++seen.unmarked[work.number];
+    });
+}
+
+// Sends them all, waiting for every third, while the daemon may die and is then started anew; all
+// are handled meanwhile. Returns whether it died.
+bool run_through(ServedBus& served, std::uint64_t kill_at) {
+    served.serve(kill_at);
+    // Declared while the daemon lives: a death before that is not ours to look at.
+    Seen seen;
+    bool died = false;
+    const auto revive = [&] {
+        if (!served.daemon_has_died()) return;
+        died = true;
+        served.serve();
+    };
+    std::unique_ptr<Bus> bus;
+    std::unique_ptr<Endpoint> endpoint;
+    REQUIRE(wait_until([&] {
+        try {
+            revive();
+            if (!bus) bus = std::make_unique<Bus>(served.open());
+            if (!endpoint) {
+                endpoint = std::make_unique<Endpoint>(bus->endpoint("worker"));
+                listen(*endpoint, seen);
+            }
+            return true;
+        } catch (const shmbus::SetupError&) {
+            endpoint.reset();
+            return false;
+        }
+    }));
+    for (std::uint64_t number = 1; number <= messages; ++number) {
+        Receipt receipt;
+        REQUIRE(wait_until([&] {
+            revive();
+            const Result<Receipt> sent = bus->send(Work{number, 2 * number});
+            if (sent) receipt = *sent;
+            return sent.has_value();
+        }));
+        if (number % 3 == 0)
+            REQUIRE(wait_until([&] {
+                revive();
+                return receipt.wait(20ms).has_value();
+            }));
+        endpoint->poll();
+    }
+    REQUIRE(wait_until([&] {
+        revive();
+        return bus->sync(20ms).has_value();
+    }));
+    REQUIRE(handle_until(*endpoint, [&] {
+        revive();
+        return seen.order.size() >= messages;
+    }));
+    // What is settled is settled: another daemon brings nothing again.
+    if (served.end_daemon() != 0) died = true;  // on its way out
+    served.serve();
+    CHECK(bus->send(Work{messages + 1, 2 * messages + 2}));
+    REQUIRE(handle_until(*endpoint, [&] { return seen.order.back() == messages + 1; }));
+    // Exactly once, in order.
+    REQUIRE(seen.order.size() == messages + 1);
+    for (std::uint64_t number = 1; number <= messages + 1; ++number)
+        CHECK(seen.order[number - 1] == number);
+    return died;
+}
+
+}  // namespace
+
+TEST_CASE("a daemon that is killed at any step loses no durable message and doubles none") {
+    std::uint64_t steps = 0;
+    {
+        ServedBus served;
+        CHECK_FALSE(run_through(served, 0));
+    }
+    // Ends: when the daemon lives through a whole run.
+    for (std::uint64_t at = 1;; ++at) {
+        ServedBus served;
+        INFO("killed at step " << at);
+        if (!run_through(served, at)) break;
+        ++steps;
+    }
+    MESSAGE("killed at " << steps << " steps");
+    CHECK(steps >= 60);
+}
+
+}  // namespace durable_tests

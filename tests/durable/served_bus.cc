@@ -1,0 +1,167 @@
+// A bus whose daemon can be killed at any step. See the header.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "served_bus.h"
+
+#include <array>
+#include <atomic>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <new>
+#include <stdexcept>
+#include <thread>
+
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "daemon/server.h"
+#include "daemon/state.h"
+#include "daemon/step.h"
+
+namespace durable_tests {
+
+namespace daemon = shmbus::daemon;
+
+struct ServedBus::Shown {
+    std::atomic<std::uint64_t> steps{0};
+    std::atomic<std::uint64_t> kill_at{0};
+    std::atomic<const char*> last{nullptr};  // a constant of the program, which both are
+    std::atomic<bool> listens{false};
+};
+
+namespace {
+
+// Of the daemon's process; the hook has no argument.
+std::atomic<std::uint64_t>* steps_of = nullptr;
+std::atomic<const char*>* last_of = nullptr;
+std::uint64_t kill_at = 0;
+
+void count(const char* name) {
+    last_of->store(name);
+    if (steps_of->fetch_add(1) + 1 == kill_at) ::raise(SIGKILL);
+}
+
+}  // namespace
+
+ServedBus::ServedBus() : folder_("/dev/shm/shmbus-durable-XXXXXX") {
+    if (::mkdtemp(folder_.data()) == nullptr) throw std::runtime_error("no folder in /dev/shm");
+    bus_ = folder_ + "/bus";
+    config.directory = bus_;
+    config.journal = folder_ + "/journal";
+    config.journal_segment_bytes = 256 << 10;
+    config.default_lane_bytes = 64 << 10;
+    config.log_level = "off";
+    void* const memory = ::mmap(nullptr, sizeof(Shown), PROT_READ | PROT_WRITE,
+                                MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+    shown_ = new (memory) Shown;
+}
+
+ServedBus::~ServedBus() {
+    kill_daemon();
+    ::munmap(shown_, sizeof(Shown));
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_, ignored);
+}
+
+void ServedBus::serve(std::uint64_t at) {
+    kill_daemon();
+    shown_->steps = 0;
+    shown_->listens = false;
+    daemon_ = ::fork();
+    if (daemon_ < 0) throw std::runtime_error("fork");
+    if (daemon_ == 0) {
+        steps_of = &shown_->steps;
+        last_of = &shown_->last;
+        kill_at = at;
+        daemon::on_step = &count;
+        try {
+            daemon::Home home(config);
+            daemon::State state(std::move(home), config, [](shmbus::LogLevel, const std::string& text) {
+                if (std::getenv("SHMBUS_TEST_LOG")) std::fprintf(stderr, "%s\n", text.c_str());
+            });
+            daemon::Durable durable(state, storage);
+            daemon::Server server(state, durable);
+            shown_->listens = true;
+            static_cast<void>(server.run());
+            server.close();
+            durable.close();
+            ::_exit(0);
+        } catch (const std::exception& error) {
+            std::fprintf(stderr, "daemon: %s\n", error.what());
+            ::_exit(1);
+        }
+    }
+    if (!wait_until([&] { return shown_->listens.load() || daemon_has_died(); }))
+        throw std::runtime_error("the daemon does not listen");
+}
+
+bool ServedBus::daemon_has_died() {
+    if (daemon_ == 0) return true;
+    int status = 0;
+    if (::waitpid(daemon_, &status, WNOHANG) != daemon_) return false;
+    daemon_ = 0;
+    if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
+        throw std::runtime_error("the daemon ended with status " +
+                                 std::to_string(WEXITSTATUS(status)));
+    return true;
+}
+
+void ServedBus::kill_daemon() {
+    if (daemon_ == 0) return;
+    ::kill(daemon_, SIGKILL);
+    ::waitpid(daemon_, nullptr, 0);
+    daemon_ = 0;
+}
+
+int ServedBus::end_daemon() {
+    if (daemon_ == 0) return -1;
+    ::kill(daemon_, SIGTERM);
+    int status = 0;
+    ::waitpid(daemon_, &status, 0);
+    daemon_ = 0;
+    return status;
+}
+
+std::uint64_t ServedBus::steps() const noexcept { return shown_->steps; }
+std::string ServedBus::last_step() const {
+    const char* const name = shown_->last;
+    return name == nullptr ? "" : name;
+}
+
+void ServedBus::wipe_memory() {
+    kill_daemon();
+    std::filesystem::remove_all(bus_);
+}
+
+shmbus::Bus ServedBus::open() const {
+    shmbus::BusOptions options;
+    options.start_daemon = false;
+    options.process_name = "tester";
+    return shmbus::Bus::open(bus_, options);
+}
+
+bool wait_until(const std::function<bool()>& holds) {
+    const auto until = std::chrono::steady_clock::now() + 30s;
+    // Ends: by then.
+    while (std::chrono::steady_clock::now() < until) {
+        if (holds()) return true;
+        std::this_thread::sleep_for(200us);
+    }
+    return false;
+}
+
+bool handle_until(shmbus::Endpoint& endpoint, const std::function<bool()>& enough) {
+    const auto until = std::chrono::steady_clock::now() + 30s;
+    // Ends: by then.
+    while (!enough()) {
+        if (std::chrono::steady_clock::now() >= until) return false;
+        if (endpoint.poll() == 0) endpoint.wait(1ms);
+    }
+    return true;
+}
+
+}  // namespace durable_tests

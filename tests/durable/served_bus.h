@@ -1,0 +1,73 @@
+// A bus in a directory of its own, its journal in another, and a daemon that can be killed at any
+// of its steps: a forked process that runs the daemon's own code.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+#include <shmbus/bus.h>
+
+#include "daemon/config.h"
+#include "daemon/durable.h"
+
+namespace durable_tests {
+
+using namespace std::chrono_literals;
+
+struct Work {
+    static constexpr auto message = shmbus::command("test.work", shmbus::durable);
+    std::uint64_t number = 0;
+    std::uint64_t twice = 0;  // of the number: content to be checked
+};
+struct Done {
+    static constexpr auto message = shmbus::event("test.done", shmbus::durable);
+    std::uint64_t number = 0;
+};
+
+class ServedBus {
+public:
+    ServedBus();
+    ~ServedBus();
+    ServedBus(const ServedBus&) = delete;
+    ServedBus& operator=(const ServedBus&) = delete;
+
+    // Starts the daemon and waits until it listens. Killed by itself at step `kill_at`, from 1.
+    void serve(std::uint64_t kill_at = 0);
+    void kill_daemon();
+    // By SIGTERM; its exit status.
+    int end_daemon();
+    [[nodiscard]] bool daemon_has_died();
+    // Steps that the last daemon went through, and the name of the last one.
+    [[nodiscard]] std::uint64_t steps() const noexcept;
+    [[nodiscard]] std::string last_step() const;
+    // As a reboot does: everything in memory is gone. No Bus may be open.
+    void wipe_memory();
+    // A Bus that starts no daemon.
+    [[nodiscard]] shmbus::Bus open() const;
+
+    [[nodiscard]] const std::string& directory() const noexcept { return bus_; }
+    [[nodiscard]] const std::string& journal() const noexcept { return config.journal; }
+    shmbus::daemon::Config config;
+    shmbus::daemon::Durable::MakeStorage storage;  // empty: the directory
+
+private:
+    struct Shown;  // shared with the daemon
+    std::string folder_;
+    std::string bus_;
+    Shown* shown_;
+    pid_t daemon_ = 0;
+};
+
+// Handles until `enough` says so; false when that takes longer than any machine needs.
+[[nodiscard]] bool handle_until(shmbus::Endpoint& endpoint, const std::function<bool()>& enough);
+[[nodiscard]] bool wait_until(const std::function<bool()>& holds);
+
+}  // namespace durable_tests
