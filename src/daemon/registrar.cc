@@ -502,14 +502,15 @@ void Registrar::open_lane(Client& client, const wire::OpenLaneRequest& request, 
         request.generation != 0 || request.endpoint >= tables.used<EndpointRow>()
             ? request.generation
             : tables.row<EndpointRow>(request.endpoint).generation;
-    if (state_.endpoint(request.endpoint, generation).kind == EndpointKind::journal &&
-        request.capacity > durable_.most_lane_bytes())
-        throw Refusal(ReplyCode::not_allowed,
-                      "a lane of " + std::to_string(request.capacity) +
-                          " bytes into the journal was asked for; it takes lanes of up to " +
-                          std::to_string(durable_.most_lane_bytes()) + " bytes" +
-                          (durable_.has_journal() ? "" : ": " + durable_.trouble()));
-    const std::uint32_t row = lane_for(request, client);
+    const EndpointRow& endpoint = state_.endpoint(request.endpoint, generation);
+    wire::OpenLaneRequest wanted = request;
+    if (endpoint.kind == EndpointKind::journal) {
+        // Not longer than that its longest record is one that the journal takes.
+        static_cast<void>(durable_.address());
+        wanted.capacity = std::min(request.capacity != 0 ? request.capacity : endpoint.lane_bytes,
+                                   durable_.most_lane_bytes());
+    }
+    const std::uint32_t row = lane_for(wanted, client);
     tables.commit();
     answer_with_lane(row, answer);
 }

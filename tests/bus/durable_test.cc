@@ -4,6 +4,12 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <coroutine>
+#include <exception>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include <shmbus/testing.h>
@@ -24,6 +30,22 @@ void poll_until(shmbus::Endpoint& endpoint, auto&& enough) {
         endpoint.wait(1ms);
     }
     REQUIRE(enough());
+}
+
+// A coroutine that nobody waits for.
+struct Started {
+    struct promise_type {
+        Started get_return_object() { return {}; }
+        std::suspend_never initial_suspend() noexcept { return {}; }
+        std::suspend_never final_suspend() noexcept { return {}; }
+        void return_void() {}
+        void unhandled_exception() { std::terminate(); }
+    };
+};
+
+Started await(const shmbus::Receipt& receipt, std::chrono::nanoseconds limit, int& outcome) {
+    const shmbus::Result<void> there = co_await receipt.within(limit);
+    outcome = there ? 1 : -1;
 }
 
 }  // namespace
@@ -47,6 +69,205 @@ TEST_CASE("a durable command gets a receipt and is delivered in its order") {
     poll_until(endpoint, [&] { return seen.size() == 1000; });
     for (std::uint64_t number = 1; number <= 1000; ++number) CHECK(seen[number - 1] == number);
     CHECK(endpoint.poll() == 0);
+}
+
+TEST_CASE("a durable event is delivered to each subscriber, and a full one delays nobody") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::EndpointOptions small;
+    small.lane_bytes = 4096;
+    shmbus::Endpoint idle = bus.endpoint("idle", small);
+    std::vector<std::uint64_t> idle_saw;
+    idle.on<KeptFact>([&](const KeptFact& fact) { idle_saw.push_back(fact.number); });
+    shmbus::Endpoint busy = bus.endpoint("busy");
+    std::vector<std::uint64_t> busy_saw;
+    busy.on<KeptFact>([&](const KeptFact& fact) { busy_saw.push_back(fact.number); });
+    // Ten times what fits into the idle one's lane.
+    constexpr std::uint64_t count = 400;
+    for (std::uint64_t number = 1; number <= count; ++number) REQUIRE(bus.publish(KeptFact{number}));
+    REQUIRE(bus.sync(10s));
+    poll_until(busy, [&] { return busy_saw.size() == count; });
+    CHECK(idle_saw.empty());
+    poll_until(idle, [&] { return idle_saw.size() == count; });
+    CHECK(idle_saw == busy_saw);
+}
+
+TEST_CASE("the durability of a message may be chosen for one send") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("kept");
+    std::uint64_t orders = 0;
+    std::uint64_t kept = 0;
+    endpoint.on<Order>([&](const Order&) { ++orders; });
+    endpoint.on<Kept>([&](const Kept&) { ++kept; });
+    CHECK(bus.receipt().is_there());  // nothing was sent
+    shmbus::SendOptions as_transient;
+    as_transient.durability = shmbus::transient;
+    const shmbus::Result<shmbus::Receipt> sent = bus.send(Kept{1}, as_transient);
+    REQUIRE(sent);
+    CHECK(sent->is_there());
+    CHECK(sent->position() == 0);
+    CHECK(bus.receipt().position() == 0);
+    shmbus::SendOptions as_durable;
+    as_durable.durability = shmbus::durable;
+    REQUIRE(bus.send(Order{1, {}}, as_durable));
+    CHECK(bus.receipt().position() != 0);
+    CHECK(bus.receipt().wait(10s));
+    const std::uint64_t before = bus.receipt().position();
+    REQUIRE(bus.send(Order{2, {}}));
+    CHECK(bus.receipt().position() == before);
+    REQUIRE(bus.send(Kept{2}));
+    CHECK(bus.receipt().position() > before);
+    poll_until(endpoint, [&] { return orders == 2 && kept == 2; });
+}
+
+TEST_CASE("a receipt may be awaited by a coroutine, which goes on in poll") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    bus.declare_endpoint<Kept>("kept");
+    const shmbus::Result<shmbus::Receipt> sent = bus.send(Kept{1});
+    REQUIRE(sent);
+    int outcome = 0;
+    await(*sent, 10s, outcome);
+    const auto until = std::chrono::steady_clock::now() + 20s;
+    while (outcome == 0 && std::chrono::steady_clock::now() < until) bus.poll();
+    CHECK(outcome == 1);
+}
+
+TEST_CASE("durable outputs of a handler keep their family, and one that throws has none") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("kept");
+    shmbus::MessageId parent;
+    shmbus::Envelope fact;
+    std::uint64_t facts = 0;
+    bool throws = true;
+    endpoint.on<Kept>([&](const Kept& kept, shmbus::Context& context) {
+        parent = context.id();
+        context.publish(KeptFact{kept.number}).value();
+        const shmbus::Result<shmbus::Receipt> inside = bus.publish(KeptFact{kept.number + 1});
+        REQUIRE(inside);
+        CHECK_FALSE(inside->is_there());
+        CHECK(inside->wait(10s).error() == ErrorCode::would_block);
+        if (std::exchange(throws, false)) throw std::runtime_error("once");
+    });
+    endpoint.on<KeptFact>([&](const KeptFact&, shmbus::Context& context) {
+        if (facts++ == 0) fact = context.envelope();
+    });
+    REQUIRE(bus.send(Kept{1}));
+    poll_until(endpoint, [&] { return facts == 2; });
+    CHECK(fact.related_to == parent);
+    CHECK(fact.conversation == parent);
+    CHECK(fact.id != parent);
+    CHECK_FALSE(fact.repeated);
+    REQUIRE(bus.sync(10s));
+    CHECK(endpoint.poll() == 0);
+}
+
+TEST_CASE("a durable message that fails goes to the error endpoint durably, under its own id") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("kept");
+    shmbus::MessageId id;
+    endpoint.on<Kept>([&](const Kept&, shmbus::Context& context) {
+        id = context.id();
+        throw std::runtime_error("always");
+    });
+    shmbus::Endpoint errors = bus.endpoint("error");
+    shmbus::Envelope failed;
+    std::string why;
+    std::uint64_t came = 0;
+    errors.on_any([&](std::span<const std::byte>, shmbus::Context& context) {
+        failed = context.envelope();
+        why = failed.failure.what;
+        ++came;
+    });
+    shmbus::SendOptions named;
+    named.id = {77, 1};
+    REQUIRE(bus.send(Kept{1}, named));
+    const auto until = std::chrono::steady_clock::now() + 20s;
+    while (came == 0 && std::chrono::steady_clock::now() < until) {
+        endpoint.poll();
+        errors.poll();
+    }
+    REQUIRE(came == 1);
+    CHECK(failed.id == id);
+    CHECK(id == shmbus::MessageId{77, 1});
+    CHECK(failed.failure.reason == shmbus::FailureReason::handler_threw);
+    CHECK(failed.failure.attempts == 5);
+    CHECK(why == "always");
+}
+
+TEST_CASE("a durable request is answered") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    std::jthread answering([directory = temporary.directory()](std::stop_token stop) {
+        shmbus::Bus own = shmbus::Bus::open(directory);
+        shmbus::Endpoint endpoint = own.endpoint("kept");
+        endpoint.on<KeptQuestion>([](const KeptQuestion& question, shmbus::Context& context) {
+            context.reply(Accepted{question.number + 1}).value();
+        });
+        endpoint.run(stop);
+    });
+    const auto until = std::chrono::steady_clock::now() + 20s;
+    shmbus::Result<Accepted> answer = shmbus::Error(ErrorCode::no_route);
+    // Until the endpoint is there.
+    while (answer.error() == ErrorCode::no_route && !answer &&
+           std::chrono::steady_clock::now() < until)
+        answer = bus.request(KeptQuestion{6}).wait();
+    REQUIRE_MESSAGE(answer, answer.error().text());
+    CHECK(answer->number == 7);
+}
+
+TEST_CASE("packed durable commands are one record, and each has an id") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("kept");
+    std::set<std::string> ids;
+    std::uint64_t next = 0;
+    endpoint.on<Kept>([&](const Kept& kept, shmbus::Context& context) {
+        CHECK(kept.number == next++);
+        ids.insert(context.id().text());
+    });
+    std::vector<Kept> all(500);
+    for (std::uint64_t number = 0; number < all.size(); ++number) all[number].number = number;
+    REQUIRE(bus.send_batch(std::span<const Kept>(all)));
+    CHECK(bus.receipt().wait(10s));
+    poll_until(endpoint, [&] { return next == all.size(); });
+    CHECK(ids.size() == all.size());
+}
+
+TEST_CASE("durable and transient messages of one sender each come in their order") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("both");
+    std::uint64_t kept = 0;
+    std::uint64_t orders = 0;
+    endpoint.on<Kept>([&](const Kept& message) { CHECK(message.number == kept++); });
+    endpoint.on<Order>([&](const Order& message) { CHECK(message.number == orders++); });
+    for (std::uint64_t number = 0; number < 300; ++number) {
+        REQUIRE(bus.send(Kept{number}));
+        REQUIRE(bus.send(Order{number, {}}));
+        if (number % 50 == 0) endpoint.poll();
+    }
+    poll_until(endpoint, [&] { return kept == 300 && orders == 300; });
+}
+
+TEST_CASE("a durable message that is too long for the journal is refused") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("long");
+    std::size_t came = 0;
+    endpoint.on<Note>([&](const Note& note) { came = note.text.size(); });
+    shmbus::SendOptions as_durable;
+    as_durable.durability = shmbus::durable;
+    const shmbus::Result<void> sent = bus.send(Note{std::string(1 << 20, 'x')}, as_durable);
+    REQUIRE(sent.error() == ErrorCode::too_large);
+    const std::uint64_t limit = sent.error().details()->limit_bytes;
+    CHECK(limit > 64'000);
+    // The longest one goes through, though it is longer than what lanes into the endpoint take.
+    REQUIRE(bus.send(Note{std::string(limit, 'x')}, as_durable));
+    poll_until(endpoint, [&] { return came == limit; });
 }
 
 }  // namespace bus_tests

@@ -36,6 +36,15 @@ struct Kept {
     static constexpr auto message = shmbus::command("test.kept", shmbus::durable);
     std::uint64_t number;
 };
+struct KeptFact {
+    static constexpr auto message = shmbus::event("test.kept_fact", shmbus::durable);
+    std::uint64_t number;
+};
+struct KeptQuestion {
+    static constexpr auto message = shmbus::command("test.kept_question", shmbus::durable);
+    using reply = Accepted;
+    std::uint64_t number;
+};
 // Of variable length.
 struct Note {
     static constexpr auto message = shmbus::command("test.note", shmbus::transient);
