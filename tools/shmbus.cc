@@ -25,6 +25,7 @@
 #include "bus/locate.h"
 #include "bus/session.h"
 #include "directory/reader.h"
+#include "journal_commands.h"
 #include "wire/names.h"
 
 namespace {
@@ -41,6 +42,7 @@ struct CommandLine {
     bool is_error_endpoint = false;
     double idle_exit_seconds = 0;
     std::string config_file;
+    shmbus::tools::JournalCommandLine journal;
 };
 
 // One table: a heading and rows of texts, for people or for programs.
@@ -99,6 +101,7 @@ void require(bool read) {
 
 [[nodiscard]] std::string owner_of(const directory::DirectoryReader& reader,
                                    shmbus::wire::Reference who) {
+    if (who == shmbus::wire::daemon_reference) return "shmbusd";
     const auto found = reader.participant(who);
     return found ? std::string(found->name()) : shmbus::wire::numbered_file(who);
 }
@@ -129,13 +132,13 @@ void list_endpoints(const CommandLine& line) {
     }
     Listing listing({"endpoint", "kind", "lane_bytes", "lanes", "handles"});
     for (const auto& endpoint : endpoints) {
-        const char* kinds[] = {"?", "ordinary", "reply inbox", "error"};
+        const char* kinds[] = {"?", "ordinary", "reply inbox", "error", "journal"};
         const auto kind = static_cast<std::size_t>(endpoint.row.kind);
-        const std::string kind_name = kinds[kind < 4 ? kind : 0];
-        const bool is_private = directory::is_private(endpoint.row.kind);
+        const std::string kind_name = kinds[kind < 5 ? kind : 0];
         listing.add({std::string(endpoint.name()),
-                     is_private ? kind_name + " of " + owner_of(reader, endpoint.row.owner)
-                                : kind_name,
+                     endpoint.row.owner != 0
+                         ? kind_name + " of " + owner_of(reader, endpoint.row.owner)
+                         : kind_name,
                      std::to_string(endpoint.row.lane_bytes),
                      std::to_string(lane_counts[endpoint.index]), handles[endpoint.index]});
     }
@@ -248,6 +251,7 @@ void add_commands(CLI::App& app, CommandLine& line) {
     sub->add_subcommand("ls", "List them")->callback([&] { list_subscriptions(line); });
     auto* process = app.add_subcommand("process", "Processes")->require_subcommand(1);
     process->add_subcommand("ls", "List them")->callback([&] { list_processes(line); });
+    shmbus::tools::add_journal_commands(app, line.journal, line.bus, line.json);
     auto* run = app.add_subcommand("run", "Run the daemon of the bus in the foreground");
     run->add_option("--config", line.config_file, "TOML file");
     run->add_option("--idle-exit", line.idle_exit_seconds,

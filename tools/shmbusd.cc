@@ -122,22 +122,16 @@ void make_root(const std::string& root, std::optional<gid_t> group) {
                          "to a directory of your own"};
 }
 
-// Buses that are known by name and lie where they usually do keep their journals where programs
-// keep their state; any other has its own inside.
+// One inside the directory of the bus is made of smaller files: it is in memory, most likely.
 void choose_journal(const CommandLine& line, const shmbus::detail::BusLocation& location,
                     daemon::Config& config) {
     if (!line.journal.empty()) config.journal = std::filesystem::absolute(line.journal).string();
     if (config.journal.empty()) config.journal = shmbus::detail::environment("SHMBUS_JOURNAL");
     if (!config.journal.empty()) return;
-    const std::string name = std::filesystem::path(location.directory).filename().string();
-    const std::string state = shmbus::detail::state_directory();
-    if (location.root == shmbus::detail::usual_root() && !state.empty()) {
-        config.journal = state + "/shmbus/" + name;
-    } else {
-        config.journal = location.directory + "/journal";
+    config.journal = shmbus::detail::usual_journal(location);
+    if (config.journal.starts_with(location.directory + "/"))
         config.journal_segment_bytes = std::min<std::uint64_t>(config.journal_segment_bytes,
                                                                std::uint64_t{1} << 20);
-    }
 }
 
 [[nodiscard]] daemon::Config configuration(CommandLine& line) {

@@ -70,12 +70,23 @@ std::string usual_root() {
     return "/dev/shm/shmbus-" + std::to_string(::geteuid());
 }
 
+namespace {
+
+// Empty when nobody says.
 std::string state_directory() {
     if (::geteuid() == 0) return "/var/lib";
     const std::string state = environment("XDG_STATE_HOME");
     if (!state.empty() && state[0] == '/') return state;
     const std::string home = environment("HOME");
     return home.empty() || home[0] != '/' ? std::string() : home + "/.local/state";
+}
+
+}  // namespace
+
+std::string usual_journal(const BusLocation& location) {
+    const std::string state = state_directory();
+    if (location.root != usual_root() || state.empty()) return location.directory + "/journal";
+    return state + "/shmbus/" + std::filesystem::path(location.directory).filename().string();
 }
 
 BusLocation locate_bus(std::string_view name) {

@@ -32,8 +32,9 @@ struct BusLocation {
 
 // Where buses lie that are known by name, unless SHMBUS_DIR says otherwise.
 [[nodiscard]] std::string usual_root();
-// Where programs of this user keep what outlives a reboot; empty when nobody says.
-[[nodiscard]] std::string state_directory();
+// Where the journal of a bus lies unless somebody says otherwise: where programs keep their state,
+// for a bus in its usual place; else inside its directory.
+[[nodiscard]] std::string usual_journal(const BusLocation& location);
 
 // An environment variable, or "" when it is not set or this process has more rights than its
 // caller.

@@ -139,11 +139,14 @@ void Durable::open_service() {
     options.segment_bytes = state_.config().journal_segment_bytes;
     options.checkpoint_bytes = std::max<std::uint64_t>(options.segment_bytes, 4U << 20);
     auto service = std::make_unique<Service>(make_storage_(), options);
-    if (!service->journal.why_stopped().empty())
+    step("journal opened");
+    // Damaged or not, it says which endpoints there are: messages that are left name them.
+    take_back_rows(*service);
+    if (!service->journal.why_stopped().empty()) {
+        state_.tables().commit();
         throw SetupError{"taking up the journal", state_.config().journal, 0,
                          service->journal.why_stopped()};
-    step("journal opened");
-    take_back_rows(*service);
+    }
     const Address at = journal_endpoint();
     step("rows taken back");
     state_.tables().commit();
@@ -229,7 +232,6 @@ bool Durable::concerns_durable(DirectoryWriter::Changed row) const {
         return tables.row<TypeRow>(type).durability ==
                static_cast<std::uint8_t>(Durability::durable);
     };
-    if (row.table == Table::types) return is_durable(row.index);
     if (row.table != Table::subscriptions) return false;
     const SubscriptionRow& subscription = tables.row<SubscriptionRow>(row.index);
     return subscription.state != RowState::free && is_durable(subscription.event);

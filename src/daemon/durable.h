@@ -43,8 +43,8 @@ public:
     [[nodiscard]] std::uint64_t most_lane_bytes() const;
 
     // Changes of the directory that are to come back after a reboot are on disk when it returns.
-    // Throws Refusal `failed`: a change that concerns durable messages is not. Others are kept in
-    // mind and tried again.
+    // Throws Refusal `failed`: a subscription to a durable event is not. Other changes are kept in
+    // mind and tried again: whoever made them makes them again when it starts.
     void keep_changes();
 
     // True when there is more to do at once.

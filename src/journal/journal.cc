@@ -342,6 +342,8 @@ bool Journal::hand_out(Endpoint endpoint, std::uint64_t lsn) {
 
 bool Journal::maintain(bool idle) { return inside_->upkeep.step(idle, !inside_->batch.is_empty()); }
 
-Report inspect(Storage& storage) { return recover(storage, {}, Depth::everything, {}).report; }
+Report inspect(Storage& storage, const OnRecord& on_record) {
+    return recover(storage, {}, Depth::everything, {}, on_record).report;
+}
 
 }  // namespace shmbus::journal

@@ -165,7 +165,8 @@ private:
 };
 
 // Reads all of a journal and changes nothing; needs no lock, so a running daemon's last batch may
-// look torn. Throws SetupError when it cannot be read at all.
-[[nodiscard]] Report inspect(Storage& storage);
+// look torn. `on_record` is given every sound record, in the order of the files. Throws SetupError
+// when it cannot be read at all.
+[[nodiscard]] Report inspect(Storage& storage, const OnRecord& on_record = {});
 
 }  // namespace shmbus::journal

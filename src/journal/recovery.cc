@@ -18,8 +18,8 @@ namespace {
 
 class Reading {
 public:
-    Reading(Storage& storage, const LedgerLimits& limits, Depth depth)
-        : storage_(storage), limits_(limits), depth_(depth) {}
+    Reading(Storage& storage, const LedgerLimits& limits, Depth depth, const OnRecord& on_record)
+        : storage_(storage), limits_(limits), depth_(depth), on_record_(on_record) {}
 
     Recovered run(const Ranges& accepted) {
         list();
@@ -50,6 +50,7 @@ private:
     Storage& storage_;
     LedgerLimits limits_;
     Depth depth_;
+    const OnRecord& on_record_;
     Recovered found_;
     std::vector<std::uint64_t> segment_numbers_;
     std::vector<std::uint64_t> checkpoint_numbers_;
@@ -230,7 +231,7 @@ void Reading::walk() {
     const std::uint64_t known = checkpoint_ ? checkpoint_->place.lsn : 0;
     Walk walk(found_.ledger, found_.report, files_, begin_of_walk(),
               {known, found_.superblock.end, found_.superblock.newest_segment,
-               found_.superblock.is_clean != 0, depth_ == Depth::everything});
+               found_.superblock.is_clean != 0, depth_ == Depth::everything, &on_record_});
     found_.report.end = walk.run();
     found_.tail_is_zero = walk.tail_is_zero();
     found_.report.was_clean = found_.superblock.is_clean != 0 && found_.tail_is_zero &&
@@ -260,8 +261,8 @@ void Reading::find_spares() {
 }  // namespace
 
 Recovered recover(Storage& storage, const LedgerLimits& limits, Depth depth,
-                  const Ranges& accepted) {
-    return Reading(storage, limits, depth).run(accepted);
+                  const Ranges& accepted, const OnRecord& on_record) {
+    return Reading(storage, limits, depth, on_record).run(accepted);
 }
 
 }  // namespace shmbus::journal

@@ -40,8 +40,8 @@ struct Recovered {
 };
 
 // Throws SetupError when the files cannot be read at all or are another version's.
-// `accepted`: losses that the operator accepts now.
+// `accepted`: losses that the operator accepts now. `on_record`: see inspect.
 [[nodiscard]] Recovered recover(Storage& storage, const LedgerLimits& limits, Depth depth,
-                                const Ranges& accepted);
+                                const Ranges& accepted, const OnRecord& on_record = {});
 
 }  // namespace shmbus::journal

@@ -3,7 +3,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,6 +30,11 @@ struct Damage {
     // One sentence.
     [[nodiscard]] std::string text() const;
 };
+
+// A record as it stands in a segment: the segment's number, the record's offset, and the payload,
+// which is valid during the call.
+using OnRecord = std::function<void(std::uint64_t segment, std::uint64_t offset,
+                                    const RecordHead& head, std::span<const std::byte> payload)>;
 
 struct Report {
     bool is_new = false;     // there was no journal

@@ -167,11 +167,17 @@ void Walk::fold_record(const Stretch& stretch, std::uint64_t offset, const Recor
     if (head.kind == Kind::batch_end && place_.lsn >= known_.lsn)
         ledger_.batch_done(place_, read_as<BatchEnd>(payload_at(stretch, offset, head)).seconds);
     if (!takes_lsn(head)) return;
+    show(stretch, offset, head);
     ++report_.records;
     if (head.lsn <= known_.lsn) return;
     blame(head);
     if (!ledger_.apply(place_.number, head, payload_at(stretch, offset, head)))
         lose({head.lsn, head.lsn}, offset, "a record's content makes no sense");
+}
+
+void Walk::show(const Stretch& stretch, std::uint64_t offset, const RecordHead& head) const {
+    if (known_.on_record != nullptr && *known_.on_record)
+        (*known_.on_record)(place_.number, offset, head, payload_at(stretch, offset, head));
 }
 
 void Walk::begin_segment(const Stretch& stretch, std::uint64_t offset, const RecordHead& head) {
@@ -329,6 +335,11 @@ void Walk::check_merged(const SegmentFile& file) {
             break;
         }
         records += batch.count;
+        for (std::uint64_t record = batch.begin; record < batch.end;) {
+            const auto head = read_as<RecordHead>(stretch.bytes, record - stretch.begin);
+            if (takes_lsn(head)) show(stretch, record, head);
+            record = behind(record, head);
+        }
         lsn = batch.last_lsn;
         at = batch.end;
     }

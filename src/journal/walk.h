@@ -26,6 +26,7 @@ public:
         std::uint64_t newest_segment = 0;  // files up to this number have been made
         bool is_clean = false;             // closed in peace: `synced` should be the end
         bool deep = false;                 // look also behind the ends of closed segments
+        const OnRecord* on_record = nullptr;
     };
 
     Walk(Ledger& ledger, Report& report, const std::map<std::uint64_t, SegmentFile>& files,
@@ -59,6 +60,7 @@ private:
     void walk_segment(const SegmentFile& file, const Place* limit);
     void fold(const Stretch& stretch, const Batch& batch);
     void fold_record(const Stretch& stretch, std::uint64_t offset, const RecordHead& head);
+    void show(const Stretch& stretch, std::uint64_t offset, const RecordHead& head) const;
     void begin_segment(const Stretch& stretch, std::uint64_t offset, const RecordHead& head);
     // Goes on record by record behind something wrong, up to where a batch may begin again.
     void salvage(const Stretch& stretch, const Batch& batch, const Place* limit);

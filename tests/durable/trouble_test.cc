@@ -4,9 +4,17 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <doctest/doctest.h>
 
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <string>
 
+#include <sys/wait.h>
+
+#include "flaky_storage.h"
 #include "served_bus.h"
 
 namespace durable_tests {
@@ -23,6 +31,55 @@ struct Plain {
     std::uint64_t number = 0;
     std::uint64_t more = 0;
 };
+
+// A worker that counts, in order.
+struct Counting {
+    explicit Counting(Bus& bus) : endpoint(bus.endpoint("worker")) {
+        endpoint.on<Work>([this](const Work& work) {
+            in_order = in_order && work.number == work_done + 1;
+            ++work_done;
+            last = work.number;
+        });
+        endpoint.on<Plain>([this](const Plain&) { ++plain_done; });
+    }
+    Endpoint endpoint;
+    std::uint64_t work_done = 0;
+    std::uint64_t last = 0;
+    std::uint64_t plain_done = 0;
+    bool in_order = true;
+};
+
+// Sends until it is refused; the last number that went.
+std::uint64_t send_until_refused(Bus& bus, std::uint64_t from, Result<Receipt>& refused) {
+    shmbus::SendOptions options;
+    options.wait = 300ms;
+    // Ends: when the lane is full.
+    for (std::uint64_t number = from;; ++number) {
+        refused = bus.send(Work{number, 2 * number}, options);
+        if (!refused) return number - 1;
+    }
+}
+
+struct Said {
+    int status = -1;
+    std::string text;
+};
+Said run(const std::string& command) {
+    const char* const build = std::getenv("SHMBUS_BUILD_ROOT");
+    REQUIRE(build != nullptr);
+    FILE* const pipe = ::popen((std::string(build) + "/tools/shmbus " + command + " 2>&1").c_str(),
+                               "r");
+    REQUIRE(pipe != nullptr);
+    Said said;
+    std::array<char, 4096> part;
+    // Ends: with what it says.
+    while (const std::size_t got = std::fread(part.data(), 1, part.size(), pipe))
+        said.text.append(part.data(), got);
+    const int status = ::pclose(pipe);
+    said.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return said;
+}
+
 }  // namespace
 
 TEST_CASE("without a daemon durable sends fill the lane, then are refused, and none is lost") {
@@ -97,6 +154,113 @@ TEST_CASE("a journal that cannot be made is told to the sender, and transient me
     REQUIRE(wait_until([&] { return bus.send(Work{1, 2}).has_value(); }));
     REQUIRE(bus.sync(20s));
     REQUIRE(handle_until(endpoint, [&] { return handled == 2; }));
+}
+
+TEST_CASE("a full disk refuses durable messages with that reason, and they go on when there is room") {
+    ServedBus served;
+    served.config.journal_segment_bytes = 64 << 10;
+    Weather& weather = Weather::make();
+    served.storage = [&] { return std::make_unique<FlakyStorage>(served.journal(), weather); };
+    served.serve();
+    Bus bus = served.open();
+    Counting worker(bus);
+    REQUIRE(bus.send(Work{1, 2}));
+    REQUIRE(bus.sync(20s));
+    weather.allocate = ENOSPC;
+    Result<Receipt> refused = Receipt();
+    const std::uint64_t sent = send_until_refused(bus, 2, refused);
+    CHECK(refused.error() == ErrorCode::full);
+    CHECK_MESSAGE(refused.error().text().find("disk") != std::string::npos, refused.error().text());
+    REQUIRE(bus.send(Plain{1}));
+    REQUIRE(handle_until(worker.endpoint, [&] { return worker.plain_done == 1; }));
+    weather.allocate = 0;
+    REQUIRE(bus.sync(20s));
+    REQUIRE(handle_until(worker.endpoint, [&] { return worker.work_done == sent; }));
+    CHECK(worker.in_order);
+}
+
+TEST_CASE("a disk that fails to sync stops durable messages alone, and loses none of them") {
+    ServedBus served;
+    served.config.journal_lane_bytes = 4096;
+    Weather& weather = Weather::make();
+    served.storage = [&] { return std::make_unique<FlakyStorage>(served.journal(), weather); };
+    served.serve();
+    Bus bus = served.open();
+    Counting worker(bus);
+    for (int turn = 0; turn < 5; ++turn) {
+        const std::uint64_t before = worker.work_done;
+        REQUIRE(bus.send(Work{before + 1, 0}));
+        REQUIRE(bus.sync(20s));
+        weather.sync = EIO;
+        Result<Receipt> refused = Receipt();
+        const std::uint64_t sent = send_until_refused(bus, before + 2, refused);
+        CHECK(refused.error() == ErrorCode::full);
+        CHECK_MESSAGE(refused.error().text().find("journal has stopped") != std::string::npos,
+                      refused.error().text());
+        CHECK(bus.sync(1ms).error() == ErrorCode::timeout);
+        REQUIRE(bus.send(Plain{1}));
+        const std::uint64_t plain = static_cast<std::uint64_t>(turn) + 1;
+        REQUIRE(handle_until(worker.endpoint, [&] { return worker.plain_done == plain; }));
+        weather.sync = 0;
+        REQUIRE(bus.sync(20s));
+        REQUIRE(handle_until(worker.endpoint, [&] { return worker.work_done == sent; }));
+    }
+    CHECK(worker.in_order);
+}
+
+TEST_CASE("damage stops durable messages until the loss is accepted, and the commands say what it is") {
+    ServedBus served;
+    served.config.journal_segment_bytes = 64 << 10;
+    std::uint64_t sent = 0;
+    {
+        served.serve();
+        Bus bus = served.open();
+        bus.declare_endpoint<Work>("worker");
+        // Some segments full, each synced.
+        for (; sent < 2'000; ++sent) REQUIRE(bus.send(Work{sent + 1, 0}));
+        REQUIRE(bus.sync(20s));
+    }
+    served.wipe_memory();
+    const Said sound = run("journal --dir " + served.journal() + " verify");
+    CHECK(sound.status == 0);
+    CHECK(sound.text.find("nothing that was acknowledged is missing") != std::string::npos);
+    // A byte of the second segment.
+    std::string victim;
+    for (const auto& entry : std::filesystem::directory_iterator(served.journal()))
+        if (entry.path().filename().string().starts_with("seg-") &&
+            entry.path().filename().string().find('2') != std::string::npos && victim.empty())
+            victim = entry.path();
+    REQUIRE_FALSE(victim.empty());
+    {
+        std::fstream file(victim, std::ios::in | std::ios::out | std::ios::binary);
+        file.seekg(30'000);
+        const int byte = file.get();
+        file.seekp(30'000);
+        file.put(static_cast<char>(byte ^ 0x40));
+    }
+    const Said damaged = run("journal --dir " + served.journal() + " verify");
+    CHECK(damaged.status == 65);
+    CHECK(damaged.text.find("lost: LSN") != std::string::npos);
+    CHECK(damaged.text.find(std::filesystem::path(victim).filename()) != std::string::npos);
+    const Said dumped = run("journal --dir " + served.journal() + " dump");
+    CHECK(dumped.status == 65);
+    CHECK(dumped.text.find("publish") != std::string::npos);
+    served.serve();
+    Bus bus = served.open();
+    Counting worker(bus);
+    CHECK(bus.send(Work{1, 0}).error() == ErrorCode::no_journal);
+    REQUIRE(bus.send(Plain{1}));
+    REQUIRE(handle_until(worker.endpoint, [&] { return worker.plain_done == 1; }));
+    const Said partly = run("journal --dir " + served.journal() + " accept-loss 1-1");
+    CHECK(partly.status == 65);
+    CHECK(partly.text.find("nothing was changed") != std::string::npos);
+    const Said accepted = run("journal --dir " + served.journal() + " accept-loss --all");
+    CHECK_MESSAGE(accepted.status == 0, accepted.text);
+    CHECK(run("journal --dir " + served.journal() + " verify").status == 0);
+    // The daemon finds that out by itself, and the rest is delivered.
+    REQUIRE(wait_until([&] { return bus.send(Work{sent + 1, 0}).has_value(); }));
+    REQUIRE(handle_until(worker.endpoint, [&] { return worker.last == sent + 1; }));
+    CHECK(worker.work_done == sent);  // all but one
 }
 
 }  // namespace durable_tests
