@@ -35,8 +35,9 @@ using journal::Report;
 }
 
 [[nodiscard]] const char* name_of(Kind kind) {
-    constexpr std::array names{"?",      "begin",  "publish", "acknowledge", "item",     "erase",
-                               "audience", "forget", "up_to",   "lane_gone",   "loss",     "batch_end"};
+    constexpr std::array names{"?",        "begin",  "publish", "acknowledge",
+                               "item",     "erase",  "audience", "forget",
+                               "up_to",    "lane_gone", "loss",   "batch_end"};
     const auto number = static_cast<std::size_t>(kind);
     return names[number < names.size() ? number : 0];
 }

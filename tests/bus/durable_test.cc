@@ -84,7 +84,8 @@ TEST_CASE("a durable event is delivered to each subscriber, and a full one delay
     busy.on<KeptFact>([&](const KeptFact& fact) { busy_saw.push_back(fact.number); });
     // Ten times what fits into the idle one's lane.
     constexpr std::uint64_t count = 400;
-    for (std::uint64_t number = 1; number <= count; ++number) REQUIRE(bus.publish(KeptFact{number}));
+    for (std::uint64_t number = 1; number <= count; ++number)
+        REQUIRE(bus.publish(KeptFact{number}));
     REQUIRE(bus.sync(10s));
     poll_until(busy, [&] { return busy_saw.size() == count; });
     CHECK(idle_saw.empty());

@@ -46,7 +46,7 @@ TEST_CASE("a sender and a receiver that are never there at the same time") {
     CHECK(unmarked == 1);
 }
 
-TEST_CASE("subscriptions, endpoints and routes come back after a reboot as they were acknowledged") {
+TEST_CASE("subscriptions, endpoints and routes come back after a reboot as acknowledged") {
     ServedBus served;
     {
         served.serve();

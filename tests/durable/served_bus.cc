@@ -80,9 +80,10 @@ void ServedBus::serve(std::uint64_t at) {
         daemon::on_step = &count;
         try {
             daemon::Home home(config);
-            daemon::State state(std::move(home), config, [](shmbus::LogLevel, const std::string& text) {
+            const auto log = [](shmbus::LogLevel, const std::string& text) {
                 if (std::getenv("SHMBUS_TEST_LOG")) std::fprintf(stderr, "%s\n", text.c_str());
-            });
+            };
+            daemon::State state(std::move(home), config, log);
             daemon::Durable durable(state, storage);
             daemon::Server server(state, durable);
             shown_->listens = true;

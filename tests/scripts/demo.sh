@@ -30,8 +30,10 @@ in_a_minute() { ends 0 timeout 60 "$demo"; }
 check 'a hundred thousand orders are told in a minute, and every claim holds' in_a_minute
 cp "$stage/said" "$stage/data/long"
 check 'it ends with a table in which nothing is lost' \
-    grep -Eq '^ +orders to sales +100,000 +100,0[0-9]+ +[1-9][0-9]* +0 +[1-9][0-9]* +0$' \
+    grep -Eq '^ +orders to sales +100,000 +100,0[0-9]+ +[1-9][0-9,]* +0 +[1-9][0-9]* +0$' \
     "$stage/data/long"
+check 'a backlog comes back out of the journal after everything was killed' \
+    grep -q 'ok. sales-4 handled [1-9][0-9,]* orders out of the journal' "$stage/data/long"
 no_terminal_talk() { ! grep -q "$(printf '[\r\033]')" "$stage/data/long"; }
 check 'a file gets plain lines' no_terminal_talk
 

@@ -24,6 +24,7 @@ struct Course {
     std::uint64_t calm_begin_ns = 0;  // chapters in which nobody is stopped or killed
     std::uint64_t calm_end_ns = 0;
     std::uint64_t fast_begin_ns = 0;  // as fast as it goes
+    std::uint64_t fast_end_ns = 0;
     std::vector<std::uint64_t> request_spans;
     std::vector<std::string> request_errors;
     Totals answered;                  // the read model's last answer
@@ -31,8 +32,16 @@ struct Course {
 
 // How many orders each chapter gets: by weight, but the chapters that are about a death come first
 // when there are few.
-enum Part { two_sellers, late_shipping, billing_away, killed_seller, no_daemon, full_speed };
-inline constexpr std::size_t parts = 6;
+enum Part {
+    two_sellers,
+    late_shipping,
+    billing_away,
+    killed_seller,
+    no_daemon,
+    full_speed,
+    reboot,
+};
+inline constexpr std::size_t parts = 7;
 [[nodiscard]] std::array<std::uint64_t, parts> share_out(std::uint64_t orders);
 
 // Orders that shipping must have: sales writes its line before it publishes, so a line that is
@@ -56,6 +65,7 @@ private:
     void tell_killed_seller();
     void tell_no_daemon();
     void tell_full_speed();
+    void tell_reboot();
     void close();
 
     void send(Part part);

@@ -35,7 +35,9 @@ LogLine line_of(const shmbus::Context& context, std::uint64_t order_id, std::int
     line.repeated = envelope.repeated;
     line.attempt = envelope.attempt;
     line.cents = cents;
-    line.span_ns = line.time_ns - static_cast<std::uint64_t>(envelope.time_sent_ns);
+    // A message of another boot has lost its time: the clock has begun anew.
+    const auto sent_ns = static_cast<std::uint64_t>(envelope.time_sent_ns);
+    line.span_ns = sent_ns != 0 ? line.time_ns - sent_ns : 0;
     return line;
 }
 

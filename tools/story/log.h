@@ -29,7 +29,7 @@ struct LogLine {
     bool repeated = false;
     std::uint32_t attempt = 1;
     std::int64_t cents = 0;
-    std::uint64_t span_ns = 0;  // from sending to here
+    std::uint64_t span_ns = 0;  // from sending to here; 0: not known
 };
 
 // A line's facts of the message in hand; the span ends now.

@@ -40,13 +40,16 @@ public:
           dropped_(arguments.plant_drop ? orders_.size() - std::min<std::size_t>(2, orders_.size())
                                         : orders_.size()) {}
 
-    // Sends the next `count` orders, `per_second` at most; 0: as fast as it goes.
-    void send(std::size_t count, std::uint64_t per_second) {
+    // Sends the next `count` orders, `per_second` at most; 0: as fast as it goes. Durable ones have
+    // their receipts when it returns.
+    void send(std::size_t count, std::uint64_t per_second, bool durable) {
+        durable_ = durable;
         const std::uint64_t begin = now_ns();
         for (std::size_t n = 0; n < count && next_ < orders_.size(); ++n, ++next_) {
             if (per_second != 0) wait_until(begin + n * 1'000'000'000U / per_second);
             send_one(orders_[next_]);
         }
+        if (durable) bus_.sync().value();
     }
 
 private:
@@ -64,6 +67,7 @@ private:
         if (next_ != dropped_) {
             shmbus::SendOptions options;
             options.wait = std::chrono::seconds{30};
+            if (durable_) options.durability = shmbus::durable;
             bus_.send(order, options).value();
         }
         line.span_ns = now_ns() - line.time_ns;
@@ -75,6 +79,7 @@ private:
     std::vector<PlaceOrder> orders_;
     std::size_t dropped_;
     std::size_t next_ = 0;
+    bool durable_ = false;
 };
 
 }  // namespace
@@ -94,7 +99,7 @@ int run_orders(const RoleArguments& arguments) {
         unsigned long long count = 0;
         unsigned long long per_second = 0;
         if (std::sscanf(word->c_str(), "send %llu %llu", &count, &per_second) != 2) break;
-        sender.send(count, per_second);
+        sender.send(count, per_second, word->ends_with(" durable"));
         conductor.say("sent");
     }
     conductor.say("done");

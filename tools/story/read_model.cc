@@ -22,9 +22,11 @@ ReadModel::ReadModel(const std::string& path) {
     // The log survives the death of the process; that of the machine ends the demo as well.
     execute("PRAGMA journal_mode = WAL");
     execute("PRAGMA synchronous = OFF");
-    execute("CREATE TABLE orders (order_id INTEGER PRIMARY KEY, customer TEXT NOT NULL)");
-    execute("CREATE TABLE products (product TEXT PRIMARY KEY, orders INTEGER NOT NULL, "
-            "quantity INTEGER NOT NULL, cents INTEGER NOT NULL) WITHOUT ROWID");
+    execute("CREATE TABLE IF NOT EXISTS orders (order_id INTEGER PRIMARY KEY, "
+            "customer TEXT NOT NULL)");
+    execute("CREATE TABLE IF NOT EXISTS products (product TEXT PRIMARY KEY, "
+            "orders INTEGER NOT NULL, quantity INTEGER NOT NULL, cents INTEGER NOT NULL) "
+            "WITHOUT ROWID");
     begin_ = prepare("BEGIN");
     commit_ = prepare("COMMIT");
     add_order_ = prepare("INSERT OR IGNORE INTO orders VALUES (?1, ?2)");

@@ -89,7 +89,8 @@ Stage::Stage(const Settings& settings, Folders& folders)
 void Stage::start_daemon() {
     daemon_ = std::make_unique<Child>(
         "shmbusd", std::vector<std::string>{find_daemon(program_), "--dir", folders_.bus(),
-                                            "--detached", "--report-fd", "{fd}"});
+                                            "--journal", folders_.journal(), "--detached",
+                                            "--report-fd", "{fd}"});
     // Its first letter says whether it is ready, as when the library starts it.
     for (;;) {
         daemon_->listen(std::chrono::seconds{10});
@@ -151,6 +152,8 @@ void Stage::kill(const std::string& name) {
 }
 
 void Stage::kill_daemon() { daemon_.reset(); }
+
+void Stage::wipe_memory() { fs::remove_all(folders_.bus()); }
 
 void Stage::listen_to_all() {
     for (const auto& [name, process] : children_) {

@@ -47,6 +47,7 @@ public:
     Folders(const Folders&) = delete;
     Folders& operator=(const Folders&) = delete;
     [[nodiscard]] std::string bus() const { return memory_ + "/bus"; }
+    [[nodiscard]] std::string journal() const { return outside_ + "/journal"; }
     [[nodiscard]] std::string log(const std::string& process) const;
     // Made when first asked for.
     [[nodiscard]] std::string store(const std::string& component) const;
@@ -73,6 +74,8 @@ public:
     void stop_daemon();
     void kill(const std::string& name);
     void kill_daemon();
+    // What a reboot leaves of the bus: nothing but its journal.
+    void wipe_memory();
     [[nodiscard]] bool daemon_runs() const noexcept { return daemon_ != nullptr; }
     [[nodiscard]] Child& child(const std::string& name) { return *children_.at(name); }
 

@@ -147,8 +147,10 @@ void Verdict::print_rates() const {
         std::uint64_t last_ns = course_.fast_begin_ns;
         for (const LogReader* const log : stage_.logs_of(role)) {
             for (const Span& span : log->spans()) {
-                count += span.time_ns >= course_.fast_begin_ns;
-                last_ns = std::max(last_ns, span.time_ns);
+                const bool is_fast = span.time_ns >= course_.fast_begin_ns &&
+                                     span.time_ns <= course_.fast_end_ns;
+                count += is_fast;
+                if (is_fast) last_ns = std::max(last_ns, span.time_ns);
             }
         }
         const double seconds = static_cast<double>(last_ns - course_.fast_begin_ns) / 1e9;
@@ -165,7 +167,8 @@ std::vector<std::uint64_t> Verdict::spans(const std::string& role, std::uint64_t
     std::vector<std::uint64_t> sorted;
     for (const LogReader* const log : stage_.logs_of(role))
         for (const Span& span : log->spans())
-            if (span.time_ns >= from_ns && span.time_ns <= to_ns) sorted.push_back(span.span_ns);
+            if (span.span_ns != 0 && span.time_ns >= from_ns && span.time_ns <= to_ns)
+                sorted.push_back(span.span_ns);
     std::ranges::sort(sorted);
     return sorted;
 }
