@@ -38,4 +38,8 @@ Contestant bus_redelivery();
 // The limit of that: from a SIGKILL to the return of a poll on the victim's pidfd.
 Contestant death_notice();
 
+// Durable commands to one handler, so many without a receipt at a time: from sending to the
+// receipt. Payloads of 256 and 65536 bytes.
+Contestant bus_durable(std::size_t payload_bytes, std::size_t in_flight);
+
 }  // namespace shmbus::bench

@@ -30,6 +30,12 @@ struct News : Cargo<size> {
     static constexpr auto message = shmbus::event("bench.news", shmbus::transient);
 };
 
+// To be kept on disk.
+template <std::size_t size>
+struct Kept : Cargo<size> {
+    static constexpr auto message = shmbus::command("bench.kept", shmbus::durable);
+};
+
 // Sent once by each idle lane, to bring it into being.
 struct Hello {
     static constexpr auto message = shmbus::command("bench.hello", shmbus::transient);

@@ -131,9 +131,13 @@ std::vector<int> usable_cores() {
 
 void pin_to(unsigned index) {
     const std::vector<int> cores = usable_cores();
+    pin_to_core(cores[index % cores.size()]);
+}
+
+void pin_to_core(int core) {
     cpu_set_t set;
     CPU_ZERO(&set);
-    CPU_SET(cores[index % cores.size()], &set);
+    CPU_SET(core, &set);
     if (::sched_setaffinity(0, sizeof set, &set) != 0) {
         throw std::system_error(errno, std::generic_category(), "pinning to a core");
     }

@@ -33,6 +33,8 @@ std::vector<int> usable_cores();
 
 // Puts the calling thread on usable core number `index` (modulo their count).
 void pin_to(unsigned index);
+// The same by the system's number: a pinned thread sees one usable core only.
+void pin_to_core(int core);
 
 class Crew {
 public:

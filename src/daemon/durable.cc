@@ -386,7 +386,7 @@ bool Durable::turn() {
         next_look_ = now + look_every_;
     }
     if (works) {
-        worked_at_ = now;
+        worked_at_ = Clock::now();
         rested_ = false;
     }
     const bool rests = !rested_ && now - worked_at_ >= rest_after;

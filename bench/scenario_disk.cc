@@ -1,0 +1,39 @@
+// The scenarios of the disk: durable messages beside a raw append loop.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "bus_contestants.h"
+#include "disk_limits.h"
+#include "scenarios.h"
+
+namespace shmbus::bench {
+namespace {
+
+std::vector<Comparison> durable(const Request& request) {
+    const auto asked_for = [&](std::size_t bytes) {
+        return !request.bytes || *request.bytes == bytes;
+    };
+    std::vector<Comparison> all;
+    if (asked_for(256)) {
+        all.push_back({"durable", "inflight-1", 256, Figure::p50, bus_durable(256, 1),
+                       append_and_sync(256, 1)});
+        all.push_back({"durable", "inflight-64", 256, Figure::rate, bus_durable(256, 64),
+                       pipelined_commit(256, 64)});
+        all.push_back({"durable", "inflight-1024", 256, Figure::rate, bus_durable(256, 1024),
+                       pipelined_commit(256, 1024)});
+        all.push_back({"durable", "growing file", 256, Figure::p50, append_and_grow(256),
+                       append_and_sync(256, 1)});
+    }
+    if (asked_for(65536))
+        all.push_back({"durable", "bulk", 65536, Figure::rate, bus_durable(65536, 128),
+                       append_and_sync(65536, 64)});
+    return all;
+}
+
+}  // namespace
+
+std::vector<Scenario> disk_scenarios() {
+    return {{"durable", "durable commands and their receipts, beside a raw append and sync",
+             durable}};
+}
+
+}  // namespace shmbus::bench
