@@ -256,9 +256,21 @@ void Witness::look(std::size_t mark_offset) {
     const MappedPart page = page_around(mark_offset);
     within_page_ = mark_offset - page.offset;
     own_ = mapping_ != nullptr;
-    if (!own_) mapping_ = std::make_shared<Mapping>(file_, page, Access::read_only);
+    if (!own_ && file_.facts().bytes < page.offset + page.bytes) {
+        seen_->cut_short.store(true, std::memory_order_relaxed);  // relaxed: not shared yet
+    } else if (!own_) {
+        mapping_ = std::make_shared<Mapping>(file_, page, Access::read_only);
+        guard_ = FaultGuard(mapping_->data(), page.bytes, &seen_->cut_short);
+    }
     // Made by our own process, but not (any more) on the list of its files.
     if (is_ready() && token() == process_token()) own_ = true;
+}
+
+const LifeMark& Witness::mark() const noexcept {
+    // Of a file that was cut short before it was looked at.
+    alignas(LifeMark) static constexpr std::byte empty[sizeof(LifeMark)]{};
+    return mapping_ ? mapping_->at<const LifeMark>(within_page_)
+                    : *reinterpret_cast<const LifeMark*>(empty);
 }
 
 void Witness::drop_file() noexcept {
@@ -270,10 +282,12 @@ void Witness::drop_file() noexcept {
 Witness& Witness::operator=(Witness&& other) noexcept {
     if (this == &other) return *this;
     drop_file();
+    guard_ = std::move(other.guard_);
     file_ = std::move(other.file_);
     mapping_ = std::move(other.mapping_);
     within_page_ = other.within_page_;
     own_ = other.own_;
+    seen_ = std::move(other.seen_);
     return *this;
 }
 
@@ -300,7 +314,15 @@ bool Witness::has_left() const noexcept {
 
 bool Witness::is_ready() const noexcept {
     // ALIVE: other end in the constructor of Presence.
-    return mark().state.load(std::memory_order_acquire) != LifeMark::empty;
+    const bool is_filled = mark().state.load(std::memory_order_acquire) != LifeMark::empty;
+    // relaxed, all: what a look at the mark says once stays said; a wiped mark carries nothing.
+    if (is_filled) seen_->filled.store(true, std::memory_order_relaxed);
+    return is_filled || seen_->filled.load(std::memory_order_relaxed) ||
+           seen_->cut_short.load(std::memory_order_relaxed);
+}
+
+void Witness::expect_filled() noexcept {
+    seen_->filled.store(true, std::memory_order_relaxed);  // relaxed: see is_ready
 }
 
 std::optional<WatchedWord> Witness::watched() const noexcept {

@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <sys/types.h>
 
+#include "base/fault_guard.h"
 #include "base/file.h"
 #include "base/mapping.h"
 #include "base/parking.h"
@@ -106,9 +107,10 @@ private:
     pid_t pid_ = 0;
 };
 
-// Everybody else's side: looks at another process's sign of life, read-only. Also works on a mark
-// of our own process, which is alive as long as we can ask and it was not closed. Const members
-// may be called from many threads. Not for use in a forked child: make a new one there.
+// Everybody else's side: looks at another process's sign of life, read-only. Its owner may cut the
+// file short or wipe the mark: the lock, which it cannot give away, then decides alone. Also works
+// on a mark of our own process, which is alive as long as we can ask and it was not closed. Const
+// members may be called from many threads. Not for use in a forked child: make a new one there.
 class Witness {
 public:
     // Looks by name. A file of our own process is not opened: closing any descriptor of it would
@@ -130,8 +132,10 @@ public:
     [[nodiscard]] bool proved_dead() const noexcept;
     // It closed its mark itself.
     [[nodiscard]] bool has_left() const noexcept;
-    // Its owner has taken it. An empty mark is never judged dead.
+    // Its owner has taken it. An empty mark is never judged dead, unless it was seen filled before.
     [[nodiscard]] bool is_ready() const noexcept;
+    // The owner did what it can only do after it has taken the mark: an empty one was wiped.
+    void expect_filled() noexcept;
 
     // For wait_any: sleeps while the owner lives, wakes when it dies. The kernel wakes one sleeper
     // per death, so whoever was woken calls wake_others(). Nothing when maybe_dead(): no wake will
@@ -144,16 +148,21 @@ public:
     [[nodiscard]] pid_t pid() const noexcept;
 
 private:
-    [[nodiscard]] const LifeMark& mark() const noexcept {
-        return mapping_->at<const LifeMark>(within_page_);
-    }
+    [[nodiscard]] const LifeMark& mark() const noexcept;
     void look(std::size_t mark_offset);
     void drop_file() noexcept;
 
+    // Of another process's mark.
+    struct Seen {
+        std::atomic<bool> cut_short{false};
+        std::atomic<bool> filled{false};
+    };
     File file_;
     std::shared_ptr<Mapping> mapping_;
     std::size_t within_page_ = 0;
     bool own_ = false;
+    std::unique_ptr<Seen> seen_ = std::make_unique<Seen>();
+    FaultGuard guard_;  // goes before the mapping
 };
 
 }  // namespace shmbus::base

@@ -341,6 +341,44 @@ TEST_CASE("a reader's lock on the file is no sign of life") {
     CHECK(dies_for(witness));
 }
 
+// What its owner may do to its own file, and nobody else.
+TEST_CASE("a mark that was cut short or wiped is judged by the lock alone") {
+    bool is_seen_before = true;
+    off_t bytes_left = 0;
+    bool is_wiped = false;
+    SUBCASE("cut short") {}
+    SUBCASE("wiped") { is_wiped = true; }
+    SUBCASE("cut short before anybody looked") { is_seen_before = false; }
+    SUBCASE("cut in the middle before anybody looked") {
+        is_seen_before = false;
+        bytes_left = mark_offset + 4;
+    }
+    Scene scene;
+    Child child([&] {
+        const auto presence = show(scene.directory);
+        scene.step.reach(1);
+        return stay();
+    });
+    REQUIRE(scene.step.wait_for(1));
+    std::optional<Witness> witness;
+    const auto look = [&] { witness.emplace(scene.directory.fd(), "someone", mark_offset); };
+    if (is_seen_before) {
+        look();
+        CHECK(witness->is_ready());
+    }
+    REQUIRE(::ftruncate(scene.file.fd(), bytes_left) == 0);
+    if (is_wiped)
+        REQUIRE(::ftruncate(scene.file.fd(), static_cast<off_t>(page_bytes())) == 0);
+    if (!is_seen_before) look();
+    CHECK(witness->maybe_dead());
+    CHECK(witness->is_ready());
+    CHECK_FALSE(witness->has_left());
+    CHECK_FALSE(witness->proved_dead());
+    CHECK_FALSE(witness->watched().has_value());
+    child.kill_now();
+    CHECK(dies_for(*witness));
+}
+
 TEST_CASE("a forked child is another process to itself") {
     const std::uint64_t ours = process_token();
     CHECK(ours != 0);
