@@ -179,7 +179,8 @@ Batch* Consumer::take_from(ReaderLane& lane, std::uint64_t head, std::uint32_t l
         return nullptr;
     }
     const std::uint32_t free = idle_hand();
-    if (free == hands_each) [[unlikely]] return nullptr;
+    // The look at the hands comes first: it notices that they are not there any more.
+    if (free == hands_each || is_lost()) [[unlikely]] return nullptr;
     const auto index = static_cast<std::uint16_t>(slot_ * hands_each + free);
     StdHand& mine = hands_[index];
     Batch& batch = batches_[free];
@@ -239,6 +240,7 @@ void Consumer::count_room(ReaderLane& lane) noexcept {
     const std::uint64_t position =
         room<base::StdAtomics>(page.head, *reinterpret_cast<StdHands*>(hands_), count_hands,
                                lane.identity().lane_id);
+    if (is_lost()) return;
     give_room(page.reclaim, position);
     lane.room_given = position;
     // relaxed: read after the room was given; a writer that starts to wish now counts by itself.

@@ -164,6 +164,8 @@ private:
         base::prefetch_for_write(answer_->next_record());
     }
     Batch* take_rescued() noexcept;
+    // The inbox's file was cut short: what others hold cannot be seen any more, nor they see us.
+    [[nodiscard]] bool is_lost() noexcept;
     std::uint32_t walk(ReaderLane& lane, std::uint64_t position, std::uint64_t end_limit,
                        std::uint32_t limit, Batch& into) noexcept;
     std::uint32_t walk_on(ReaderLane& lane, std::uint64_t position, std::uint64_t end_limit,
@@ -199,6 +201,7 @@ private:
     Log log_;
     DescriptorBell* descriptors_ = nullptr;
     std::atomic<bool> lost_{false};
+    bool told_of_loss_ = false;
     base::Mapping all_;
     base::FaultGuard guard_;
     StdConsumers* table_;

@@ -81,6 +81,7 @@ void Consumer::open_lane(std::uint64_t lane_id) noexcept {
 void Consumer::refresh() noexcept {
     // TABLES: the rows below are at least as new. Other end: InboxAdmin::changed.
     known_version_ = table_->version.load(std::memory_order_acquire);
+    if (is_lost()) return;
     // relaxed: carried by TABLES.
     const std::uint32_t used =
         std::min(table_->lanes_used.load(std::memory_order_relaxed), most_lanes);
@@ -104,6 +105,11 @@ void Consumer::refresh() noexcept {
     }
     for (const std::uint64_t id : there)
         if (!lanes_.contains(id)) open_lane(id);
+    std::array<std::uint64_t, most_consumers> consumers{};
+    // relaxed: as the rows above.
+    for (std::size_t slot = 0; slot < most_consumers; ++slot)
+        consumers[slot] = table_->consumers[slot].load(std::memory_order_relaxed);
+    peers_.keep_only(consumers);
     warm_next_ = cold_next_ = 0;
     // With few lanes there is nothing to save.
     while (!cold_.empty() && warm_.size() < 8) {
@@ -244,12 +250,23 @@ Batch* Consumer::take_rescued() noexcept {
     return nullptr;
 }
 
+bool Consumer::is_lost() noexcept {
+    // relaxed: behind the look at a word of the inbox, see base::FaultGuard.
+    if (!lost_.load(std::memory_order_relaxed)) [[likely]] return false;
+    if (!told_of_loss_ && log_)
+        log_(true, "the inbox's file was cut short: nothing is taken from it any more; find out "
+                   "who did it, then give the bus another directory");
+    told_of_loss_ = true;
+    return true;
+}
+
 bool Consumer::holds_anything() const noexcept {
     return !rescued_.empty() || !rescued_batches_.empty() || open_batches_ != 0;
 }
 
 bool Consumer::anything_there() noexcept {
     if (table_->version.load(std::memory_order_acquire) != known_version_) refresh();  // TABLES
+    if (is_lost()) return false;
     start_successors();
     if (rescue()) return true;
     const auto there = [](const ReaderLane* lane) {
@@ -282,6 +299,7 @@ std::uint32_t Consumer::rung() const noexcept {
 
 void Consumer::rest(std::chrono::nanoseconds limit, std::uint32_t seen) noexcept {
     base::wait(base::watch(doorbell_->bells[slot_], seen), std::min(limit, longest_sleep));
+    stamp_ = base::ticks();
 }
 
 bool Consumer::sleep(std::chrono::nanoseconds limit, std::uint32_t seen) noexcept {
@@ -309,6 +327,8 @@ bool Consumer::sleep(std::chrono::nanoseconds limit, std::uint32_t seen) noexcep
         }
     }
     const base::WaitEnd end = base::wait_any({words.data(), count}, limit);
+    // What is taken now was not taken before the sleep.
+    stamp_ = base::ticks();
     withdraw();
     for (std::size_t i = 1; i < count; ++i) {
         if (peers_.maybe_dead(whose[i])) peers_.wake_others(whose[i]);

@@ -58,7 +58,10 @@ InboxIdentity read_inbox_identity(const base::File& file) {
     file.require_regular();
     InboxIdentity identity{};
     const std::size_t got = file.read_all(std::as_writable_bytes(std::span(&identity, 1)), 0);
-    if (got < sizeof(identity) || identity.magic != inbox_magic || identity.ready != 1)
+    if (got < sizeof(identity))
+        refuse(file, "the file has only " + std::to_string(got) + " bytes",
+               "it was cut short: find out who did it, then give the bus another directory");
+    if (identity.magic != inbox_magic || identity.ready != 1)
         refuse(file, "this is no finished inbox file",
                "it was left half made by a death or is not ours; the daemon removes it");
     if (identity.major != layout_major)

@@ -43,6 +43,7 @@ public:
     [[nodiscard]] const StdHands& hands() const noexcept { return all_.at<StdHands>(hands_at); }
     // Hands of consumers that ever were, at most most_hands.
     [[nodiscard]] std::uint32_t hands_used() const noexcept;
+    // The file was cut short. relaxed: behind the look at a word of it, see base::FaultGuard.
     [[nodiscard]] bool lost() const noexcept { return lost_.load(std::memory_order_relaxed); }
 
 private:

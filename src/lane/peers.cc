@@ -3,6 +3,7 @@
 
 #include <shmbus/result.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace shmbus::lane {
@@ -18,6 +19,7 @@ Peers::Peer& Peers::peer(std::uint64_t participant) noexcept {
     if (!is_new && peer.witness) return peer;
     try {
         peer.witness.emplace(directory_, participant_file_name(participant), life_mark_at);
+        peer.witness->expect_filled();  // nobody becomes a consumer before
         peer.process = base::open_process(peer.witness->pid());
     } catch (const SetupError& error) {
         // ENOENT: buried. Anything else is no proof of anything; it is asked again next time.
@@ -49,6 +51,13 @@ std::optional<base::WatchedWord> Peers::watched(std::uint64_t participant) noexc
 void Peers::wake_others(std::uint64_t participant) noexcept {
     const Peer& known = peer(participant);
     if (known.witness) known.witness->wake_others();
+}
+
+void Peers::keep_only(std::span<const std::uint64_t> participants) noexcept {
+    std::erase_if(known_, [&](const auto& one) {
+        return std::find(participants.begin(), participants.end(), one.first) ==
+               participants.end();
+    });
 }
 
 std::int32_t Peers::signal_of(std::uint64_t participant) noexcept {

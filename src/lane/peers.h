@@ -9,7 +9,7 @@
 
 #include <map>
 #include <memory>
-#include <vector>
+#include <span>
 
 namespace shmbus::lane {
 
@@ -34,7 +34,10 @@ public:
     void wake_others(std::uint64_t participant) noexcept;
     // The signal that ended it, where that can be learnt.
     [[nodiscard]] std::int32_t signal_of(std::uint64_t participant) noexcept;
-    void forget(std::uint64_t participant) noexcept { known_.erase(participant); }
+    // Whoever is not among these is not asked about any more: a peer that is known costs two
+    // descriptors.
+    void keep_only(std::span<const std::uint64_t> participants) noexcept;
+    [[nodiscard]] std::size_t known() const noexcept { return known_.size(); }
 
 private:
     struct Peer {

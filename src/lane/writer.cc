@@ -27,10 +27,20 @@ bool Writer::look_for_room(std::uint64_t units) noexcept {
     return tail() + units <= limit_ && tail() < wire::last_position;
 }
 
+bool Writer::is_scribbled() const noexcept {
+    // HELD, a hint: it only grows. What is not taken is not given back, so it stands there.
+    const std::uint64_t next =
+        position_in(parts_.reader_page().head.load(std::memory_order_acquire));
+    if (next < reclaimed_ || next > tail()) return true;
+    const auto& control = *reinterpret_cast<const Word*>(record_at(next));
+    return next != tail() && !is_published(control, salt_, next);
+}
+
 bool Writer::count_room(const InboxView& inbox, std::uint64_t units) noexcept {
-    believe(room<base::StdAtomics>(
-        parts_.reader_page().head, inbox.hands(), [&] { return inbox.hands_used(); },
-        lane_id()));
+    const std::uint64_t free = room<base::StdAtomics>(
+        parts_.reader_page().head, inbox.hands(), [&] { return inbox.hands_used(); }, lane_id());
+    // What holds something may be gone from an inbox that was cut short, and still be read.
+    if (!inbox.lost()) believe(free);
     return tail() + units <= limit_ && tail() < wire::last_position;
 }
 

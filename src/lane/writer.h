@@ -84,6 +84,9 @@ public:
         at_.store(tail() << 16 | records, std::memory_order_relaxed);  // relaxed: ours
     }
 
+    // Where the readers say that they are cannot be: not between what is free and what was written,
+    // or nothing that we wrote is there.
+    [[nodiscard]] bool is_scribbled() const noexcept;
     // Counts the room by itself from the head and the hands, for when the readers that should have
     // given it back are stopped or dead. True when `units` fit afterwards.
     [[nodiscard]] bool count_room(const InboxView& inbox, std::uint64_t units) noexcept;

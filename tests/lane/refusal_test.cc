@@ -177,6 +177,44 @@ TEST_CASE("positions that a stranger wrote into the readers' page make no writer
         CHECK_FALSE(pair.bad.count_room(view, 1));
     }
 }
+TEST_CASE("in an inbox that was cut short nobody takes, and nobody counts room") {
+    Pair pair;
+    for (std::uint64_t number = 1; number <= 64; ++number) REQUIRE(send(pair.bad, 1, number));
+    lane::Batch* held = pair.consumer->take(1);
+    REQUIRE(held != nullptr);
+    const lane::InboxView view(*pair.scene.inbox);
+    REQUIRE(::ftruncate(pair.scene.inbox->fd(), 0) == 0);
+    // Nobody can see any more that this one is held.
+    CHECK_FALSE(pair.bad.count_room(view, 1));
+    CHECK(view.lost());
+    CHECK(cargo_of(held->entry(0)).value_or(Cargo{}).number == 1);
+    pair.consumer->finish(held);
+    CHECK_FALSE(send(pair.bad, 1, 65));
+    CHECK(pair.drain().empty());
+    CHECK_FALSE(pair.consumer->sleep(std::chrono::milliseconds(1)));
+    const std::string_view told = "the inbox's file was cut short";
+    const std::size_t first = pair.scene.log.find(told);
+    CHECK(first != std::string::npos);
+    CHECK(pair.scene.log.find(told, first + 1) == std::string::npos);
+}
+TEST_CASE("a writer sees that the readers' page or its own records were wiped") {
+    Pair pair;
+    for (std::uint64_t number = 1; number <= 60; ++number) REQUIRE(send(pair.bad, 1, number));
+    CHECK_FALSE(pair.bad.is_scribbled());
+    CHECK(pair.drain().size() == 60);
+    REQUIRE(pair.bad.claim(10));  // and sees how far the readers are
+    CHECK_FALSE(pair.bad.is_scribbled());
+    scribble(pair.bad_file, lane::reader_page_at, 0);
+    CHECK(pair.bad.is_scribbled());
+    scribble(pair.bad_file, lane::reader_page_at, lane::head_word(61, 0));
+    CHECK(pair.bad.is_scribbled());
+    scribble(pair.bad_file, lane::reader_page_at, lane::head_word(60, 0));
+    CHECK_FALSE(pair.bad.is_scribbled());
+    REQUIRE(send(pair.bad, 1, 61));
+    CHECK_FALSE(pair.bad.is_scribbled());
+    scribble(pair.bad_file, lane::data_at + 60 * wire::unit_bytes, 0);
+    CHECK(pair.bad.is_scribbled());
+}
 }
 
 }  // namespace
