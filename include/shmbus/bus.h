@@ -196,7 +196,7 @@ public:
         std::uint64_t dropped = 0;             // by a policy that drops
         std::uint64_t without_subscriber = 0;  // publishes that nobody subscribes to
         std::uint64_t late_replies = 0;        // came after their request had ended
-        std::uint64_t replies_to_gone = 0;     // whose requester had left or died
+        std::uint64_t replies_to_gone = 0;     // whose requester had left, died or reads none
     };
     [[nodiscard]] Counts counts() const noexcept;
     // The directory in which this bus lives.

@@ -136,7 +136,8 @@ public:
         return outbox_->publish(descriptor_of<T>, encoded.bytes(), options);
     }
     // Answers the message in hand. Errors: no_reply_address, too_large, too_many. A requester
-    // that has died or given up costs nothing: the reply is dropped and counted.
+    // that has died or given up costs nothing: the reply is dropped and counted. One that lives and
+    // reads no answers (it is stopped) is waited for until its inbox has been full for a second.
     template <Reply T>
     Result<void> reply(const T& message) {
         const detail::Encoded encoded(message);

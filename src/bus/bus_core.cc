@@ -9,7 +9,9 @@
 #include "base/clock.h"
 #include "bus/refusal.h"
 
+#include <fcntl.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 namespace shmbus::detail {
 
@@ -155,9 +157,21 @@ Result<std::uint16_t> BusCore::type_index(const TypeDescriptor& type) {
     return types_[&type] = static_cast<std::uint16_t>(index);
 }
 
+// Lanes into the inboxes of requesters come and go with those.
+void BusCore::forget_gone_lanes() {
+    const std::lock_guard lock(mutex_);
+    if (lanes_in_use_.size() < forget_from_) return;
+    const int lanes = session_.folder().lanes().fd();
+    std::erase_if(lanes_in_use_, [&](std::uint64_t id) {
+        return ::faccessat(lanes, wire::lane_file(id).c_str(), F_OK, 0) != 0;
+    });
+    forget_from_ = 2 * lanes_in_use_.size() + 64;
+}
+
 Result<OpenedLane> BusCore::unused_lane(std::uint32_t endpoint, std::uint32_t generation,
                                         std::uint64_t capacity) {
     if (capacity == 0) capacity = options_.lane_bytes;
+    forget_gone_lanes();
     // A lane made ahead that we took by name while no daemon ran may be offered again; then there
     // is another one behind it.
     for (int attempts = 0; attempts < 64; ++attempts) {
@@ -207,7 +221,9 @@ std::shared_ptr<Inbox> BusCore::inbox_for(std::uint32_t endpoint, std::uint32_t 
     std::shared_ptr<Inbox>& inbox = inboxes_[wire::make_reference(endpoint, generation)];
     if (!inbox) {
         std::string name = "of a requester";
-        if (const auto row = directory().endpoint(endpoint); row && !row->name().empty())
+        // Names are kept, so those of requesters, which come and go, are not among them.
+        const auto row = directory().endpoint(endpoint);
+        if (row && row->row.kind != directory::EndpointKind::reply_inbox && !row->name().empty())
             name = row->name();
         const std::string& kept = *names_.insert(std::move(name)).first;
         inbox = std::make_shared<Inbox>(std::move(file), kept);

@@ -109,6 +109,7 @@ public:
 
 private:
     Outbound* find_outbound();
+    void forget_gone_lanes();
     Result<OpenedLane> unused_lane(std::uint32_t endpoint, std::uint32_t generation,
                                    std::uint64_t capacity);
     Result<OpenedLane> lane_made_ahead(std::uint32_t endpoint, std::uint32_t generation,
@@ -129,7 +130,8 @@ private:
     std::vector<std::unique_ptr<Outbound>> outbounds_;
     std::vector<Outbound*> free_outbounds_;
     std::map<wire::Reference, std::shared_ptr<Inbox>> inboxes_;
-    std::set<std::uint64_t> lanes_in_use_;
+    std::set<std::uint64_t> lanes_in_use_;  // those that are gone are forgotten now and then
+    std::size_t forget_from_ = 64;
     std::set<std::string, std::less<>> names_;  // that refusals point at
     std::unordered_map<const TypeDescriptor*, std::uint16_t> types_;
 

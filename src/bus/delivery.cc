@@ -386,17 +386,27 @@ Result<void> Delivery::plan() {
             if (!audience) return audience.error();
             held.type = wire::Meta::of((*audience)->meta).type;
             if ((*audience)->subscribers.empty()) outbound_->without_subscriber.add(1);
-            for (const Subscription& to : (*audience)->subscribers)
-                legs_.push_back({&held, to.target, to.when_full, std::min(to.wait, held.wait), 0});
+            for (const Subscription& to : (*audience)->subscribers) {
+                // As Outbound::publish_one: who publishes may refuse to wait.
+                const bool is_refused =
+                    to.when_full == WhenFull::wait && held.when_full != WhenFull::wait;
+                legs_.push_back({&held, to.target, is_refused ? WhenFull::refuse : to.when_full,
+                                 std::min(to.wait, held.wait), 0});
+            }
         }
     }
     return {};
 }
 
+// A requester that reads no answers is waited for once, not for each of them.
 Result<void> Delivery::make_room(const Leg& leg) {
     Patience patience = Outbound::patience_of(leg.when_full, leg.wait);
     if (leg.held->verb == Verb::publish) patience.event = leg.held->type;
-    return outbound_->make_room(*leg.target, leg.target->held_units, patience);
+    if (leg.target->is_deaf) patience = {};
+    const Result<void> room =
+        outbound_->make_room(*leg.target, leg.target->held_units, patience);
+    leg.target->is_deaf = leg.held->verb == Verb::reply && room.error() == ErrorCode::full;
+    return room;
 }
 
 // Sees that everything that may not be left out has room, before anything is written.
@@ -417,8 +427,9 @@ Result<void> Delivery::reserve() {
         const Result<void> room = make_room(leg);
         if (room) {
             leg.target->held_units = 0;  // for all that goes there
-        } else if (room.error() == ErrorCode::no_endpoint) {
-            // The requester has died, the subscriber has left: the rest goes without this one.
+        } else if (room.error() == ErrorCode::no_endpoint || leg.target->is_deaf) {
+            // The requester has died or does not listen, the subscriber has left: the rest goes
+            // without this one.
             if (leg.held->verb == Verb::reply) outbound_->replies_to_gone.add(1);
             leg.target->held_units -= leg.units;
             leg.held = nullptr;

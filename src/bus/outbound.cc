@@ -219,6 +219,7 @@ void Outbound::abandon(Target& target) noexcept {
         receipts_of_old_.emplace_back(std::exchange(target.receipts, nullptr),
                                       target.current ? target.current->tail() : 0);
     }
+    target.is_deaf = false;
     target.before.clear();
     if (target.current) target.current->close();
     target.current.reset();

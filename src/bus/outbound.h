@@ -55,6 +55,7 @@ struct Target {
     std::uint32_t endpoint = 0;
     std::uint32_t generation = 0;
     std::uint64_t held_units = 0;  // that the handler's outputs will need
+    bool is_deaf = false;          // of a requester: its inbox stayed full all the time we waited
     std::shared_ptr<Inbox> inbox;
     std::unique_ptr<lane::Writer> current;
     // Closed ones before it, of which a stopped consumer still holds messages.

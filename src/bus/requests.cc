@@ -29,6 +29,8 @@ MessageId request_of(const wire::Extensions& extensions) noexcept {
 Requests::~Requests() = default;
 
 Result<wire::ReplyTo> Requests::address() {
+    // Who asks on and on and waits for no answer would leave them to fill the inbox.
+    if (std::unique_lock reader(reading_, std::try_to_lock); reader) read_inbox();
     const std::lock_guard lock(mutex_);
     if (!inbox_) {
         try {

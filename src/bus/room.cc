@@ -143,9 +143,11 @@ Result<void> Outbound::make_room(Target& target, std::uint64_t units, Patience p
     int spins = patience.deadline_ns != 0 ? spins_before_count : 0;
     std::uint64_t looked_at = 0;  // version of the directory
     for (;;) {
-        if (target.writer->lost()) {
+        if (target.writer->lost() || target.writer->is_scribbled() || target.inbox->view.lost()) {
             Refusal& details = fresh_refusal();
             details.endpoint = target.inbox->name;
+            if (target.inbox->view.lost())
+                details.reason = "the file of its inbox was cut short, nobody takes from it";
             abandon(target);
             return Error(ErrorCode::lane_lost, &details);
         }

@@ -36,6 +36,8 @@ constexpr std::chrono::milliseconds retry_pause{2};
 constexpr int most_starts = 3;
 // For a sender that has other ways to go on: an answer takes some 200 us, a lane of 1 MiB included.
 constexpr std::chrono::milliseconds brief_wait{2};
+// Between two looks for a daemon that has something to be told.
+constexpr std::chrono::milliseconds look_for_daemon_every{100};
 // Marks the token of a lane that follows another one: it is that one's id.
 constexpr std::uint64_t successor_token = std::uint64_t{1} << 63;
 
@@ -250,6 +252,7 @@ Result<Session::Answer> Session::ask(Request& request, std::chrono::milliseconds
         // relaxed: leave() takes the mutex as well; this is only for a clear answer.
         return refuse(ErrorCode::closed, "this process has left the bus");
     }
+    say_all_left();
     Result<Answer> answer =
         exchange(std::as_writable_bytes(std::span(&request, 1)), Clock::now() + limit);
     const bool is_there = answer || !(answer.error() == ErrorCode::no_daemon ||
@@ -405,6 +408,10 @@ Result<OpenedInbox> Session::attach(EndpointHandle endpoint) {
     if (slot >= 32 || answer->reply.descriptor_count != 1)
         return refuse(ErrorCode::no_daemon, "the daemon's answer makes no sense");
     attached.slots |= 1U << slot;
+    std::erase_if(unsaid_, [&](const Left& left) {
+        return left.endpoint.index == endpoint.index &&
+               left.endpoint.generation == endpoint.generation && left.slot == slot;
+    });
     return OpenedInbox{endpoint.index, endpoint.generation, static_cast<std::uint16_t>(slot),
                        std::move(answer->files[0])};
 }
@@ -412,14 +419,33 @@ Result<OpenedInbox> Session::attach(EndpointHandle endpoint) {
 Result<void> Session::detach(EndpointHandle endpoint, std::uint16_t slot) {
     const auto lock = turn(mutex_, options_.daemon_timeout);
     if (!lock) return busy();
-    auto request = wire::make_request<wire::DetachRequest>(RequestType::detach, next_sequence_++);
-    request.endpoint = endpoint.index;
-    request.generation = endpoint.generation;
-    request.slot = slot;
-    const Result<Answer> answer = ask(request);
-    if (!answer) return answer.error();
     if (slot < 32) attached_to(endpoint.index, endpoint.generation).slots &= ~(1U << slot);
-    return {};
+    std::erase_if(attached_, [](const Attached& one) { return one.slots == 0; });
+    const Left left{endpoint, slot};
+    const Result<void> said = say_left(left, options_.daemon_timeout);
+    if (!said && (said.error() == ErrorCode::timeout || said.error() == ErrorCode::no_daemon))
+        unsaid_.push_back(left);
+    return said;
+}
+
+Result<void> Session::say_left(const Left& left, std::chrono::milliseconds limit) {
+    auto request = wire::make_request<wire::DetachRequest>(RequestType::detach, next_sequence_++);
+    request.endpoint = left.endpoint.index;
+    request.generation = left.endpoint.generation;
+    request.slot = left.slot;
+    const Result<Answer> answer = ask(request, limit);
+    return answer ? Result<void>() : Result<void>(answer.error());
+}
+
+// A living process's places are nobody else's: what their hands hold would stay there.
+void Session::say_all_left() {
+    if (unsaid_.empty() || Clock::now() < next_look_) return;
+    next_look_ = Clock::now() + look_for_daemon_every;
+    for (const Left& left : std::exchange(unsaid_, {})) {
+        const Result<void> said = say_left(left, brief_wait);
+        if (!said && (said.error() == ErrorCode::timeout || said.error() == ErrorCode::no_daemon))
+            unsaid_.push_back(left);
+    }
 }
 
 Result<OpenedLane> Session::ask_for_lane(wire::OpenLaneRequest& request,
@@ -518,14 +544,16 @@ void Session::tend() noexcept {
     if (left_.load(std::memory_order_relaxed)) return;
     const std::unique_lock lock(mutex_, std::try_to_lock);
     if (!lock || !presence_) return;
-    switch (presence_->rearm()) {
-        case base::Presence::Hold::fine: return;
-        case base::Presence::Hold::rearmed:
-            log(LogLevel::debug, "the thread that held the sign of life has ended; this one does");
-            return;
-        case base::Presence::Hold::lock_lost: break;
-    }
     try {
+        say_all_left();
+        switch (presence_->rearm()) {
+            case base::Presence::Hold::fine: return;
+            case base::Presence::Hold::rearmed:
+                log(LogLevel::debug,
+                    "the thread that held the sign of life has ended; this one does");
+                return;
+            case base::Presence::Hold::lock_lost: break;
+        }
         presence_->restore_lock(base::File::open_at(folder_.participants().fd(), page_name(),
                                                     base::Access::read_write));
         log(LogLevel::warning, "somebody in this process closed a descriptor of the bus; "

@@ -126,7 +126,9 @@ public:
     Result<void> unsubscribe(EndpointHandle endpoint, std::uint32_t event_type);
     // A consumer's place of its own, each time it is called.
     Result<OpenedInbox> attach(EndpointHandle endpoint);
-    // The place is given up; whatever its hands still hold is for others to adopt.
+    // The place is given up; whatever its hands still hold is for others to adopt. While no daemon
+    // answers it is said again with the next request, by tend(), or not at all if attach() comes
+    // first: that gives the same place again.
     Result<void> detach(EndpointHandle endpoint, std::uint16_t slot);
     // A lane of this process into the endpoint, one that was made ahead if there is one.
     // `endpoint_generation` 0: whichever it is now. `capacity` 0: what the endpoint asks for.
@@ -145,8 +147,8 @@ public:
     Result<BusStatus> status();
 
     // Call now and then (each time a wait ends, or every second): makes our sign of life whole
-    // again after its holding thread has ended or a stranger closed its descriptor. One load when
-    // there is nothing to do. Never throws; problems go to options.log.
+    // again after its holding thread has ended or a stranger closed its descriptor, and tells a
+    // daemon that is back what it missed. Never throws; problems go to options.log.
     void tend() noexcept;
 
     // Leaves the bus for good: peers see this process as gone, cleanly. Twice is harmless. The
@@ -159,6 +161,11 @@ private:
         std::uint32_t endpoint;
         std::uint32_t generation;
         std::uint32_t slots;  // bits
+    };
+    // A place that the daemon still takes for used.
+    struct Left {
+        EndpointHandle endpoint;
+        std::uint16_t slot;
     };
     // A lane request whose answer was not waited for: asked again with the same token.
     struct Abandoned {
@@ -183,6 +190,8 @@ private:
     Result<void> say_hello(Deadline deadline);
     void register_first_time();
     Attached& attached_to(std::uint32_t endpoint, std::uint32_t generation);
+    Result<void> say_left(const Left& left, std::chrono::milliseconds limit);
+    void say_all_left();
     void log(LogLevel level, std::string_view text) const noexcept;
 
     BusLocation location_;
@@ -199,6 +208,8 @@ private:
     std::uint64_t next_token_ = 1;
     std::vector<Attached> attached_;
     std::vector<Abandoned> abandoned_;
+    std::vector<Left> unsaid_;
+    Deadline next_look_{};  // for a daemon that is to hear of them
     std::atomic<bool> left_{false};
 };
 
