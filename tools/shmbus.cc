@@ -21,6 +21,7 @@
 #include <shmbus/options.h>
 #include <shmbus/result.h>
 
+#include "base/barrier.h"
 #include "bus/autostart.h"
 #include "bus/locate.h"
 #include "bus/session.h"
@@ -197,6 +198,8 @@ void list_bus(const CommandLine& line) {
     std::uint64_t bytes = 0;
     for (const auto& lane : lanes) bytes += lane.capacity;
     listing.add({"lane_bytes", std::to_string(bytes)});
+    // As Bus::wake_method: what senders on this kernel pay for sleepers.
+    listing.add({"wake_method", shmbus::base::barrier_available() ? "membarrier" : "fence"});
     listing.print(line.json);
 }
 

@@ -93,6 +93,11 @@ only_shmbus_names() {
     [ ! -s "$stage/others" ]
 }
 check 'the shared library exports shmbus names only' only_shmbus_names
+has_no_way_to_print() {
+    ! nm -D --undefined-only "$prefix/lib/libshmbus.so" | grep -E \
+        ' (__)?(v?f?printf(_chk)?|f?puts|putchar|fwrite|perror|syslog|_ZSt4(cout|cerr|clog))(@|$)'
+}
+check 'the shared library has no way to print' has_no_way_to_print
 include_only_what_is_public() {
     grep -hoE '^ *# *include *[<"][^>"]+[>"]' "$prefix"/include/shmbus/*.h |
         grep -vE '<shmbus/[a-z_]+\.h>|<[a-z_]+>' | tee "$stage/includes"
