@@ -71,13 +71,14 @@ private:
     shmbus::lane::InboxView view_;
 };
 
-// Descriptors that this process has open.
-inline std::size_t open_descriptors() {
+// Descriptors that this process has open, and its threads.
+inline std::size_t entries_of(const char* folder) {
     std::size_t count = 0;
-    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd"))
-        ++count;
+    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder)) ++count;
     return count;
 }
+inline std::size_t open_descriptors() { return entries_of("/proc/self/fd"); }
+inline std::size_t threads() { return entries_of("/proc/self/task"); }
 
 // Puts `now` wherever `before` stands in the data of the bus's lanes, as only their writers and
 // owners can. How often it stood there.

@@ -101,6 +101,21 @@ TEST_CASE("a consumer that is told to sleep does so at once, an adaptive one loo
     CHECK(2 * of_sleeping < of_adaptive);
 }
 
+TEST_CASE("who polls has no threads but its own") {
+    const std::size_t before = threads();
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("orders");
+    endpoint.on<Order>([](const Order& order) { return Accepted{order.number}; });
+    std::uint64_t answered = 0;
+    bus.request(Order{1, {}}).then([&](const shmbus::Result<Accepted>& answer) {
+        answered = answer ? answer->number : 99;
+    });
+    static_cast<void>(endpoint.arm());
+    REQUIRE(comes([&] { return endpoint.poll(), answered == 1; }));
+    CHECK(threads() == before);
+}
+
 TEST_CASE("who waits for a descriptor and polls instead is not rung any more") {
     shmbus::testing::TemporaryBus temporary;
     shmbus::Bus& bus = temporary.bus();
