@@ -252,13 +252,14 @@ Result<Session::Answer> Session::ask(Request& request, std::chrono::milliseconds
         // relaxed: leave() takes the mutex as well; this is only for a clear answer.
         return refuse(ErrorCode::closed, "this process has left the bus");
     }
-    say_all_left();
     Result<Answer> answer =
         exchange(std::as_writable_bytes(std::span(&request, 1)), Clock::now() + limit);
     const bool is_there = answer || !(answer.error() == ErrorCode::no_daemon ||
                                       answer.error() == ErrorCode::timeout);
     if (is_there) missed_ = false;
     else if (limit == options_.daemon_timeout) missed_ = true;
+    // Afterwards: what came first would have the one who asks wait for the answer to it.
+    if (answer) say_all_left();
     if (answer && answer->reply.code != ReplyCode::done) return refused_by(answer->reply);
     return answer;
 }
@@ -398,11 +399,14 @@ Result<OpenedInbox> Session::attach(EndpointHandle endpoint) {
     const auto lock = turn(mutex_, options_.daemon_timeout);
     if (!lock) return busy();
     Attached& attached = attached_to(endpoint.index, endpoint.generation);
+    // One of these may be given again, and is not to be given up then.
+    const std::vector<Left> unsaid = std::exchange(unsaid_, {});
     auto request = wire::make_request<wire::AttachRequest>(RequestType::attach, next_sequence_++);
     request.endpoint = endpoint.index;
     request.generation = endpoint.generation;
     request.slots = attached.slots;
     Result<Answer> answer = ask(request);
+    unsaid_ = unsaid;
     if (!answer) return answer.error();
     const std::uint64_t slot = answer->reply.values[0];
     if (slot >= 32 || answer->reply.descriptor_count != 1)
