@@ -375,7 +375,10 @@ bool Durable::turn() {
         stop_service(service_->journal.why_stopped());
         return false;
     }
-    if (obstacle == Outcome::no_space)
+    // Without trouble the next segment is only being made.
+    const bool waits_for_segment =
+        obstacle == Outcome::no_space && service_->journal.status().trouble.empty();
+    if (obstacle == Outcome::no_space && !waits_for_segment)
         tell(Condition::disk_full, "the journal's disk is full: " + state_.config().journal);
     else if (came || condition_ == Condition::in_service)
         tell(Condition::in_service, {});
@@ -396,7 +399,7 @@ bool Durable::turn() {
         stop_service(service_->journal.why_stopped());
         return false;
     }
-    return came || filled || upkeep;
+    return came || filled || upkeep || waits_for_segment;
 }
 
 // ---- waiting

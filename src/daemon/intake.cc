@@ -4,6 +4,7 @@
 #include "daemon/intake.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/barrier.h"
@@ -161,10 +162,13 @@ Outcome Intake::read_record(Source& source, journal::Journal& journal) {
     }
     // The sender can write to these bytes at any time: what is judged is what is kept.
     const std::size_t bytes = meta.payload_offset() + meta.payload_bytes;
-    scratch_.resize(bytes - sizeof(std::uint64_t));
-    std::memcpy(scratch_.data(), record + sizeof(std::uint64_t), scratch_.size());
-    std::memcpy(scratch_.data(), &meta_word, sizeof(meta_word));
-    if (!wire::read_extensions(meta, scratch_.data() + sizeof(meta_word), extensions) ||
+    std::array<std::byte, 16 * 16> head;
+    const std::span<std::byte> kept_head(head.data(),
+                                         meta.payload_offset() - sizeof(std::uint64_t));
+    std::memcpy(head.data(), &meta_word, sizeof(meta_word));
+    std::memcpy(head.data() + sizeof(meta_word), record + wire::head_bytes,
+                kept_head.size() - sizeof(meta_word));
+    if (!wire::read_extensions(meta, head.data() + sizeof(meta_word), extensions) ||
         (meta.flags & wire::has_durable) == 0 || extensions.durable.lsn != 0) {
         poison(source, "a record says not where it is to go");
         return Outcome::ok;
@@ -178,7 +182,12 @@ Outcome Intake::read_record(Source& source, journal::Journal& journal) {
     Outcome outcome = Outcome::ok;
     if (!is_again && !to.empty()) {
         const journal::Appended appended = journal.publish(
-            {.to = to, .payload = scratch_, .type = meta.type, .id = key, .keep_id = has_id});
+            {.to = to,
+             .head = kept_head,
+             .payload = {record + meta.payload_offset(), meta.payload_bytes},
+             .type = meta.type,
+             .id = key,
+             .keep_id = has_id});
         outcome = appended.outcome;
         if (outcome == Outcome::too_large) {
             poison(source, "a record of " + std::to_string(bytes) +

@@ -82,7 +82,6 @@ private:
     std::map<std::uint64_t, Source> sources_;  // by lane id
     std::uint64_t turn_ = 0;                   // whose turn it is to be read first
     std::vector<Fresh> fresh_;
-    std::vector<std::byte> scratch_;
     std::vector<MessageId> keys_;  // of the open batch
     // Of the version known_version_: {type, endpoint's number}.
     std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<journal::Endpoint>> audiences_;

@@ -51,6 +51,7 @@ enum class Outcome : std::uint8_t {
 
 struct Message {                   // to be published
     std::span<const Endpoint> to;  // at least one; in any order, each once
+    std::span<const std::byte> head;  // the payload's first part; may be empty
     std::span<const std::byte> payload;
     std::uint16_t type = 0;
     MessageId id;

@@ -59,12 +59,14 @@ Outcome OpenBatch::room_for(std::uint64_t bytes, Class what) const {
     return left > (what == Class::message ? 1U : 0U) ? Outcome::ok : Outcome::no_space;
 }
 
-void OpenBatch::add(RecordHead head, std::span<const std::byte> payload) {
-    head.payload_bytes = static_cast<std::uint32_t>(payload.size());
+void OpenBatch::add(RecordHead head, std::span<const std::byte> payload,
+                    std::span<const std::byte> before) {
+    head.payload_bytes = static_cast<std::uint32_t>(before.size() + payload.size());
     head.lsn = core_.end.lsn + 1 + records_;
     ++records_;
     const auto raw = bytes_of(head);
     bytes_.insert(bytes_.end(), raw.begin(), raw.end());
+    bytes_.insert(bytes_.end(), before.begin(), before.end());
     bytes_.insert(bytes_.end(), payload.begin(), payload.end());
     bytes_.resize(begin_bytes + base::round_up(bytes_.size() - begin_bytes, 8U));
 }
@@ -94,7 +96,7 @@ std::uint32_t OpenBatch::audience_of(std::span<const Endpoint> to) {
 Appended OpenBatch::publish(const Message& message) {
     base::check(!message.to.empty(), "a message is published to somebody");
     const std::uint64_t bytes =
-        record_bytes(message.payload.size()) + record_bytes(message.to.size_bytes());
+        record_bytes(message.head.size() + message.payload.size()) + record_bytes(message.to.size_bytes());
     if (const Outcome outcome = room_for(bytes, Class::message); outcome != Outcome::ok)
         return {outcome, 0};
     RecordHead head;
@@ -108,7 +110,7 @@ Appended OpenBatch::publish(const Message& message) {
     head.sequence = ++last->second;
     head.first = message.id.high;
     head.second = message.id.low;
-    add(head, message.payload);
+    add(head, message.payload, message.head);
     return {Outcome::ok, core_.end.lsn + records_};
 }
 

@@ -38,7 +38,8 @@ private:
     [[nodiscard]] Outcome room_for(std::uint64_t bytes, Class what) const;
     [[nodiscard]] std::uint64_t total_bytes(std::uint64_t more) const noexcept;
     [[nodiscard]] bool needs_segment(std::uint64_t more) const noexcept;
-    void add(RecordHead head, std::span<const std::byte> payload);
+    void add(RecordHead head, std::span<const std::byte> payload,
+             std::span<const std::byte> before = {});
     [[nodiscard]] std::uint32_t audience_of(std::span<const Endpoint> to);
     void add_settled();
     void add_positions();

@@ -25,9 +25,11 @@ int SegmentMaker::begin(Storage& storage, const SegmentHead& head) {
 }
 
 int SegmentMaker::write_slice(std::uint64_t slice_bytes) {
-    const std::vector<std::byte> zeros(std::min(slice_bytes, head_.file_bytes - zeroed_bytes_));
-    if (const int error = write_all(*file_, zeros, zeroed_bytes_)) return error;
-    zeroed_bytes_ += zeros.size();
+    const std::uint64_t bytes = std::min(slice_bytes, head_.file_bytes - zeroed_bytes_);
+    zeros_.resize(std::max(zeros_.size(), bytes));
+    if (const int error = write_all(*file_, std::span(zeros_).first(bytes), zeroed_bytes_))
+        return error;
+    zeroed_bytes_ += bytes;
     return file_->sync();
 }
 

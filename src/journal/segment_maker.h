@@ -40,6 +40,7 @@ private:
     Storage::FilePointer file_;
     SegmentHead head_;
     std::uint64_t zeroed_bytes_ = 0;
+    std::vector<std::byte> zeros_;  // nothing else
 };
 
 }  // namespace shmbus::journal
