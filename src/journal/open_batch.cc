@@ -96,7 +96,8 @@ std::uint32_t OpenBatch::audience_of(std::span<const Endpoint> to) {
 Appended OpenBatch::publish(const Message& message) {
     base::check(!message.to.empty(), "a message is published to somebody");
     const std::uint64_t bytes =
-        record_bytes(message.head.size() + message.payload.size()) + record_bytes(message.to.size_bytes());
+        record_bytes(message.head.size() + message.payload.size()) +
+        record_bytes(message.to.size_bytes());
     if (const Outcome outcome = room_for(bytes, Class::message); outcome != Outcome::ok)
         return {outcome, 0};
     RecordHead head;

@@ -39,7 +39,8 @@ constexpr std::size_t most_direct = std::size_t{4} << 20;
 class Bounce {
 public:
     [[nodiscard]] std::byte* filled_with(std::span<const std::byte> bytes) {
-        if (!room_) room_.reset(static_cast<std::byte*>(std::aligned_alloc(direct_block, most_direct)));
+        if (!room_)
+            room_.reset(static_cast<std::byte*>(std::aligned_alloc(direct_block, most_direct)));
         if (room_) std::memcpy(room_.get(), bytes.data(), bytes.size());
         return room_.get();
     }
