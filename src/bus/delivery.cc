@@ -113,35 +113,61 @@ void Delivery::derive(std::uint16_t ordinal, Outgoing& into) {
 
 // The message in hand was sent outside a handler, and for the first time as far as we know: the id
 // of an output is then its place and the output's number.
-bool Delivery::is_plain_root() const noexcept {
+bool Delivery::is_plain_root(std::uint64_t meta) const noexcept {
     constexpr std::uint64_t tells_of_origin =
         wire::has_explicit_id | wire::has_lineage | wire::has_failure | wire::is_mixed_id;
-    const std::uint64_t meta = in_hand_.batch->entry(in_hand_.place.record()).meta;
     return (meta >> 52 & tells_of_origin) == 0 && !in_hand_.redelivered;
 }
 
 // False: the output takes the usual way.
-bool Delivery::stage(const TypeDescriptor& type, std::span<const std::byte> bytes,
-                     const SendOptions& options) noexcept {
-    if (outputs_ != 0 || !is_plain_root()) return false;
-    Target* target = outbound_->quick_target(type, options, bytes.size());
-    if (target == nullptr) return false;
-    const std::uint64_t meta =
-        outbound_->routes.guess(&type).meta |
-        wire::Meta{static_cast<std::uint32_t>(bytes.size()), 0, 1, wire::has_explicit_id}.word();
-    const std::uint64_t units = wire::units_of(meta);
-    const lane::QuickClaim claim = target->writer->claim_quickly(units);
+template <class Copy>
+[[gnu::always_inline]] inline bool Delivery::stage_through(const Route& route,
+                                                           const TypeDescriptor& type,
+                                                           std::span<const std::byte> bytes,
+                                                           const SendOptions& options,
+                                                           Copy copy) noexcept {
+    const lane::Batch& batch = *in_hand_.batch;
+    const Place place = in_hand_.place;
+    // Those that are listed are no stream of the same.
+    if (outputs_ != 0 || batch.units_each == 0 || !is_plain_root(batch.first.meta)) return false;
+    constexpr std::uint64_t with_id = wire::Meta{0, 0, 1, wire::has_explicit_id}.word();
+    const std::uint64_t meta = route.meta | bytes.size() | with_id;
+    const std::size_t record_bytes = wire::head_bytes + sizeof(MessageId) + bytes.size();
+    const std::uint64_t units = (record_bytes + wire::unit_bytes - 1) / wire::unit_bytes;
+    Target& target = *route.target;
+    const lane::QuickClaim claim = target.writer->claim_quickly(units);
     if (!claim) return false;
-    const lane::Entry entry = in_hand_.batch->entry(in_hand_.place.record());
-    const MessageId id = wire::id_of_output(
-        wire::id_at(in_hand_.lane_id, entry.position, in_hand_.place.item()), true, 1);
+    const std::uint64_t position =
+        batch.first.position + std::uint64_t{batch.units_each} * place.record();
+    const MessageId id =
+        wire::id_of_output(wire::id_at(in_hand_.lane_id, position, place.item()), true, 1);
     std::memcpy(claim.record + wire::head_bytes, &id, sizeof(id));
-    copy_bytes(claim.record + wire::head_bytes + sizeof(id), bytes.data(), bytes.size());
-    close_end(claim.record, wire::head_bytes + sizeof(id) + bytes.size());
-    staged_ = {target, &type, claim, meta, options.when_full, options.wait};
-    target->held_units = units;
+    copy(claim.record + wire::head_bytes + sizeof(id), bytes.data(), bytes.size());
+    close_end(claim.record, record_bytes);
+    staged_ = {&target, &type, claim, meta, options.when_full, options.wait};
+    target.held_units = units;
     outputs_ = 1;
     return true;
+}
+
+bool Delivery::stage(const TypeDescriptor& type, std::span<const std::byte> bytes,
+                     const SendOptions& options) noexcept {
+    const Target* const target = outbound_->quick_target(type, options, bytes.size());
+    return target != nullptr && stage_through(outbound_->routes.guess(&type), type, bytes, options,
+                                              [](auto... parts) { copy_bytes(parts...); });
+}
+
+// The usual way, short, and with no call in it that would need a stack: the type that was sent
+// last, of a middle size.
+Result<void> Delivery::send(const TypeDescriptor& type, std::span<const std::byte> bytes,
+                            const SendOptions& options) {
+    const Route& route = outbound_->latest();
+    if (route.key == &type && route.quick_version == outbound_->directory_version() &&
+        options.is_usual() && is_middle_size(bytes.size()) &&
+        stage_through(route, type, bytes, options, [](auto... parts) { copy_middle(parts...); }))
+        [[likely]]
+        return {};
+    return hold_send(type, bytes, 0, options);
 }
 
 void Delivery::forget_staged() noexcept {
@@ -167,7 +193,8 @@ void Delivery::hold_staged() {
 void Delivery::publish_staged() noexcept {
     Target& target = *staged_.target;
     target.writer->commit_quickly(staged_.claim, staged_.meta, target.held_units);
-    outbound_->note_latest(outbound_->routes.guess(staged_.type));
+    if (outbound_->latest().key != staged_.type)
+        outbound_->note_latest(outbound_->routes.guess(staged_.type));
     target.held_units = 0;
     staged_.target = nullptr;
     outputs_ = 0;

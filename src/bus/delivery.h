@@ -37,10 +37,10 @@ public:
     [[nodiscard]] constexpr std::uint32_t item() const noexcept {
         return static_cast<std::uint32_t>(word_);
     }
-    [[nodiscard]] constexpr Place next_record() const noexcept {
-        return Place(word_ + (std::uint64_t{1} << 32));
+    [[nodiscard]] constexpr std::uint64_t word() const noexcept { return word_; }
+    [[nodiscard]] constexpr Place plus(Place distance) const noexcept {
+        return Place(word_ + distance.word_);
     }
-    [[nodiscard]] constexpr Place next_item() const noexcept { return Place(word_ + 1); }
     friend constexpr bool operator==(Place, Place) noexcept = default;
 
 private:
@@ -129,9 +129,7 @@ public:
     // Called by Context, and by the verbs of Bus inside a handler.
     const Envelope& envelope() override;
     Result<void> send(const TypeDescriptor& type, std::span<const std::byte> bytes,
-                      const SendOptions& options) override {
-        return hold_send(type, bytes, 0, options);
-    }
+                      const SendOptions& options) override;
     Result<void> publish(const TypeDescriptor& type, std::span<const std::byte> bytes,
                          const SendOptions& options) override;
     Result<void> reply(const TypeDescriptor& type, std::span<const std::byte> bytes) override;
@@ -180,11 +178,15 @@ private:
     };
     bool stage(const TypeDescriptor& type, std::span<const std::byte> bytes,
                const SendOptions& options) noexcept;
+    template <class Copy>
+    bool stage_through(const Route& route, const TypeDescriptor& type,
+                       std::span<const std::byte> bytes, const SendOptions& options,
+                       Copy copy) noexcept;
     // Takes a staged output back and holds it like the others that follow.
     void hold_staged();
     void forget_staged() noexcept;
     void publish_staged() noexcept;
-    [[nodiscard]] bool is_plain_root() const noexcept;
+    [[nodiscard]] bool is_plain_root(std::uint64_t meta) const noexcept;
     // Returns the error, and remembers when it is the daemon's absence.
     Error noted(Error error);
     Result<Held*> hold(Verb verb, const TypeDescriptor& type, std::span<const std::byte> bytes);

@@ -32,6 +32,17 @@ void Dispatcher::set_subscribed(std::uint16_t type, bool subscribed) {
 void Dispatcher::forget() noexcept {
     rows_.clear();
     quick_.clear();
+    plain_ = {};
+}
+
+const Dispatcher::Plain* Dispatcher::look_up_plain(std::uint64_t meta) noexcept {
+    const wire::Meta told = wire::Meta::of(meta);
+    const Quick* const known = quick(told.type);
+    if (known == nullptr || !extensions_fit(meta) || (told.flags & wire::is_packed) != 0 ||
+        known->bytes != told.payload_bytes)
+        return nullptr;
+    plain_ = {meta, *known, told.payload_offset()};
+    return &plain_;
 }
 
 bool Dispatcher::is_subscribed(std::uint16_t type) const {

@@ -40,6 +40,13 @@ public:
         void* callable = nullptr;
         std::uint64_t bytes = 0;
     };
+    // Records of one meta word, each with one message of such a type.
+    struct Plain {
+        static constexpr std::uint64_t none = ~std::uint64_t{0};  // longer than any may be
+        std::uint64_t meta = none;
+        Quick handler;
+        std::size_t payload_offset = 0;
+    };
     using Any = std::function<void(std::span<const std::byte>, Context&)>;
 
     Dispatcher(BusCore& core, EndpointHandle endpoint) noexcept
@@ -50,8 +57,13 @@ public:
     // What arrives late of an event that was unsubscribed is dropped, whoever handles it.
     void set_subscribed(std::uint16_t type, bool subscribed);
 
+    // The handler for records of this meta word, when nothing about them is special; else null.
+    // Most records are like the one before.
+    [[nodiscard, gnu::always_inline]] const Plain* plain(std::uint64_t meta) noexcept {
+        return meta == plain_.meta ? &plain_ : look_up_plain(meta);
+    }
     // Null call: not one of the quick ones.
-    [[nodiscard, gnu::always_inline]] const Quick* quick(std::uint16_t type) const noexcept {
+    [[nodiscard]] const Quick* quick(std::uint16_t type) const noexcept {
         return type < quick_.size() && quick_[type].call != nullptr ? &quick_[type] : nullptr;
     }
     // The full answer. The row stays until handlers or subscriptions change.
@@ -66,6 +78,7 @@ private:
     [[nodiscard]] DispatchRow work_out(std::uint16_t type) const;
     [[nodiscard]] bool is_subscribed(std::uint16_t type) const;
     void forget() noexcept;
+    [[nodiscard]] const Plain* look_up_plain(std::uint64_t meta) noexcept;
 
     BusCore& core_;
     EndpointHandle endpoint_;
@@ -74,6 +87,7 @@ private:
     std::set<std::uint16_t> unsubscribed_;
     Any any_;
     std::vector<Quick> quick_;
+    Plain plain_;
     std::vector<std::unique_ptr<DispatchRow>> rows_;
 };
 

@@ -153,7 +153,7 @@ std::size_t EndpointCore::work(Open& open, std::size_t limit) {
     std::size_t handled = 0;
     const bool may_be_quick = !open.batch->adopted && !open.must_copy;
     while (open.next < open.batch->count && handled < limit) {
-        if (may_be_quick && open.batch->progress(open.next).is_untried())
+        if (may_be_quick && !open.batch->is_listed())
             handled += fast_path_.handle(*open.batch, open.next, limit - handled);
         if (open.next < open.batch->count && handled < limit)
             handled += work_on_one(open, limit - handled);
@@ -234,14 +234,20 @@ std::size_t EndpointCore::poll(std::size_t limit) {
             lane::Batch* batch = consumer_->take(static_cast<std::uint32_t>(
                 std::min<std::size_t>(limit - handled, lane::most_entries)));
             if (batch == nullptr) break;
-            open_.next = 0;
-            if (!batch->adopted && !must_copy(*batch->lane)) [[likely]]
-                handled += fast_path_.handle(*batch, open_.next, limit - handled);
-            if (open_.next == batch->count) [[likely]] {
+            std::uint32_t next = 0;
+            if (!batch->adopted && !must_copy(*batch->lane)) [[likely]] {
+                if (batch->count == 1 && fast_path_.handle_single(*batch)) {
+                    consumer_->finish(batch);
+                    ++handled;
+                    continue;
+                }
+                if (!batch->is_listed())
+                    handled += fast_path_.handle(*batch, next, limit - handled);
+            }
+            if (next == batch->count) [[likely]] {
                 consumer_->finish(batch);
                 continue;
             }
-            const std::uint32_t next = open_.next;
             open_batch(open_, *batch);
             open_.next = next;
         }

@@ -9,133 +9,130 @@ namespace shmbus::detail {
 
 namespace {
 
-// relaxed, in all of this file: only the holder of the hand writes its progress; an adopter reads
-// it after the kernel has proved that the holder is gone.
+// What the cursor says behind a place: its message is begun.
+constexpr std::uint64_t begun = lane::cursor_word(0, {0, 0, 1});
+static_assert(Place::at(7, 9).word() == lane::cursor_word(7, {9, 0, 0}));
+
+// relaxed: only the holder of the hand writes its cursor; an adopter reads it after the kernel has
+// proved that the holder is gone.
 template <class Word>
-[[gnu::always_inline]] inline void note(Word& progress, std::uint32_t done,
-                                        std::uint8_t starts) noexcept {
-    progress.store(lane::Progress{static_cast<std::uint16_t>(done), 0, starts}.word(),
-                   std::memory_order_relaxed);
+[[gnu::always_inline]] inline void note(Word& cursor, std::uint64_t word) noexcept {
+    cursor.store(word, std::memory_order_relaxed);
 }
 
 }  // namespace
 
 // The attempt failed: Attempt::go_on makes the next one, keeps the message or gives it up. Returns
-// how many of the run were handled before.
-std::size_t FastPath::fail(const Run& run, std::string_view why) noexcept {
+// its place.
+Place FastPath::fail(lane::Batch& batch, std::string_view why) noexcept {
     const std::uint8_t failures = delivery_.daemon_missed() ? 0 : 1;
     attempt_.complaint.say(why);
     attempt_.tallies.threw.add(failures);
     delivery_.drop();
     const Place place = delivery_.in_hand().place;
-    run.batch->set(place.record(), {static_cast<std::uint16_t>(place.item()), failures, 0});
-    return run.is_packed ? place.item() - run.from.item() : place.record() - run.from.record();
+    batch.set(place.record(), {static_cast<std::uint16_t>(place.item()), failures, 0});
+    return place;
 }
 
-// One message. False: the handler was not called; Attempt finds the same and gives it up.
-[[gnu::always_inline]] inline bool FastPath::call(Delivery& delivery,
-                                                  const Dispatcher::Quick& quick,
-                                                  const std::byte* payload, Place place) {
-    delivery.aim_next(place);
-    const FailureReason reason =
-        quick.call(quick.callable, {payload, quick.bytes}, delivery.context());
-    if (delivery.has_outputs()) [[unlikely]] delivery.flush_or_throw();
-    return reason == FailureReason::none;
-}
-
-std::size_t FastPath::handle_plain(const Run& run) {
+// Handles `count` messages from `place` on, each `step` bytes and the distance `each` behind the
+// one before. Returns the place where it ended: an earlier one when that has to go the other way.
+[[gnu::always_inline]] inline Place FastPath::handle_run(lane::Batch& batch, Place place,
+                                                         Place each, std::size_t count,
+                                                         const std::byte* payload,
+                                                         std::size_t step,
+                                                         const Dispatcher::Quick& quick) {
     Delivery& delivery = delivery_;
-    const Dispatcher::Quick quick = run.quick;
-    const std::size_t step = run.step;
-    const std::size_t ahead = run.batch->stride;
-    const std::byte* payload = run.payload;
-    auto* progress = &run.batch->hand->progress[run.from.record()];
-    Place place = run.from;
-    // Ends: a run is not empty, and `count` records long.
-    for (auto* const end = progress + run.count; progress != end; ++progress) {
+    auto& cursor = batch.hand->cursor;
+    auto* const call = quick.call;
+    void* const callable = quick.callable;
+    const std::size_t bytes = quick.bytes;
+    const std::size_t ahead = batch.stride;
+    for (; count != 0; --count) {
         // The record that stands in this one's place in the next batch: its line travels while
         // handlers run. Worth half as much throughput again between distant cores.
-        __builtin_prefetch(payload + ahead, 0, 2);
-        note(*progress, 0, 1);
-        if (!call(delivery, quick, payload, place)) [[unlikely]] {
-            note(*progress, 0, 0);
-            return place.record() - run.from.record();
-        }
-        note(*progress, 1, 0);
+        __builtin_prefetch(payload + ahead, 0, 3);
+        // Done up to here and this one begun: one store.
+        note(cursor, place.word() | begun);
+        delivery.aim_next(place);
+        const FailureReason reason = call(callable, {payload, bytes}, delivery.context());
+        if (delivery.has_outputs()) [[unlikely]] delivery.flush_or_throw();
+        // Attempt finds the same and gives it up.
+        if (reason != FailureReason::none) [[unlikely]] break;
         payload += step;
-        place = place.next_record();
+        place = place.plus(each);
     }
-    return run.count;
+    note(cursor, place.word());
+    return place;
 }
 
-std::size_t FastPath::handle_packed(const Run& run) {
-    Delivery& delivery = delivery_;
-    const Dispatcher::Quick quick = run.quick;
-    auto& progress = run.batch->hand->progress[run.from.record()];
-    const std::byte* payload = run.payload;
-    Place place = run.from;
-    std::size_t handled = 0;
-    for (; handled != run.count; ++handled) {
-        // Done up to here and this one begun: one store for each.
-        note(progress, place.item(), 1);
-        if (!call(delivery, quick, payload, place)) [[unlikely]] break;
-        payload += quick.bytes;
-        place = place.next_item();
-    }
-    note(progress, place.item(), 0);
-    return handled;
-}
-
-bool FastPath::find_packed(std::size_t limit, Run& run) {
+FastPath::Reached FastPath::handle_packed(lane::Batch& batch, Place from, std::size_t limit) {
+    const std::uint64_t meta = batch.entry(from.record()).meta;
+    const auto type = static_cast<std::uint16_t>(meta >> 32);
+    const Dispatcher::Quick* const quick = dispatcher_.quick(type);
     Attempt::Items items;
-    const Record record{run.batch, run.from.record(), run.batch->lane->lane_id(), false};
-    if (!attempt_.find_items(record, items) || items.bytes != run.quick.bytes) return false;
     // A packed record's progress is a number of its own; a stranger's may be anything.
-    if (run.from.item() >= items.count) return false;
-    run.is_packed = true;
-    run.payload = items.first + items.bytes * run.from.item();
-    run.left = items.count - run.from.item();
-    run.count = std::min(run.left, limit);
-    return true;
+    if (quick == nullptr || (meta >> 52 & wire::is_packed) == 0 ||
+        !attempt_.find_items({&batch, from.record(), batch.lane->lane_id(), false}, items) ||
+        items.bytes != quick->bytes || from.item() >= items.count)
+        return {from, false};
+    const std::size_t count = std::min<std::size_t>(items.count - from.item(), limit);
+    const Place reached =
+        handle_run(batch, from, Place::at(0, 1), count,
+                   items.first + items.bytes * from.item(), items.bytes, *quick);
+    return {reached, reached.item() == items.count};
 }
 
-bool FastPath::find_run(std::size_t limit, Run& run) {
-    const lane::Entry entry = run.batch->entry(run.from.record());
-    const Dispatcher::Quick* quick =
-        dispatcher_.quick(static_cast<std::uint16_t>(entry.meta >> 32));
-    if (quick == nullptr || !extensions_fit(entry.meta)) [[unlikely]] return false;
-    run.quick = *quick;
-    if ((entry.meta >> 52 & wire::is_packed) != 0) [[unlikely]] return find_packed(limit, run);
-    if (quick->bytes != static_cast<std::uint32_t>(entry.meta)) [[unlikely]] return false;
-    run.is_packed = false;
-    run.payload = entry.record + wire::Meta::of(entry.meta).payload_offset();
-    run.step = std::size_t{run.batch->units_each} * wire::unit_bytes;
-    const std::size_t left = run.batch->count - run.from.record();
-    run.count = std::min<std::size_t>(limit, run.batch->units_each != 0 ? left : 1);
+[[gnu::always_inline]] inline FastPath::Reached FastPath::handle_plain(
+    lane::Batch& batch, Place from, std::size_t limit, const Dispatcher::Plain& plain) {
+    const std::byte* const payload = batch.entry(from.record()).record + plain.payload_offset;
+    const std::size_t alike = batch.units_each != 0 ? batch.count - from.record() : 1;
+    const std::size_t count = std::min(alike, limit);
+    const Place reached =
+        handle_run(batch, from, Place::at(1, 0), count, payload,
+                   std::size_t{batch.units_each} * wire::unit_bytes, plain.handler);
+    return {reached, reached.record() - from.record() == count};
+}
+
+bool FastPath::handle_single(lane::Batch& batch) {
+    const Dispatcher::Plain* const plain = dispatcher_.plain(batch.first.meta);
+    if (plain == nullptr) [[unlikely]] return false;
+    delivery_.aim_at(batch);
+    Place reached;
+    try {
+        reached = handle_run(batch, Place::at(0, 0), Place::at(1, 0), 1,
+                             batch.first.record + plain->payload_offset, 0, plain->handler);
+    } catch (const std::exception& error) {
+        fail(batch, error.what());
+    } catch (...) {
+        fail(batch, "an exception that is no std::exception");
+    }
+    if (reached.record() == 0) [[unlikely]] return false;
+    attempt_.tallies.handled.add(1);
     return true;
 }
 
 std::size_t FastPath::handle(lane::Batch& batch, std::uint32_t& next, std::size_t limit) {
     delivery_.aim_at(batch);
-    Run run;
-    run.batch = &batch;
     std::size_t handled = 0;
     // Ends: each turn handles something or breaks.
     while (next < batch.count && handled < limit) {
-        run.from = Place::at(next, batch.progress(next).done);
-        if (!find_run(limit - handled, run)) break;
-        std::size_t now = 0;
+        const Dispatcher::Plain* const plain = dispatcher_.plain(batch.entry(next).meta);
+        const Place from =
+            Place::at(next, plain != nullptr ? std::uint16_t{0} : batch.progress(next).done);
+        Reached reached;
         try {
-            now = run.is_packed ? handle_packed(run) : handle_plain(run);
+            reached = plain != nullptr ? handle_plain(batch, from, limit - handled, *plain)
+                                       : handle_packed(batch, from, limit - handled);
         } catch (const std::exception& error) {
-            now = fail(run, error.what());
+            reached.place = fail(batch, error.what());
         } catch (...) {
-            now = fail(run, "an exception that is no std::exception");
+            reached.place = fail(batch, "an exception that is no std::exception");
         }
-        handled += now;
-        if (!run.is_packed) next += static_cast<std::uint32_t>(now);
-        else if (now == run.left) ++next;
-        if (now != run.count) break;
+        // Of the one kind the record moves on, of the other the item in it.
+        next = reached.place.record();
+        handled += (next - from.record()) + (reached.place.item() - from.item());
+        if (!reached.goes_on) break;
+        if (plain == nullptr) ++next;
     }
     attempt_.tallies.handled.add(handled);
     return handled;

@@ -1,9 +1,9 @@
 // The way of nearly all messages through a batch: one handler, the size that their type has, no
 // failure so far.
 //
-// Used by the polling thread, which goes on with Attempt where this stops. What it leaves in the
-// progress words is what Attempt would have left, so either may go on after the other, also in
-// another process.
+// Used by the polling thread, which goes on with Attempt where this stops. The cursor of the hand
+// tells how far it came: one store per message, which says that the one before is done and this
+// one begun. So either may go on after the other, also in another process.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
@@ -14,41 +14,34 @@ namespace shmbus::detail {
 
 class FastPath {
 public:
-    FastPath(Delivery& delivery, Attempt& attempt, const Dispatcher& dispatcher) noexcept
+    FastPath(Delivery& delivery, Attempt& attempt, Dispatcher& dispatcher) noexcept
         : delivery_(delivery), attempt_(attempt), dispatcher_(dispatcher) {}
 
-    // Handles messages of the batch, from the first that is not done of record `next`, in their
-    // order, at most `limit`; stops before the first one that is different. Moves `next` to the
-    // record where it stopped; returns how many were handled. The handler's exceptions do not come
-    // out.
+    // Handles messages of the batch, whose progress is not listed, from the first that is not done
+    // of record `next`, in their order, at most `limit`; stops before the first one that is
+    // different. Moves `next` to the record where it stopped; returns how many were handled. The
+    // handler's exceptions do not come out.
     std::size_t handle(lane::Batch& batch, std::uint32_t& next, std::size_t limit);
 
+    // The same for a batch of one record that was just taken. False: it was not handled.
+    bool handle_single(lane::Batch& batch);
+
 private:
-    // Messages alike, one behind the other, from a record of the batch and an item in it.
-    struct Run {
-        lane::Batch* batch = nullptr;
-        Place from;
-        Dispatcher::Quick quick;
-        const std::byte* payload = nullptr;
-        std::size_t step = 0;  // bytes from a payload to the next
-        std::size_t count = 0;
-        std::size_t left = 0;    // of the packed record; count may be less
-        bool is_packed = false;  // all in one record
+    // Where it ended, and whether the record behind may go the same way.
+    struct Reached {
+        Place place;
+        bool goes_on = false;
     };
-    // From the record and item at `from`, which is set already. False: what stands there is not for
-    // us.
-    bool find_run(std::size_t limit, Run& run);
-    bool find_packed(std::size_t limit, Run& run);
-    // Return how many were handled: all, or fewer when one has to go the other way.
-    std::size_t handle_plain(const Run& run);
-    std::size_t handle_packed(const Run& run);
-    static bool call(Delivery& delivery, const Dispatcher::Quick& quick, const std::byte* payload,
-                     Place place);
-    std::size_t fail(const Run& run, std::string_view why) noexcept;
+    Place handle_run(lane::Batch& batch, Place place, Place each, std::size_t count,
+                     const std::byte* payload, std::size_t step, const Dispatcher::Quick& quick);
+    Reached handle_packed(lane::Batch& batch, Place from, std::size_t limit);
+    Reached handle_plain(lane::Batch& batch, Place from, std::size_t limit,
+                         const Dispatcher::Plain& plain);
+    Place fail(lane::Batch& batch, std::string_view why) noexcept;
 
     Delivery& delivery_;
     Attempt& attempt_;
-    const Dispatcher& dispatcher_;
+    Dispatcher& dispatcher_;
 };
 
 }  // namespace shmbus::detail

@@ -104,6 +104,7 @@ void Pool::handle_here(Busy& busy, std::uint32_t index) {
 bool Pool::take() {
     lane::Batch* const taken = endpoint_.consumer_->take_all(batch_);
     if (taken == nullptr) return false;
+    taken->list();  // before several threads set what is in it
     const lane::Batch& batch = *taken;
     // What was begun by a process that died goes first and alone: if it kills this process too, its
     // neighbours must not be counted dead with it.

@@ -28,6 +28,8 @@ public:
         measure(base::ticks());
         return std::min(limit, sustained_);
     }
+    // Messages come singly: next() would answer one.
+    [[nodiscard]] bool is_single() const noexcept { return batches_ == 0 && first_ == 1; }
     void took(std::uint32_t records) noexcept {
         last_ = records;
         records_ += records;

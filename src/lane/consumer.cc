@@ -88,6 +88,7 @@ Batch* Consumer::take_from_cold(std::uint32_t limit, std::uint32_t least) noexce
 // Moves the warm lane at `place`, which was quiet for long, to those looked at in turn.
 Batch* Consumer::cool_down(std::size_t place) noexcept {
     ReaderLane* lane = warm_[place];
+    alike_ = nullptr;
     lane->is_warm = false;
     cold_.push_back(lane);
     warm_.erase(warm_.begin() + static_cast<std::ptrdiff_t>(place));
@@ -112,18 +113,29 @@ void Consumer::doubt(ReaderLane& lane, std::uint64_t position) noexcept {
         poison(lane, "a record is longer than any may be");
 }
 
-// Finds published records from `position` on, at most `limit`, checked; how many. The first one
-// must be there. 0: it is not to be believed.
-std::uint32_t Consumer::walk(ReaderLane& lane, std::uint64_t position, std::uint64_t end_limit,
-                             std::uint32_t limit, Batch& into) noexcept {
+// Looks at the published record at `position`, the first of a batch. False: it is not to be
+// believed.
+[[gnu::always_inline]] inline bool Consumer::begin_with(ReaderLane& lane, std::uint64_t position,
+                                                        Batch& into) noexcept {
     const std::uint64_t meta = lane.meta(position);
     const std::uint64_t units = wire::units_of(meta);
     if (units > lane.most_units()) [[unlikely]] {
         doubt(lane, position);
-        return 0;
+        return false;
     }
     into.first = {position, meta, lane.record(position)};
     into.units_each = static_cast<std::uint32_t>(units);
+    into.end = position + units;
+    return true;
+}
+
+// Finds published records from `position` on, at most `limit`, checked; how many. The first one
+// must be there. 0: it is not to be believed.
+std::uint32_t Consumer::walk(ReaderLane& lane, std::uint64_t position, std::uint64_t end_limit,
+                             std::uint32_t limit, Batch& into) noexcept {
+    if (!begin_with(lane, position, into)) [[unlikely]] return 0;
+    const std::uint64_t meta = into.first.meta;
+    const std::uint64_t units = into.units_each;
     // As long as all are alike the next position is known before this record is read, so that the
     // processor asks for several lines at once. The data is mapped twice: no record wraps, and none
     // before end_limit does.
@@ -181,12 +193,15 @@ Batch* Consumer::take_from(ReaderLane& lane, std::uint64_t head, std::uint32_t l
     const std::uint32_t free = idle_hand();
     // The look at the hands comes first: it notices that they are not there any more.
     if (free == hands_each || is_lost()) [[unlikely]] return nullptr;
+    alike_ = nullptr;
     const auto index = static_cast<std::uint16_t>(slot_ * hands_each + free);
     StdHand& mine = hands_[index];
     Batch& batch = batches_[free];
     const std::uint64_t position = position_in(head);
     const std::uint64_t end_limit = position + lane.capacity_units() / 8;
-    const std::uint32_t count = walk(lane, position, end_limit, limit, batch);
+    // What comes alone is waited for: the shortest way.
+    const std::uint32_t count = limit == 1 ? (begin_with(lane, position, batch) ? 1 : 0)
+                                           : walk(lane, position, end_limit, limit, batch);
     if (count == 0) [[unlikely]] return nullptr;
     const std::uint16_t former = hand_in(head);
     if (former / hands_each != slot_ && former < most_hands) [[unlikely]]
@@ -199,19 +214,25 @@ Batch* Consumer::take_from(ReaderLane& lane, std::uint64_t head, std::uint32_t l
     batch.hand = &mine;
     batch.count = count;
     batch.adopted = false;
-    // The data is mapped twice, so a stride of at most an eighth of it stays inside.
-    batch.stride = count >= look_ahead_from
-                       ? static_cast<std::uint32_t>((end - position) * wire::unit_bytes)
-                       : 0;
+    // Lines of the next batch are worth asking for when all of it is there; those that are still
+    // to be written would be taken from their writer. The data is mapped twice, so a stride of at
+    // most an eighth of it stays inside.
+    batch.stride = 0;
+    if (count >= look_ahead_from && lane.published(end + (end - position) - batch.units_each))
+        batch.stride = static_cast<std::uint32_t>((end - position) * wire::unit_bytes);
     batch_size_.took(count);
     open_batches_ |= 1U << free;
     lane.quiet = 0;
-    // What is left is for others, now and not after our handlers: who leaves messages behind wakes
-    // the next. relaxed: a sleeper that is missed looks around before it sleeps.
-    if (doorbell_->sleepers.load(std::memory_order_relaxed) != 0) [[unlikely]] {
-        if (lane.published(end)) wake_one(*doorbell_, descriptors_);
-    }
+    wake_for_what_is_left(lane, end);
     return &batch;
+}
+
+void Consumer::expect_alike(const Batch& batch) noexcept {
+    const bool is_alike = &batch == batches_.data() && batch.count == 1 && batch.units_each != 0 &&
+                          open_batches_ == 0 && warm_.size() == 1 && cold_.empty() &&
+                          !batch.lane->poisoned;
+    alike_ = is_alike ? batch.lane : nullptr;
+    if (is_alike) alike_record_ = batch.lane->record(batch.end);
 }
 
 void Consumer::finish(Batch* batch) noexcept {
@@ -226,6 +247,7 @@ void Consumer::finish(Batch* batch) noexcept {
     } else {
         clear(hand);
         open_batches_ &= ~(1U << (batch - batches_.data()));
+        expect_alike(*batch);
     }
     // seq_cst, behind the exchange in clear: see Writer::wait_for_room.
     const bool wanted =
@@ -254,6 +276,7 @@ void Consumer::count_room(ReaderLane& lane) noexcept {
 void Consumer::poison(ReaderLane& lane, std::string_view why) noexcept {
     if (lane.poisoned) return;
     lane.poisoned = true;
+    alike_ = nullptr;
     ++poisoned_;
     // relaxed: a hint to the writer; it changes nothing that is ordered.
     lane.parts().reader_page().poisoned.store(1, std::memory_order_relaxed);

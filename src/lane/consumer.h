@@ -51,13 +51,19 @@ struct Batch {
         return {first.position + units, first.meta, first.record + units * wire::unit_bytes};
     }
 
-    // relaxed, all three: only the holder of the hand writes its progress; an adopter reads it
-    // after the kernel has proved that the holder is gone.
     [[nodiscard]] Progress progress(std::uint32_t index) const noexcept {
-        return Progress::of(hand->progress[index].load(std::memory_order_relaxed));
+        return progress_of(*hand, index);
     }
+    // Lists the progress first, unless it is listed already; who sets from several threads does
+    // that himself before.
     void set(std::uint32_t index, Progress progress) noexcept {
+        list();
+        // relaxed: see progress_of.
         hand->progress[index].store(progress.word(), std::memory_order_relaxed);
+    }
+    void list() noexcept { list_progress(*hand, count); }
+    [[nodiscard]] bool is_listed() const noexcept {
+        return hand->cursor.load(std::memory_order_relaxed) == progress_is_listed;
     }
     // The signal of the process that died last with this batch, where it could be learnt.
     [[nodiscard]] std::int32_t signal() const noexcept {
@@ -68,6 +74,8 @@ struct Batch {
 class Consumer {
 public:
     using Log = std::function<void(bool is_error, std::string_view)>;
+    // Looks at the place of the next record in one empty take, some nanoseconds together.
+    static constexpr unsigned looks_in_a_row = 8;
     // Joins the inbox as consumer `slot`, which the daemon has assigned to participant `me`. Lanes
     // are opened by name in `lanes_directory`, which outlives this. Takes over what an earlier
     // owner of the slot held. Throws SetupError.
@@ -82,6 +90,12 @@ public:
     // several: as long as one is open it occupies one of eight hands, and with all of them occupied
     // nothing is taken from a lane. How many records it has follows from the time between takes.
     [[nodiscard]] Batch* take(std::uint32_t limit) noexcept {
+        // One message like the one before it, which is how they come when they are waited for.
+        if (until_look_ > 1 && alike_ != nullptr && batch_size_.is_single()) {
+            if (alike_is_there()) {
+                if (Batch* batch = take_alike()) return batch;
+            }
+        }
         // Nearly always: one lane, quiet or with a record, and no other business.
         if (until_look_ > 1 && warm_.size() == 1 && cold_.empty()) [[likely]] {
             --until_look_;
@@ -110,8 +124,15 @@ public:
 
     // Messages that are taken from here on are likely to be answered through this lane of the same
     // thread: its next line is asked for as soon as one is found, so that it travels while the
-    // handler runs. Null: nothing is known. The writer outlives the takes that follow.
-    void expect_answer_through(const Writer* writer) noexcept { answer_ = writer; }
+    // handler runs. Null: nothing is known. The lane outlives the takes that follow.
+    void expect_answer_through(Writer* writer) noexcept {
+        answers_line_ = nullptr;
+        if (writer == nullptr) return;
+        writer->expect_single();
+        if (writer->tail() == asked_for_) return;
+        answers_line_ = writer->next_record();
+        answers_position_ = writer->tail();
+    }
 
     // Looks for dead consumers and takes over their hands. Called by take() now and then, and by
     // sleep(). True when there is something to deliver. Makes system calls only when a peer seems
@@ -157,13 +178,64 @@ private:
     void start_successors() noexcept;
     Batch* take_in_turn(std::uint32_t limit, std::uint32_t least) noexcept;
     Batch* take_from(ReaderLane& lane, std::uint64_t head, std::uint32_t limit) noexcept;
+    [[nodiscard]] bool alike_is_there() const noexcept {
+        const ReaderLane& lane = *alike_;
+        const std::byte* const record = alike_record_;
+        const std::uint64_t position = batches_[0].end;
+        for (unsigned looks = 0; looks < looks_in_a_row; ++looks)
+            if (lane.published_at(record, position)) return true;
+        return false;
+    }
+    // Takes the record at `alike_record_`, published, the shortest way. Null: it needs the usual
+    // one, which finds out why.
+    [[gnu::always_inline]] Batch* take_alike() noexcept {
+        ReaderLane& lane = *alike_;
+        Batch& batch = batches_[0];
+        if (lane.meta_at(alike_record_) != batch.first.meta || lane.parts().lost()) [[unlikely]]
+            return nullptr;
+        // CLEARED, by us: acquire, so that the look at the flag comes behind the one at the hand,
+        // which notices that the inbox is not there any more.
+        static_cast<void>(batch.hand->word.load(std::memory_order_acquire));
+        if (lost_.load(std::memory_order_relaxed)) [[unlikely]] return nullptr;  // relaxed: is_lost
+        ask_for_answers_line();
+        const auto index = static_cast<std::uint16_t>(slot_ * hands_each);
+        const std::uint64_t from = batch.end;
+        const std::uint64_t end = from + batch.units_each;
+        // We took last, or the head tells that we did not.
+        if (!lane::take<base::StdAtomics>(lane.head(), head_word(from, index), *batch.hand, index,
+                                          slot_, {lane.lane_id(), from, end, 1, stamp_})) {
+            alike_ = nullptr;
+            return nullptr;
+        }
+        --until_look_;
+        batch.first.position = from;
+        batch.first.record = alike_record_;
+        batch.end = end;
+        batch_size_.took(1);
+        open_batches_ = 1;
+        wake_for_what_is_left(lane, end);
+        return &batch;
+    }
+    // What is left is for others, now and not after our handlers: who leaves messages behind wakes
+    // the next.
+    [[gnu::always_inline]] void wake_for_what_is_left(const ReaderLane& lane,
+                                                      std::uint64_t position) noexcept {
+        // relaxed: a sleeper that is missed looks around before it sleeps.
+        if (doorbell_->sleepers.load(std::memory_order_relaxed) == 0) [[likely]] return;
+        if (lane.published(position)) wake_one(*doorbell_, descriptors_);
+    }
+    // After a batch of one in the first hand, with no other hand in use and no other lane: the next
+    // one may be taken alike.
+    void expect_alike(const Batch& batch) noexcept;
     // Once per line: who only receives asks for nothing.
     void ask_for_answers_line() noexcept {
-        if (answer_ == nullptr || answer_->tail() == asked_for_) return;
-        asked_for_ = answer_->tail();
-        base::prefetch_for_write(answer_->next_record());
+        if (answers_line_ == nullptr) return;
+        base::prefetch_for_write(answers_line_);
+        asked_for_ = answers_position_;
+        answers_line_ = nullptr;
     }
     Batch* take_rescued() noexcept;
+    bool begin_with(ReaderLane& lane, std::uint64_t position, Batch& into) noexcept;
     // The inbox's file was cut short: what others hold cannot be seen any more, nor they see us.
     [[nodiscard]] bool is_lost() noexcept;
     std::uint32_t walk(ReaderLane& lane, std::uint64_t position, std::uint64_t end_limit,
@@ -218,12 +290,17 @@ private:
     bool fresh_ = true;
     std::array<Batch, hands_each> batches_;
     std::uint32_t open_batches_ = 0;
+    // The first batch and the first hand are as they were for a single record of this lane, which
+    // was the latest taken, and the hand is idle. Null: they are not.
+    ReaderLane* alike_ = nullptr;
+    const std::byte* alike_record_ = nullptr;  // the place behind it
     std::vector<Rescued> rescued_;
     std::vector<std::unique_ptr<Batch>> rescued_batches_;
     BatchSize batch_size_;
     std::uint64_t stamp_ = 0;  // base::ticks() of the last look at the clock
-    const Writer* answer_ = nullptr;
-    std::uint64_t asked_for_ = ~std::uint64_t{0};  // position in answer_'s lane
+    const std::byte* answers_line_ = nullptr;  // to be asked for; null: none
+    std::uint64_t answers_position_ = 0;
+    std::uint64_t asked_for_ = ~std::uint64_t{0};  // the latest position for which it was
     std::uint32_t until_look_ = 1;
     std::uint64_t poisoned_ = 0;
     bool can_barrier_;

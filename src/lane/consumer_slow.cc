@@ -79,6 +79,7 @@ void Consumer::open_lane(std::uint64_t lane_id) noexcept {
 }
 
 void Consumer::refresh() noexcept {
+    alike_ = nullptr;
     // TABLES: the rows below are at least as new. Other end: InboxAdmin::changed.
     known_version_ = table_->version.load(std::memory_order_acquire);
     if (is_lost()) return;
@@ -135,7 +136,10 @@ void Consumer::start_successors() noexcept {
                           writer.end.load(std::memory_order_relaxed);
             }
         }
-        if (drained) cold_.push_back(lane);
+        if (drained) {
+            alike_ = nullptr;
+            cold_.push_back(lane);
+        }
         return drained;
     });
 }

@@ -16,7 +16,7 @@ namespace shmbus::lane {
 inline constexpr std::size_t page_bytes = 4096;
 inline constexpr std::uint64_t lane_magic = 0x316e6c2d73756273U;   // "sbus-ln1"
 inline constexpr std::uint64_t inbox_magic = 0x3178692d73756273U;  // "sbus-ix1"
-inline constexpr std::uint32_t layout_major = 3;
+inline constexpr std::uint32_t layout_major = 4;
 inline constexpr std::uint32_t layout_minor = 0;
 
 inline constexpr std::uint32_t most_consumers = 32;
@@ -118,6 +118,10 @@ struct Hand {
     typename A::template word<std::uint64_t> since;   // base::ticks() of the take, for display
     typename A::template word<std::uint32_t> count;   // records in [from, end), at most 64
     typename A::template word<std::uint32_t> signal;  // of the last holder's death, if learnt
+    // How far the batch is, as long as its records are handled one after the other and nothing
+    // goes wrong: {record:32, its progress:32}. Those before it are done, those behind it untried.
+    // `progress_is_listed`: the list below tells instead, and is empty words until then.
+    typename A::template word<std::uint64_t> cursor;
     // Per record {done:16, failures:8, starts:8}: messages of it that are handled (a packed
     // record has many), handler calls that threw, calls begun and not ended: deaths.
     alignas(64) std::array<typename A::template word<std::uint32_t>, most_entries> progress;
@@ -142,13 +146,19 @@ struct Progress {
     [[nodiscard]] constexpr std::uint32_t word() const {
         return done | std::uint32_t{failures} << 16 | std::uint32_t{starts} << 24;
     }
-    // Nothing is known against the message after the last that is done.
-    [[nodiscard]] constexpr bool is_untried() const { return failures == 0 && starts == 0; }
     [[nodiscard]] static constexpr Progress of(std::uint32_t word) {
         return {static_cast<std::uint16_t>(word), static_cast<std::uint8_t>(word >> 16),
                 static_cast<std::uint8_t>(word >> 24)};
     }
 };
+
+// What the cursor of a hand says when the list tells how far each record is.
+inline constexpr std::uint64_t progress_is_listed = ~std::uint64_t{0};
+[[nodiscard]] constexpr std::uint64_t cursor_word(std::uint32_t record, Progress progress) {
+    return std::uint64_t{record} << 32 | progress.word();
+}
+// More than any record has: it is done, however many messages it is.
+inline constexpr Progress all_done{0xFFFF, 0, 0};
 
 // An inbox file:
 //
@@ -204,7 +214,8 @@ using StdConsumers = ConsumersPage<base::StdAtomics>;
 using LaneTable = std::array<base::StdAtomics::word<std::uint64_t>, most_lanes>;
 using StdHands = std::array<StdHand, most_hands>;
 
-static_assert(sizeof(StdHand) == 384 && offsetof(StdHand, progress) == 64);
+static_assert(sizeof(StdHand) == 384 && offsetof(StdHand, cursor) == 48 &&
+              offsetof(StdHand, progress) == 64);
 static_assert(sizeof(StdReaderPage) == 384 && offsetof(StdReaderPage, reclaim) == 128);
 static_assert(offsetof(StdReaderPage, receipt) == 256);
 static_assert(offsetof(StdWriterPage, wants_room) == 4 && offsetof(StdWriterPage, end) == 8);

@@ -19,6 +19,7 @@ namespace shmbus::lane {
 //   FILLED     hand's fields: the clearing of the filling before -> whoever reads a field
 //   CLEARED    hand exchange: last read of the payload         -> whoever counts the room
 //   ROOM       reclaim CAS:   the counted hands                -> writer that overwrites
+//   LISTED     cursor:        the list of all records' progress -> adopter that reads it
 
 // Makes the record at `position` visible, with everything written before. Never undone; a writer
 // that dies before has published nothing.
@@ -82,8 +83,7 @@ template <class A>
     // relaxed, the others: the store of TAKING and the CAS below carry them.
     mine.since.store(span.since, std::memory_order_relaxed);
     mine.count.store(span.count, std::memory_order_relaxed);
-    for (std::uint32_t i = 0; i < span.count; ++i)
-        mine.progress[i].store(0, std::memory_order_relaxed);
+    mine.cursor.store(0, std::memory_order_relaxed);
     // HELD: the fields, for helpers and adopters that read the word. Other ends: help, judge.
     mine.word.store(hand_word(sequence, owner, HandState::taking), std::memory_order_release);
     // HELD: the same for those who read the head. Other ends: room, judge. On failure nothing is
@@ -169,6 +169,33 @@ void give_room(Word& reclaim, std::uint64_t position) noexcept {
                                      std::memory_order_relaxed))
             return;
     }
+}
+
+// How far record `index` of a hand is. Only its holder, or an adopter behind the proof of a death,
+// may ask.
+template <class A>
+[[nodiscard]] Progress progress_of(const Hand<A>& hand, std::uint32_t index) noexcept {
+    // LISTED. Other end: list_progress.
+    const std::uint64_t cursor = hand.cursor.load(std::memory_order_acquire);
+    // relaxed: only the holder of the hand writes; an adopter reads after the kernel has proved
+    // that the holder is gone.
+    if (cursor == progress_is_listed)
+        return Progress::of(hand.progress[index].load(std::memory_order_relaxed));
+    const std::uint64_t record = cursor >> 32;
+    if (index < record) return all_done;
+    return index == record ? Progress::of(static_cast<std::uint32_t>(cursor)) : Progress{};
+}
+
+// From here on the list tells of each of the hand's `count` records, which may then go on in any
+// order. Killed before the last store: the cursor still tells.
+template <class A>
+void list_progress(Hand<A>& hand, std::uint32_t count) noexcept {
+    // relaxed, here and below: ours.
+    if (hand.cursor.load(std::memory_order_relaxed) == progress_is_listed) return;
+    for (std::uint32_t i = 0; i < count; ++i)
+        hand.progress[i].store(progress_of(hand, i).word(), std::memory_order_relaxed);
+    // LISTED: the list, complete. Other end: progress_of, in an adopter.
+    hand.cursor.store(progress_is_listed, std::memory_order_release);
 }
 
 enum class Verdict : std::uint8_t { nothing, adopted, cleared };

@@ -58,7 +58,7 @@ public:
     // The same on a budget: so many records until the owner has something to do besides, and only
     // into room that is known of. Both stand in one word, because a stream between distant cores
     // is as quick as it makes few stores. Makes no call, so that who calls it needs no stack.
-    [[nodiscard, gnu::always_inline]] QuickClaim claim_quickly(std::uint64_t units) const noexcept {
+    [[nodiscard, gnu::always_inline]] QuickClaim claim_quickly(std::uint64_t units) noexcept {
         // relaxed: as in commit.
         const std::uint64_t at = at_.load(std::memory_order_relaxed);
         if ((at & most_budget) == 0 || (at >> 16) + units > limit_ || parts_.lost()) [[unlikely]]
@@ -66,9 +66,13 @@ public:
         std::byte* const record = record_at(at >> 16);
         // In a stream the line of a later record is on its way before its stores wait for it: two
         // thirds more messages between distant cores (bench: oneway). The data is mapped twice.
-        base::prefetch_for_write(record + lines_ahead * wire::unit_bytes);
+        base::prefetch_for_write(record + bytes_ahead_);
+        if (bytes_ahead_ == 0) bytes_ahead_ = lines_ahead * wire::unit_bytes;
         return {record, at};
     }
+    // The next record stands alone, until others follow it: a later one's line, taken now, would
+    // only have to travel twice (bench: pingpong).
+    void expect_single() noexcept { bytes_ahead_ = 0; }
     [[gnu::always_inline]] void commit_quickly(const QuickClaim& claim, std::uint64_t meta,
                                                std::uint64_t units) noexcept {
         write_head({claim.record, claim.at >> 16}, meta);
@@ -144,6 +148,7 @@ private:
     std::atomic<std::uint64_t> at_{0};  // {tail:48, budget:16}
     std::uint64_t capacity_units_;
     std::uint64_t reclaimed_ = 0;
+    std::size_t bytes_ahead_ = 0;   // of the line to be asked for with the next record
 };
 
 // What the last record of this lane carried, whose writer may have died anywhere: `tail` is where

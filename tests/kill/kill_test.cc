@@ -197,6 +197,27 @@ Report consumer_dies(const State& state, std::uint64_t kill_at) {
     return {end, sending.go_on(life)};
 }
 
+// A process sends to itself and handles each message before the next, so that all but the first are
+// taken the short way, alike the one before. It dies at `kill_at`, as sender and as receiver.
+Report single_dies(std::uint64_t kill_at) {
+    Life life;
+    Child child([&]() -> int {
+        const auto presence = life.scene.live_as(2);
+        lane::Writer writer(life.scene.open_lane(lane_id));
+        const lane::InboxView view(life.scene.open_inbox());
+        const auto consumer = life.scene.consume(1, 2);
+        die_at_step(kill_at);
+        for (int i = 0; i < 4; ++i) {
+            if (!life.send_next(writer, view)) return 1;
+            while (life.handle_one(*consumer, 2)) {
+            }
+        }
+        return 0;
+    });
+    const End end = end_of(child.reap());
+    return {end, life.verdict()};
+}
+
 // Whether a first consumer that dies at `first_kill` leaves a hand that still says TAKING though
 // the head has moved: the take happened and only the head tells.
 bool leaves_taking(const State& state, std::uint64_t first_kill) {
@@ -343,6 +364,9 @@ TEST_CASE("a writer may be killed at any step") {
     for (const State& state : states)
         visit_every_step(std::string("writer/") + state.name,
                          [&](std::uint64_t kill_at) { return writer_dies(state, kill_at); });
+}
+TEST_CASE("a consumer to which messages come singly may be killed at any step") {
+    visit_every_step("single", single_dies);
 }
 TEST_CASE("a consumer may be killed at any step") {
     for (const State& state : states)

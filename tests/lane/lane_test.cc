@@ -57,6 +57,40 @@ TEST_CASE("what is sent arrives whole and in order, many laps around") {
     }
     CHECK(pair.writer.tail() > 10 * 64);
 }
+TEST_CASE("what comes singly is taken once, though another consumer takes in between") {
+    Pair pair;
+    pair.scene.make_participant(2);
+    const auto other_life = pair.scene.live_as(2);
+    const auto other = pair.scene.consume(pair.scene.admin->assign_consumer(2).value(), 2);
+    std::uint64_t next = 1;
+    const auto send_next = [&] { REQUIRE(send(pair.writer, 1, next++)); };
+    const auto other_takes_one = [&] {
+        std::uint64_t number = 0;
+        lane::Batch* const batch = other->take(1);
+        REQUIRE(batch != nullptr);
+        handle(*other, *batch, [&](const std::optional<Cargo>& cargo, bool) {
+            number = cargo.value_or(Cargo{}).number;
+        });
+        return number;
+    };
+    // Up to two laps of the lane pass by the one that waits for its next message.
+    for (const std::uint64_t taken_by_other : {1U, 2U, 63U, 64U, 65U, 128U}) {
+        for (int alone = 0; alone < 3; ++alone) {
+            send_next();
+            CHECK(pair.drain() == numbers(next - 1, next - 1));
+        }
+        for (std::uint64_t i = 0; i < taken_by_other; ++i) {
+            send_next();
+            CHECK(other_takes_one() == next - 1);
+        }
+        CHECK(pair.drain().empty());
+        // The place that the waiting one looks at holds a record, which is not its to take.
+        send_next();
+        send_next();
+        CHECK(other_takes_one() == next - 2);
+        CHECK(pair.drain() == numbers(next - 1, next - 1));
+    }
+}
 TEST_CASE("records of every size up to the largest arrive whole across the end of the lane") {
     Pair pair;
     const std::uint32_t largest = static_cast<std::uint32_t>(pair.writer.most_units() * 64 - 16);

@@ -153,6 +153,7 @@ constexpr std::array unnoticed{
     Unnoticed{"held_by/4/relaxed", by_the_clear},
     Unnoticed{"held_by/5/acquire", by_the_other_look},
     Unnoticed{"held_by/5/relaxed", by_the_other_look},
+    Unnoticed{"progress_of/1/relaxed", by_the_proof},
     Unnoticed{"adopt/1/acq_rel", by_the_proof},
 };
 

@@ -71,8 +71,7 @@ struct World {
             hand.lane.watch();
             hand.from.watch();
             hand.end.watch();
-            hand.progress[0].watch();
-            hand.progress[1].watch();
+            hand.cursor.watch();
         }
         for (auto& one : payload) one($) = 0;
     }
@@ -155,7 +154,7 @@ struct World {
         if (mistake() == Mistake::clear_early) clear_and_count(index, from, end);
         for (std::uint64_t at = from; at < end; ++at) {
             const auto entry = static_cast<std::uint32_t>(at - from);
-            const bool done = hand.progress[entry].load(std::memory_order_relaxed) != 0;
+            const bool done = lane::progress_of(hand, entry).done != 0;
             if (is_dead()) return;
             if (done) continue;
             const std::uint64_t found = payload[at % capacity]($);
@@ -164,7 +163,7 @@ struct World {
             RL_ASSERT(!account.let_go[at]);
             ++account.handled[at];
             account.marked[at] = adopted;
-            hand.progress[entry].store(1, std::memory_order_relaxed);
+            hand.cursor.store(lane::cursor_word(entry + 1, {}), std::memory_order_relaxed);
             if (is_dead()) return;
         }
         if (mistake() != Mistake::clear_early) clear_and_count(index, from, end);

@@ -145,12 +145,20 @@ inline std::optional<Cargo> cargo_of(const lane::Entry& entry) {
 }
 
 // Handles what is not done of a batch as the dispatcher does, telling `handler` about each:
-// handler(cargo or nothing, was_adopted). Then finishes the batch.
+// handler(cargo or nothing, was_adopted). Then finishes the batch. The first record of a fresh
+// batch goes the quick way, whose progress is the cursor; those behind it the other, with the list.
 template <class Handler>
 void handle(lane::Consumer& consumer, lane::Batch& batch, Handler&& handler) {
     for (std::uint32_t i = 0; i < batch.count; ++i) {
         lane::Progress progress = batch.progress(i);
         if (progress.done > 0) continue;
+        if (i == 0 && !batch.adopted) {
+            auto& cursor = batch.hand->cursor;
+            cursor.store(lane::cursor_word(0, {0, 0, 1}), std::memory_order_relaxed);
+            handler(cargo_of(batch.entry(0)), false);
+            cursor.store(lane::cursor_word(1, {}), std::memory_order_relaxed);
+            continue;
+        }
         ++progress.starts;
         batch.set(i, progress);
         handler(cargo_of(batch.entry(i)), batch.adopted);
