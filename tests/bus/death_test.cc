@@ -98,6 +98,45 @@ TEST_CASE("a survivor takes over what a killed consumer held, marked, and nothin
     CHECK(survivor.counts().redelivered == marked.size());
 }
 
+TEST_CASE("who is killed between two polls has done what it handled, and begun nothing else") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    bus.declare_endpoint<Order>("orders");
+    Pipe polled;
+    const pid_t child = in_child([&] {
+        shmbus::Bus mine = shmbus::Bus::open(temporary.directory());
+        shmbus::Endpoint endpoint = mine.endpoint("orders");
+        endpoint.on<Order>([](const Order&) {});
+        // The first of its type goes the long way.
+        while (endpoint.poll() == 0) {
+        }
+        polled.say();
+        // Four of ten: the batch stays open.
+        for (std::size_t handled = 0; handled < 4;) handled += endpoint.poll(4 - handled);
+        polled.say();
+        for (;;) ::pause();
+    });
+    REQUIRE(bus.send(Order{100, {}}));
+    polled.hear();
+    std::vector<Order> orders(10);
+    for (std::uint64_t i = 0; i < orders.size(); ++i) orders[i].number = i;
+    REQUIRE(bus.send_batch<Order>(orders));
+    polled.hear();
+    ::kill(child, SIGKILL);
+    status_of(child);
+    shmbus::Endpoint survivor = bus.endpoint("orders");
+    std::vector<std::uint64_t> seen;
+    std::uint32_t most_attempts = 0;
+    survivor.on<Order>([&](const Order& order, shmbus::Context& context) {
+        seen.push_back(order.number);
+        most_attempts = std::max(most_attempts, context.attempt());
+    });
+    const auto limit = soon();
+    while (seen.size() < 6 && std::chrono::steady_clock::now() < limit) survivor.poll();
+    CHECK(survivor.poll() == 0);
+    CHECK(seen == std::vector<std::uint64_t>{4, 5, 6, 7, 8, 9});
+    CHECK(most_attempts == 1);
+}
 TEST_CASE("a message that kills its handlers goes to the error endpoint, naming the signal") {
     shmbus::testing::TemporaryBus temporary;
     shmbus::Bus& bus = temporary.bus();
