@@ -286,6 +286,7 @@ Report newcomer_joins(Counter counter, std::uint64_t at) {
     scene.make_participant(1);
     scene.make_participant(2);
     static_cast<void>(scene.admin->assign_consumer(1));
+    const auto life = scene.live_as(1);
     const auto first = scene.consume(0, 1);
     for (std::uint64_t number = 1; number <= 16; ++number)
         if (!send(writer, sender, number, payload_bytes)) return {End::wrong, {"not filled"}};
