@@ -7,6 +7,7 @@
 #include "contestant.h"
 
 #include <cstddef>
+#include <vector>
 
 namespace shmbus::bench {
 
@@ -41,5 +42,9 @@ Contestant death_notice();
 // Durable commands to one handler, so many without a receipt at a time: from sending to the
 // receipt. Payloads of 256 and 65536 bytes.
 Contestant bus_durable(std::size_t payload_bytes, std::size_t in_flight);
+
+// A journal of so many bytes that nobody has handled: how fast a daemon starts on it, and how fast
+// `shmbus journal verify` reads all of it, beside a plain reading of its files. Rates in bytes.
+std::vector<Comparison> recovery_comparisons(std::size_t journal_bytes);
 
 }  // namespace shmbus::bench

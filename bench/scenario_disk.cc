@@ -29,11 +29,16 @@ std::vector<Comparison> durable(const Request& request) {
     return all;
 }
 
+std::vector<Comparison> recovery(const Request& request) {
+    return recovery_comparisons(request.bytes.value_or(std::size_t{1} << 30));
+}
+
 }  // namespace
 
 std::vector<Scenario> disk_scenarios() {
     return {{"durable", "durable commands and their receipts, beside a raw append and sync",
-             durable}};
+             durable},
+            {"recovery", "a start on a journal of 1 GiB (--bytes), beside reading it", recovery}};
 }
 
 }  // namespace shmbus::bench
