@@ -1,0 +1,85 @@
+// Processes that the kernel denies its barrier, as old kernels and some containers do: senders pay
+// a fence, and nobody sleeps through a message.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <doctest/doctest.h>
+
+#include <cerrno>
+#include <cstddef>
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include "system/stage.h"
+
+using namespace system_tests;
+
+namespace {
+
+// From here on membarrier(2) does not exist for this process.
+void deny_barrier() {
+    sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_membarrier, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const sock_fprog program{4, filter};
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        throw std::runtime_error("the kernel takes no filter");
+}
+
+constexpr std::uint64_t all = 2'000;
+
+// Words: 0 handled, 1 the receiver is ready.
+int receive(const Stage& stage, bool denied) {
+    if (denied) deny_barrier();
+    Bus bus = stage.join();
+    shmbus::EndpointOptions options;
+    options.waiting = shmbus::Waiting::sleep;
+    Endpoint endpoint = bus.endpoint("jobs", options);
+    endpoint.on<Job>([&](const Job&) {
+        stage.words->add(0);
+        if (stage.words->get(0) == all) endpoint.stop();
+    });
+    stage.words->set(1, 1);
+    endpoint.run();
+    return 0;
+}
+
+// One at a time, so that the receiver sleeps before each.
+int send_singly(const Stage& stage, bool denied) {
+    if (denied) deny_barrier();
+    Bus bus = stage.join();
+    if (bus.wake_method() != (denied ? "fence" : "membarrier")) return 2;
+    for (std::uint64_t number = 1; number <= all; ++number) {
+        send(bus, 1, number);
+        if (!stage.words->comes(0, number)) return 3;
+    }
+    return 0;
+}
+
+void run(bool deny_sender, bool deny_receiver) {
+    const Stage stage;
+    Child receiver([&] { return receive(stage, deny_receiver); });
+    REQUIRE(stage.words->comes(1, 1));
+    Child sender([&] { return send_singly(stage, deny_sender); });
+    CHECK(sender.reap() == 0);
+    CHECK(receiver.reap() == 0);
+    CHECK(stage.words->get(0) == all);
+}
+
+}  // namespace
+
+TEST_SUITE("system") {
+
+TEST_CASE("without the kernel's barrier senders fence, and sleepers wake all the same") {
+    SUBCASE("nobody has it") { run(true, true); }
+    SUBCASE("the sender has none") { run(true, false); }
+    SUBCASE("the sleeper has none") { run(false, true); }
+}
+
+}
