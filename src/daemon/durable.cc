@@ -64,7 +64,8 @@ Durable::Durable(State& state, MakeStorage storage)
     : state_(state), make_storage_(std::move(storage)) {
     const std::string& path = state.config().journal;
     wanted_ = state.tables().is_kept() || make_storage_ || is_there(path);
-    if (!make_storage_) make_storage_ = [path] { return storage_on_disk(path); };
+    is_on_disk_ = !make_storage_;
+    if (is_on_disk_) make_storage_ = [path] { return storage_on_disk(path); };
     if (wanted_) try_to_open();
 }
 
@@ -87,13 +88,16 @@ Durable::Address Durable::journal_endpoint() {
     return {index, tables.row<EndpointRow>(index).generation};
 }
 
+void Durable::gone() const {
+    throw SetupError{"taking up the journal of a bus", state_.config().journal, 0,
+                     "it is gone, and with it what was acknowledged; put it back, or stop all "
+                     "processes of the bus and remove its directory"};
+}
+
 void Durable::take_back_rows(Service& service) {
     auto& tables = state_.tables();
     if (tables.is_kept()) {
-        if (service.journal.report().is_new)
-            throw SetupError{"taking up the journal of a bus", state_.config().journal, 0,
-                             "it is gone, and with it what was acknowledged; put it back, or stop "
-                             "all processes of the bus and remove its directory"};
+        if (service.journal.report().is_new) gone();
         return;
     }
     if (!service.journal.ledger().items.empty()) {
@@ -137,6 +141,7 @@ void Durable::drop_gone(Service& service) {
 void Durable::open_service() {
     journal::Options options;
     options.segment_bytes = state_.config().journal_segment_bytes;
+    if (is_on_disk_ && state_.tables().is_kept() && !is_there(state_.config().journal)) gone();
     options.checkpoint_bytes = std::max<std::uint64_t>(options.segment_bytes, 4U << 20);
     auto service = std::make_unique<Service>(make_storage_(), options);
     step("journal opened");

@@ -73,6 +73,7 @@ private:
     // What senders are told in the journal's row.
     enum class Condition : std::uint8_t { in_service = 0, disk_full = 1, stopped = 2 };
 
+    [[noreturn]] void gone() const;
     void open_service();
     void try_to_open() noexcept;
     void take_back_rows(Service& service);
@@ -94,6 +95,7 @@ private:
     std::set<directory::DirectoryWriter::Changed> pending_rows_;
     std::string trouble_;
     Condition condition_ = Condition::in_service;
+    bool is_on_disk_ = true;
     bool wanted_ = false;  // there is a journal, or there should be
     std::uint32_t bell_number_ = 0;
     std::size_t settled_ = 0;  // in the open batch

@@ -13,6 +13,7 @@
 #include <string>
 
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "flaky_storage.h"
 #include "served_bus.h"
@@ -206,6 +207,51 @@ TEST_CASE("a disk that fails to sync stops durable messages alone, and loses non
         REQUIRE(bus.sync(20s));
         REQUIRE(handle_until(worker.endpoint, [&] { return worker.work_done == sent; }));
     }
+    CHECK(worker.in_order);
+}
+
+TEST_CASE("a journal that went away, or went to another user, stops durable messages alone") {
+    ServedBus served;
+    served.serve();
+    Bus bus = served.open();
+    Counting worker(bus);
+    REQUIRE(bus.send(Work{1, 2}));
+    REQUIRE(bus.sync(20s));
+    REQUIRE(handle_until(worker.endpoint, [&] { return worker.work_done == 1; }));
+    const std::string kept = served.journal() + ".kept";
+    const auto stands_still = [&](std::uint64_t number) {
+        REQUIRE(bus.send(Work{number, 0}));
+        REQUIRE(wait_until([&] {
+            const Result<void> none = bus.sync(1ms);
+            return !none && none.error().text().find("journal has stopped") != std::string::npos;
+        }));
+        REQUIRE(bus.send(Plain{number}));
+        const std::uint64_t before = worker.plain_done;
+        REQUIRE(handle_until(worker.endpoint, [&] { return worker.plain_done > before; }));
+    };
+    SUBCASE("it went away") {
+        served.kill_daemon();
+        std::filesystem::rename(served.journal(), kept);
+        served.serve();
+        stands_still(2);
+        // Nothing was put in its place.
+        CHECK_FALSE(std::filesystem::exists(served.journal()));
+        std::filesystem::rename(kept, served.journal());
+    }
+    SUBCASE("it is another user's") {
+        if (::geteuid() != 0) {
+            MESSAGE("not root: nothing can be given to another user");
+            return;
+        }
+        served.kill_daemon();
+        REQUIRE(::chown(served.journal().c_str(), 12'345, 12'345) == 0);
+        served.serve();
+        stands_still(2);
+        REQUIRE(::chown(served.journal().c_str(), 0, 0) == 0);
+    }
+    // Back where it was, nothing is missing.
+    REQUIRE(bus.sync(20s));
+    REQUIRE(handle_until(worker.endpoint, [&] { return worker.work_done == 2; }));
     CHECK(worker.in_order);
 }
 
