@@ -15,11 +15,15 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SCENARIOS = ["limit", "pingpong", "oneway", "manytoone", "fanout", "wakeup", "redelivery", "idlelanes"]
+SCENARIOS = ["limit", "pingpong", "oneway", "manytoone", "fanout", "wakeup", "redelivery", "idlelanes",
+             "durable", "recovery"]
+ON_DISK = {"durable", "recovery"}  # get three times as long: disks are slower
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 
 
 def measure(program, scenario, seconds):
+    if seconds and scenario in ON_DISK:
+        seconds *= 3
     command = [str(program), scenario, "--json"] + (["--seconds", str(seconds)] if seconds else [])
     answer = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if answer.returncode != 0:
