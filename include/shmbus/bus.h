@@ -65,9 +65,25 @@ struct Published {
     std::uint32_t dropped = 0;      // of them full, with a policy that drops
 };
 
-// What a send returns beside an error: the receipt of a T that is declared durable.
+namespace detail {
+template <class T>
+struct SentAs {
+    using sent = void;
+    using published = Published;
+};
 template <Message T>
-using Sent = std::conditional_t<is_durable<T>, Receipt, void>;
+    requires is_durable<T>
+struct SentAs<T> {
+    using sent = Receipt;
+    using published = Receipt;
+};
+}  // namespace detail
+
+// What a send or a publish returns beside an error: the receipt of a T that is declared durable.
+template <class T>
+using Sent = typename detail::SentAs<T>::sent;
+template <class T>
+using PublishedAs = typename detail::SentAs<T>::published;
 
 // Many threads may use one Bus. Each thread writes lanes of its own, so what one thread sends to
 // one endpoint arrives in its order, and nothing is promised between threads.
@@ -137,8 +153,8 @@ public:
     // A T that is declared durable is one record in the journal however many subscribe, and what is
     // returned is its receipt. It goes to those who subscribe when it gets there.
     template <Event T>
-    Result<std::conditional_t<is_durable<T>, Receipt, Published>> publish(
-        const T& message, const SendOptions& options = default_send_options) {
+    Result<PublishedAs<T>> publish(const T& message,
+                                   const SendOptions& options = default_send_options) {
         if constexpr (is_durable<T>) {
             const detail::Encoded encoded(message);
             return send_durably(descriptor_of<T>, encoded.bytes(), options);

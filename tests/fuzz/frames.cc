@@ -32,17 +32,21 @@ constexpr int most_frames = 24;
     config.tables = {16, 24, 32, 32, 32, 64};
     config.default_lane_bytes = 4096;
     config.most_lane_bytes = 16384;
+    config.journal = directory + "/journal";
+    config.journal_segment_bytes = 65536;
     return config;
 }
 
 struct House {
     House()
         : state(daemon::Home(config), config, [](LogLevel, const std::string&) {}),
-          registrar(state),
+          durable(state),
+          registrar(state, durable),
           reaper(state) {}
     test::TemporaryDirectory folder;
     daemon::Config config = small_bus(folder.path() + "/bus");
     daemon::State state;
+    daemon::Durable durable;
     daemon::Registrar registrar;
     daemon::Reaper reaper;
 };
@@ -100,6 +104,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         // A malformed frame ends the connection.
         if (answer.hang_up) client.participant = 0;
     }
+    static_cast<void>(here.durable.turn());
     // Nobody took its page, nobody is connected: all of them are gone, and what they had.
     here.reaper.sweep([](wire::Reference) { return false; });
     here.reaper.sweep([](wire::Reference) { return false; });
