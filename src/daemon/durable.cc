@@ -12,6 +12,7 @@
 
 #include "daemon/kept_rows.h"
 #include "daemon/step.h"
+#include "lane/lane_file.h"
 
 namespace shmbus::daemon {
 
@@ -181,7 +182,9 @@ void Durable::try_to_open() noexcept {
     next_try_ = Clock::now() + try_again_after;
     try {
         open_service();
-        if (keep_pending() != Outcome::ok || !commit())
+        const bool kept = keep_pending() == Outcome::ok && commit();
+        if (service_ == nullptr) return;  // which was told
+        if (!kept)
             state_.log(LogLevel::warning, "the journal takes no changes of the directory yet");
         tell(Condition::in_service, {});
     } catch (const std::exception& error) {
@@ -199,8 +202,10 @@ Durable::Address Durable::address() {
 
 std::uint64_t Durable::most_lane_bytes() const {
     if (service_ == nullptr) return 0;
-    // A record has at most a quarter of its lane.
-    return std::bit_floor(service_->journal.status().most_payload_bytes * 4);
+    // A record has at most a quarter of its lane. On its way out it is a little longer, so that it
+    // may need a lane twice as long.
+    const std::uint64_t out = std::max(state_.config().most_lane_bytes / 2, lane::least_capacity);
+    return std::min(std::bit_floor(service_->journal.status().most_payload_bytes * 4), out);
 }
 
 // ---- trouble
@@ -301,8 +306,8 @@ bool Durable::commit() {
         step("committed");
         return true;
     }
-    if (committed.outcome == Outcome::stopped) stop_service(committed.why);
-    else tell(Condition::disk_full, "the journal's disk is full: " + state_.config().journal);
+    // Room for it was seen before each part of it was taken, so this is never for want of it.
+    stop_service(committed.why);
     return false;
 }
 
@@ -343,6 +348,21 @@ std::size_t Durable::settle() {
     return settled;
 }
 
+// Between two batches. What lies in a lane that was damaged would wait there for ever.
+void Durable::replace_lost() {
+    for (const auto& [known, there] : service_->outlets) {
+        if (!there.has_lost_some()) continue;
+        const journal::Endpoint number = known;
+        if (!commit()) return;
+        state_.log(LogLevel::error, "a lane into endpoint " + wire::numbered_file(number) +
+                                        " was damaged; what it carried is sent once more, marked");
+        service_->journal.begin_again(number);
+        service_->outlets.erase(number);
+        static_cast<void>(outlet(number));
+        return;  // another one in the next turn
+    }
+}
+
 bool Durable::fill() {
     bool wrote = false;
     for (auto& [number, outlet] : service_->outlets) {
@@ -365,10 +385,7 @@ bool Durable::turn() {
     const bool came = service_->intake->collect(service_->journal);
     if (came || looks) handled = settle();
     if (came || (settled_ != 0 && now - committed_at_ >= settles_alone_after)) {
-        if (!commit()) {
-            if (service_ != nullptr) service_->intake->roll_back();
-            return false;
-        }
+        if (!commit()) return false;
         service_->intake->give_receipts();
         step("receipts given");
         hand_out();
@@ -387,6 +404,8 @@ bool Durable::turn() {
         tell(Condition::disk_full, "the journal's disk is full: " + state_.config().journal);
     else if (came || condition_ == Condition::in_service)
         tell(Condition::in_service, {});
+    if (looks) replace_lost();
+    if (service_ == nullptr) return false;
     const bool filled = (came || looks) && fill();
     const bool works = came || filled || handled != 0;
     if (looks) {

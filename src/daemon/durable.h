@@ -86,6 +86,7 @@ private:
     [[nodiscard]] Outlet* outlet(journal::Endpoint number);
     [[nodiscard]] std::size_t settle();
     [[nodiscard]] bool fill();
+    void replace_lost();
     void tell(Condition condition, const std::string& why);
     void stop_service(const std::string& why);
 

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/barrier.h"
+#include "base/check.h"
 #include "daemon/step.h"
 #include "lane/receipt.h"
 
@@ -125,6 +126,7 @@ const std::vector<journal::Endpoint>& Intake::audience(std::uint16_t type,
         }
         return to;
     }
+    if (type >= tables.used<TypeRow>()) return to;  // a stranger's
     for (const SubscriptionRow& row : tables.rows<SubscriptionRow>())
         if (row.state != RowState::free && is_there(row.endpoint) &&
             state_.descends(type, row.event))
@@ -181,6 +183,7 @@ Outcome Intake::read_record(Source& source, journal::Journal& journal) {
     const auto& to = audience(meta.type, extensions.durable);
     Outcome outcome = Outcome::ok;
     if (!is_again && !to.empty()) {
+        const journal::Journal::Mark before = journal.mark();
         const journal::Appended appended = journal.publish(
             {.to = to,
              .head = kept_head,
@@ -195,6 +198,10 @@ Outcome Intake::read_record(Source& source, journal::Journal& journal) {
             return Outcome::ok;
         }
         if (outcome != Outcome::ok) return outcome;
+        if (lane.parts().lost()) {  // there were zeros instead
+            journal.take_back(before);
+            return Outcome::ok;
+        }
         if (has_id) keys_.push_back(key);
         fresh_.push_back({record, meta_word, appended.lsn, id, &to});
     } else if (!is_again) {
@@ -212,6 +219,12 @@ Outcome Intake::read_record(Source& source, journal::Journal& journal) {
 bool Intake::read_lane(Source& source, journal::Journal& journal, bool& went_on) {
     lane::ReaderLane& lane = *source.lane;
     const std::uint64_t begin = source.read;
+    if (lane.poisoned || lane.parts().lost() || !lane.published(begin)) return true;
+    // Records must not be in a batch that has no room left to say how far the lane was read.
+    if (const Outcome outcome = journal.up_to(lane.lane_id(), begin); outcome != Outcome::ok) {
+        if (outcome != Outcome::batch_full) obstacle_ = outcome;
+        return false;
+    }
     for (std::uint32_t count = 0; count < most_in_a_row; ++count) {
         if (lane.poisoned || lane.parts().lost() || !lane.published(source.read)) break;
         const Outcome outcome = read_record(source, journal);
@@ -239,10 +252,11 @@ bool Intake::collect(journal::Journal& journal) {
         if (!read_lane(next->second, journal, went_on)) break;
     }
     if (went_on) step("collected");
+    if (!journal.why_stopped().empty()) return false;
     for (const auto& [id, source] : sources_) {
         if (source.read == source.begin) continue;
-        const Outcome outcome = journal.up_to(id, source.read);
-        if (outcome != Outcome::ok) obstacle_ = outcome;
+        base::check(journal.up_to(id, source.read) == Outcome::ok,
+                    "there is room in the batch for what was reserved before");
     }
     return went_on;
 }
@@ -276,11 +290,6 @@ void Intake::release() noexcept {
         give_room(source);
         step("head moved");
     }
-    fresh_.clear();
-}
-
-void Intake::roll_back() noexcept {
-    for (auto& [id, source] : sources_) source.read = source.begin;
     fresh_.clear();
 }
 

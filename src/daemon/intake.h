@@ -42,8 +42,6 @@ public:
     void give_receipts() noexcept;
     // Nobody needs the bytes any more: senders may overwrite them.
     void release() noexcept;
-    // The batch is not on disk and its records are read again.
-    void roll_back() noexcept;
 
     // A look at every lane.
     [[nodiscard]] bool anything_there() const noexcept;

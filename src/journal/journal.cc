@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/random.h"
 #include "journal/core.h"
@@ -338,6 +339,11 @@ bool Journal::hand_out(Endpoint endpoint, std::uint64_t lsn) {
     }
     feed->hand_out(lsn);
     return true;
+}
+
+void Journal::begin_again(Endpoint endpoint) {
+    base::check(inside_->batch.is_empty(), "a feed begins again between two batches");
+    inside_->core.feeds.erase(endpoint);
 }
 
 bool Journal::maintain(bool idle) { return inside_->upkeep.step(idle, !inside_->batch.is_empty()); }

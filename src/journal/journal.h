@@ -130,7 +130,9 @@ public:
     [[nodiscard]] Outcome erase(ItemKey key);
     // Nothing will be published to it any more and nothing read; its number is never used again.
     [[nodiscard]] Outcome forget(Endpoint endpoint);
-    // Everything in this incoming lane before `position` is in this batch or an earlier one.
+    // Everything in this incoming lane before `position` is in this batch or an earlier one. Once
+    // it was taken for a lane it is taken again in the same batch: said before the lane's messages
+    // are appended, there is room to say it behind them.
     [[nodiscard]] Outcome up_to(std::uint64_t lane, std::uint64_t position);
     [[nodiscard]] Outcome lane_gone(std::uint64_t lane);
     [[nodiscard]] Mark mark() const noexcept;
@@ -154,6 +156,10 @@ public:
     // False: older ones come first (or too many are out); next() will bring it in its turn. To be
     // called for each message of the batch that is for this endpoint, in their order.
     [[nodiscard]] bool hand_out(Endpoint endpoint, std::uint64_t lsn);
+
+    // Everything that this endpoint has not settled comes once more. Nothing that it settled may be
+    // in the open batch.
+    void begin_again(Endpoint endpoint);
 
     // ---- upkeep, in slices: spare segments, superblock, checkpoints, removal, merging.
     // `idle`: nothing else is to be done. Answers whether there is more to do now. While a batch

@@ -26,6 +26,7 @@ void OpenBatch::clear() {
     settling_.clear();
     settled_bytes_ = 0;
     positions_.clear();
+    moving_.clear();
     audiences_.clear();
     sequences_.clear();
 }
@@ -37,7 +38,7 @@ bool OpenBatch::is_empty() const noexcept {
 // What the batch takes on disk with `more` bytes of records, a segment's begin included.
 std::uint64_t OpenBatch::total_bytes(std::uint64_t more) const noexcept {
     const std::uint64_t positions =
-        positions_.empty() ? 0 : record_bytes(positions_.size() * 2 * sizeof(std::uint64_t));
+        moving_.empty() ? 0 : record_bytes(moving_.size() * 2 * sizeof(std::uint64_t));
     return base::round_up(bytes_.size() + more + settled_bytes_ + positions + least_end_bytes,
                           block_bytes);
 }
@@ -132,10 +133,17 @@ Outcome OpenBatch::settle(Endpoint endpoint, std::uint64_t lsn) {
 }
 
 Outcome OpenBatch::up_to(std::uint64_t lane, std::uint64_t position) {
-    if (const Outcome outcome = room_for(4 * sizeof(std::uint64_t), Class::upkeep);
-        outcome != Outcome::ok)
-        return outcome;
+    if (!core_.stopped.empty()) return Outcome::stopped;
+    if (moving_.contains(lane)) {
+        if (position <= consumed_of(lane)) return Outcome::ok;
+    } else {
+        // The head of the record that tells of all of them, and this one's place in it.
+        const std::uint64_t bytes = sizeof(RecordHead) + 2 * sizeof(std::uint64_t);
+        if (const Outcome outcome = room_for(bytes, Class::upkeep); outcome != Outcome::ok)
+            return outcome;
+    }
     positions_.emplace_back(lane, position);
+    ++moving_[lane];
     return Outcome::ok;
 }
 
@@ -168,7 +176,8 @@ void OpenBatch::take_back(const Journal::Mark& to) {
         settled_.pop_back();
     }
     if (settled_.empty()) settled_bytes_ = 0;
-    positions_.resize(to.positions);
+    for (; positions_.size() > to.positions; positions_.pop_back())
+        if (--moving_[positions_.back().first] == 0) moving_.erase(positions_.back().first);
     audiences_.resize(to.audiences);
 }
 

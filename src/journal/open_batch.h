@@ -57,6 +57,7 @@ private:
     std::map<Endpoint, std::uint32_t> settling_;  // how many of them are whose
     std::uint64_t settled_bytes_ = 0;             // an upper bound for what will tell of them
     std::vector<std::pair<std::uint64_t, std::uint64_t>> positions_;
+    std::map<std::uint64_t, std::uint32_t> moving_;  // how many of them are of which lane
     std::vector<std::pair<std::vector<Endpoint>, std::uint32_t>> audiences_;  // new in this batch
     std::map<std::uint32_t, std::uint32_t> sequences_;  // last given in this batch
 };

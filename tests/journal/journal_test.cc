@@ -215,6 +215,26 @@ TEST_CASE("a batch that is full says so before anything is lost") {
     CHECK(bench.publish(std::string(9000, 'y'), {sales}).outcome == Outcome::too_large);
 }
 
+TEST_CASE("a lane of which a batch tells has its place in it however full the batch is") {
+    std::uint64_t refused = 0;
+    // Each length leaves other bytes free at the batch's end.
+    for (std::size_t length = 8; length <= 4096; length += 40) {
+        Bench bench;
+        const std::string text(length, 'x');
+        bench.up_to(77, 0);
+        std::uint64_t taken = 0;
+        // Ends: with a full batch.
+        while (bench.publish(text, {sales}).outcome == Outcome::ok) ++taken;
+        refused += bench.journal->up_to(78, 1) == Outcome::batch_full ? 1 : 0;
+        bench.up_to(77, taken);
+        bench.commit();
+        bench.reopen();
+        CHECK(bench.journal->backlog(sales) == taken);
+        CHECK(bench.journal->consumed_of(77) == taken);
+    }
+    CHECK(refused > 0);  // or nothing was shown
+}
+
 TEST_CASE("a lane's position and a kept id survive restart, checkpoints and removal") {
     Bench bench;
     bench.up_to(77, 4000);
