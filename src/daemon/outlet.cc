@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include <unistd.h>
 
@@ -71,8 +72,8 @@ Outlet::Outlet(State& state, std::uint32_t endpoint, std::uint32_t generation)
             left.push_back(row.id);
     std::ranges::sort(left);  // in the order in which they were made, and follow each other
     for (const std::uint64_t id : left) take_up(id);
-    // Its daemon was killed between making a successor and saying so.
-    for (std::size_t at = 0; at + 1 < lanes_.size(); ++at) lanes_[at].writer->close();
+    // Its daemon may have been killed between making a successor and saying so.
+    succeeds_ = lanes_.size() > 1;
 }
 
 // Everything below the room was handled. From there to the tail stands what was not; the tail is
@@ -132,7 +133,7 @@ bool Outlet::open_lane(std::uint64_t units) {
                               state_.home().lanes().fd(), wire::lane_file(id),
                               base::Access::read_write)),
                           {}});
-        if (predecessor != 0) lanes_[lanes_.size() - 2].writer->close();
+        succeeds_ = predecessor != 0;
         said_no_lane_ = false;
         return true;
     } catch (const std::runtime_error& error) {
@@ -145,8 +146,9 @@ bool Outlet::open_lane(std::uint64_t units) {
 }
 
 bool Outlet::has_room(std::uint64_t units) {
+    // A closed one: its successor is lost.
     if (lanes_.empty() || units > lanes_.back().writer->most_units() ||
-        lanes_.back().writer->lost()) {
+        lanes_.back().writer->lost() || lanes_.back().writer->is_closed()) {
         if (!open_lane(units)) return false;
     }
     lane::Writer& writer = *lanes_.back().writer;
@@ -181,6 +183,10 @@ void Outlet::write(const Outbound& message) {
     step("published");
     lanes_.back().carried.push_back({writer.tail(), message.lsn});
     rings_ = true;
+    // Not before its successor carries something: a lane that is closed and drained goes, and then
+    // the successor alone tells the next daemon what was handled.
+    if (!std::exchange(succeeds_, false)) return;
+    for (std::size_t i = 0; i + 1 < lanes_.size(); ++i) lanes_[i].writer->close();
 }
 
 bool Outlet::pass_on(journal::Journal& journal, const Outbound& message) {
@@ -198,8 +204,10 @@ bool Outlet::inherit(journal::Journal& journal, std::uint64_t lsn) {
     if (lsn > inherited_to_) return false;
     const auto found = inherited_.find(lsn);
     if (found == inherited_.end()) {
+        // Where a lane was lost nobody knows what stood in it.
+        if (lost_a_lane_) return false;
         // Settling is repeated by the next daemon as long as it is not on disk.
-        static_cast<void>(journal.settle(number(), lsn));
+        if (journal.settle(number(), lsn) == Outcome::ok) ++settled_unseen_;
         return true;
     }
     lanes_[found->second.lane].carried.push_back({found->second.end, lsn});
@@ -210,6 +218,7 @@ bool Outlet::inherit(journal::Journal& journal, std::uint64_t lsn) {
 bool Outlet::fill(journal::Journal& journal) {
     if (!behind_) return false;
     bool wrote = false;
+    if (lost_a_lane_ && lost_to_ == 0) lost_to_ = journal.status().durable_lsn;
     // Ends: with the lane's room, or with what the journal has.
     for (;;) {
         if (!holds_) {
@@ -224,7 +233,7 @@ bool Outlet::fill(journal::Journal& journal) {
             held_message_ = {};
             held_message_.lsn = delivery.lsn;
             held_message_.is_again = delivery.lsn <= state_.tables().again_to() ||
-                                     (lost_a_lane_ && delivery.may_be_repeated);
+                                     delivery.lsn <= lost_to_;
             if (!parse_kept(held_, delivery.id, held_message_)) {
                 state_.log(LogLevel::error, "record " + std::to_string(delivery.lsn) +
                                                 " of the journal is none that this version "
@@ -249,7 +258,7 @@ void Outlet::ring() noexcept {
 // ---- settling
 
 std::size_t Outlet::settle(journal::Journal& journal) {
-    std::size_t settled = 0;
+    std::size_t settled = std::exchange(settled_unseen_, 0);
     for (Lane& lane : lanes_) {
         if (lane.carried.empty()) continue;
         static_cast<void>(lane.writer->count_room(inbox_, 0));
@@ -265,6 +274,12 @@ std::size_t Outlet::settle(journal::Journal& journal) {
         lanes_.pop_front();
     if (settled != 0) step("settled");
     return settled;
+}
+
+bool Outlet::has_lost_some() const noexcept {
+    return std::any_of(lanes_.begin(), lanes_.end(), [](const Lane& lane) {
+        return !lane.carried.empty() && lane.writer->lost();
+    });
 }
 
 bool Outlet::has_unsettled() const noexcept {

@@ -54,6 +54,9 @@ public:
     void ring() noexcept;
 
     [[nodiscard]] bool has_unsettled() const noexcept;
+    // A lane was damaged that carries what nobody has handled yet: an Outlet made anew brings it
+    // again, marked, once the journal begins again with this endpoint.
+    [[nodiscard]] bool has_lost_some() const noexcept;
     // More is waiting than there was room for.
     [[nodiscard]] bool is_behind() const noexcept { return behind_; }
     void set_behind() noexcept { behind_ = true; }
@@ -86,6 +89,7 @@ private:
     };
     std::map<std::uint64_t, Inherited> inherited_;
     std::uint64_t inherited_to_ = 0;
+    std::size_t settled_unseen_ = 0;  // found to be handled, since the last settle()
     // Came out of the journal when there was no room.
     std::vector<std::byte> held_;
     Outbound held_message_;
@@ -93,7 +97,9 @@ private:
     bool behind_ = true;
     bool rings_ = false;
     bool said_no_lane_ = false;
+    bool succeeds_ = false;  // the last lane's predecessor may not be closed yet
     bool lost_a_lane_ = false;
+    std::uint64_t lost_to_ = 0;  // what it may have carried
 };
 
 }  // namespace shmbus::daemon

@@ -102,6 +102,10 @@ public:
                        std::chrono::nanoseconds limit) noexcept;
     // Says that no record will follow. Idempotent.
     void close() noexcept;
+    // No reader waits for a record here any more. relaxed: only writers close it.
+    [[nodiscard]] bool is_closed() const noexcept {
+        return parts_.writer_page().closed.load(std::memory_order_relaxed) != 0;
+    }
     // The next record carries this journal record. Before the record is committed; see last_lsn.
     void note_lsn(std::uint64_t lsn) noexcept;
 

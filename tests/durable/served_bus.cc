@@ -27,7 +27,7 @@ namespace daemon = shmbus::daemon;
 
 struct ServedBus::Shown {
     std::atomic<std::uint64_t> steps{0};
-    std::atomic<std::uint64_t> kill_at{0};
+    std::atomic<std::uint64_t> moves{0};  // steps that are no mere looks for room
     std::atomic<const char*> last{nullptr};  // a constant of the program, which both are
     std::atomic<bool> listens{false};
 };
@@ -36,11 +36,13 @@ namespace {
 
 // Of the daemon's process; the hook has no argument.
 std::atomic<std::uint64_t>* steps_of = nullptr;
+std::atomic<std::uint64_t>* moves_of = nullptr;
 std::atomic<const char*>* last_of = nullptr;
 std::uint64_t kill_at = 0;
 
 void count(const char* name) {
     last_of->store(name);
+    if (std::strcmp(name, "filled") != 0) moves_of->fetch_add(1);
     if (steps_of->fetch_add(1) + 1 == kill_at) ::raise(SIGKILL);
 }
 
@@ -75,6 +77,7 @@ void ServedBus::serve(std::uint64_t at) {
     if (daemon_ < 0) throw std::runtime_error("fork");
     if (daemon_ == 0) {
         steps_of = &shown_->steps;
+        moves_of = &shown_->moves;
         last_of = &shown_->last;
         kill_at = at;
         daemon::on_step = &count;
@@ -131,6 +134,16 @@ std::uint64_t ServedBus::steps() const noexcept { return shown_->steps; }
 std::string ServedBus::last_step() const {
     const char* const name = shown_->last;
     return name == nullptr ? "" : name;
+}
+
+bool ServedBus::rests() {
+    const auto now = std::chrono::steady_clock::now();
+    if (shown_->moves != moves_seen_ || moved_at_ == std::chrono::steady_clock::time_point{})
+        moved_at_ = now;
+    moves_seen_ = shown_->moves;
+    if (now - moved_at_ < 200ms) return false;
+    moved_at_ = {};
+    return true;
 }
 
 void ServedBus::wipe_memory() {

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
@@ -26,6 +27,11 @@ struct Work {
     static constexpr auto message = shmbus::command("test.work", shmbus::durable);
     std::uint64_t number = 0;
     std::uint64_t twice = 0;  // of the number: content to be checked
+};
+// Of any length.
+struct Text {
+    static constexpr auto message = shmbus::command("test.text", shmbus::durable);
+    std::string text;
 };
 struct Done {
     static constexpr auto message = shmbus::event("test.done", shmbus::durable);
@@ -48,6 +54,9 @@ public:
     // Steps that the last daemon went through, and the name of the last one.
     [[nodiscard]] std::uint64_t steps() const noexcept;
     [[nodiscard]] std::string last_step() const;
+    // Asked again and again: true when the daemon has done nothing for longer than it waits with
+    // anything: what came is handed out as far as it goes, what was handled is settled on disk.
+    [[nodiscard]] bool rests();
     // As a reboot does: everything in memory is gone. No Bus may be open.
     void wipe_memory();
     // A Bus that starts no daemon.
@@ -64,6 +73,8 @@ private:
     std::string bus_;
     Shown* shown_;
     pid_t daemon_ = 0;
+    std::uint64_t moves_seen_ = 0;
+    std::chrono::steady_clock::time_point moved_at_;
 };
 
 // Handles until `enough` says so; false when that takes longer than any machine needs.
@@ -71,3 +82,15 @@ private:
 [[nodiscard]] bool wait_until(const std::function<bool()>& holds);
 
 }  // namespace durable_tests
+
+template <>
+struct shmbus::Codec<durable_tests::Text> {
+    static std::size_t size(const durable_tests::Text& text) { return text.text.size(); }
+    static void encode(const durable_tests::Text& text, std::span<std::byte> into) {
+        std::memcpy(into.data(), text.text.data(), into.size());
+    }
+    static bool decode(std::span<const std::byte> from, durable_tests::Text& into) {
+        into.text.assign(reinterpret_cast<const char*>(from.data()), from.size());
+        return true;
+    }
+};
