@@ -109,7 +109,7 @@ TEST_CASE("what was handled while no daemon ran is settled on disk by the next, 
     CHECK(worker.order == std::vector<std::uint64_t>{101});
 }
 
-TEST_CASE("a damaged lane out of the journal is replaced, and what it carried comes again, marked") {
+TEST_CASE("a damaged lane out of the journal is replaced; what it carried comes again, marked") {
     ServedBus served;
     served.serve();
     Bus bus = served.open();
