@@ -12,7 +12,6 @@
 
 #include "daemon/kept_rows.h"
 #include "daemon/step.h"
-#include "lane/lane_file.h"
 
 namespace shmbus::daemon {
 
@@ -202,10 +201,8 @@ Durable::Address Durable::address() {
 
 std::uint64_t Durable::most_lane_bytes() const {
     if (service_ == nullptr) return 0;
-    // A record has at most a quarter of its lane. On its way out it is a little longer, so that it
-    // may need a lane twice as long.
-    const std::uint64_t out = std::max(state_.config().most_lane_bytes / 2, lane::least_capacity);
-    return std::min(std::bit_floor(service_->journal.status().most_payload_bytes * 4), out);
+    // A record has at most a quarter of its lane.
+    return std::bit_floor(service_->journal.status().most_payload_bytes * 4);
 }
 
 // ---- trouble

@@ -74,6 +74,14 @@ Outlet::Outlet(State& state, std::uint32_t endpoint, std::uint32_t generation)
     for (const std::uint64_t id : left) take_up(id);
     // Its daemon may have been killed between making a successor and saying so.
     succeeds_ = lanes_.size() > 1;
+    if (succeeds_ && lanes_.back().writer->tail() != 0) close_followed();
+}
+
+// Not before the last lane carries something: a lane that is closed and drained goes, and then its
+// successor alone tells the next daemon what was handled.
+void Outlet::close_followed() noexcept {
+    for (std::size_t i = 0; i + 1 < lanes_.size(); ++i) lanes_[i].writer->close();
+    succeeds_ = false;
 }
 
 // Everything below the room was handled. From there to the tail stands what was not; the tail is
@@ -183,10 +191,7 @@ void Outlet::write(const Outbound& message) {
     step("published");
     lanes_.back().carried.push_back({writer.tail(), message.lsn});
     rings_ = true;
-    // Not before its successor carries something: a lane that is closed and drained goes, and then
-    // the successor alone tells the next daemon what was handled.
-    if (!std::exchange(succeeds_, false)) return;
-    for (std::size_t i = 0; i + 1 < lanes_.size(); ++i) lanes_[i].writer->close();
+    if (succeeds_) close_followed();
 }
 
 bool Outlet::pass_on(journal::Journal& journal, const Outbound& message) {
@@ -270,7 +275,7 @@ std::size_t Outlet::settle(journal::Journal& journal) {
             ++settled;
         }
     }
-    while (lanes_.size() > 1 && lanes_.front().carried.empty() && inherited_.empty())
+    while (!succeeds_ && lanes_.size() > 1 && lanes_.front().carried.empty() && inherited_.empty())
         lanes_.pop_front();
     if (settled != 0) step("settled");
     return settled;

@@ -74,6 +74,7 @@ private:
     [[nodiscard]] bool has_room(std::uint64_t units);
     [[nodiscard]] bool open_lane(std::uint64_t units);
     void write(const Outbound& message);
+    void close_followed() noexcept;
     [[nodiscard]] bool inherit(journal::Journal& journal, std::uint64_t lsn);
 
     State& state_;
@@ -97,7 +98,7 @@ private:
     bool behind_ = true;
     bool rings_ = false;
     bool said_no_lane_ = false;
-    bool succeeds_ = false;  // the last lane's predecessor may not be closed yet
+    bool succeeds_ = false;  // the last lane carries nothing yet, the one before is not closed
     bool lost_a_lane_ = false;
     std::uint64_t lost_to_ = 0;  // what it may have carried
 };

@@ -118,4 +118,34 @@ TEST_CASE("a daemon that is killed at any step loses no durable message and doub
     CHECK(steps >= 60);
 }
 
+TEST_CASE("a daemon that is killed behind a batch that was full doubles nothing") {
+    constexpr std::uint64_t count = 500;  // as many as their lane takes, and more than a batch
+    // Other bytes are left free at the batch's end each time.
+    for (std::uint64_t shift = 0; shift < 11; ++shift) {
+        ServedBus served;
+        served.config.journal_segment_bytes = 64 << 10;
+        served.serve();
+        Bus bus = served.open();
+        bus.declare_endpoint<Text>("other");
+        Seen seen;
+        Endpoint endpoint = bus.endpoint("worker");
+        listen(endpoint, seen);
+        REQUIRE(bus.send(Work{1, 2}));
+        REQUIRE(bus.sync(20s));
+        served.kill_daemon();
+        REQUIRE(bus.send(Text{std::string(8 * shift, 'x')}));
+        for (std::uint64_t number = 2; number <= count; ++number)
+            REQUIRE(bus.send(Work{number, 2 * number}));
+        served.serve(2, "committed");  // the first one is of the directory
+        INFO("shifted by " << shift);
+        REQUIRE(wait_until([&] { return served.daemon_has_died(); }));
+        served.serve();
+        REQUIRE(handle_until(endpoint, [&] { return seen.order.size() >= count; }));
+        REQUIRE(bus.send(Work{count + 1, 2 * count + 2}));
+        REQUIRE(handle_until(endpoint, [&] { return seen.order.back() == count + 1; }));
+        CHECK(seen.order.size() == count + 1);
+        CHECK(seen.times.size() == count + 1);
+    }
+}
+
 }  // namespace durable_tests

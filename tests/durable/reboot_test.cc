@@ -88,6 +88,29 @@ TEST_CASE("subscriptions, endpoints and routes come back after a reboot as ackno
     CHECK(came == 0);
 }
 
+TEST_CASE("what was acknowledged of the directory is on disk at that moment") {
+    ServedBus served;
+    {
+        served.serve();
+        Bus bus = served.open();
+        bus.declare_endpoint<Work>("worker");
+        REQUIRE(bus.send(Work{1, 2}));  // from now on there is a journal
+        REQUIRE(bus.sync(20s));
+        REQUIRE(wait_until([&] { return served.rests(); }));
+        Endpoint audit = bus.endpoint("audit");
+        audit.on<Done>([](const Done&) {});
+        served.kill_daemon();
+    }
+    served.wipe_memory();
+    served.serve();
+    Bus bus = served.open();
+    REQUIRE(bus.publish(Done{7}));
+    Endpoint audit = bus.endpoint("audit");
+    std::uint64_t seen = 0;
+    audit.on<Done>([&](const Done& done) { seen = done.number; });
+    REQUIRE(handle_until(audit, [&] { return seen == 7; }));
+}
+
 TEST_CASE("what is sent again under the same id is dropped, also after a reboot") {
     ServedBus served;
     std::map<std::uint64_t, int> times;

@@ -45,8 +45,9 @@ public:
     ServedBus(const ServedBus&) = delete;
     ServedBus& operator=(const ServedBus&) = delete;
 
-    // Starts the daemon and waits until it listens. Killed by itself at step `kill_at`, from 1.
-    void serve(std::uint64_t kill_at = 0);
+    // Starts the daemon and waits until it listens. Killed by itself at step `kill_at`, from 1;
+    // with a name, only steps of that name count.
+    void serve(std::uint64_t kill_at = 0, const char* of = nullptr);
     void kill_daemon();
     // By SIGTERM; its exit status.
     int end_daemon();

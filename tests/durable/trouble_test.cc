@@ -36,16 +36,18 @@ struct Plain {
 // A worker that counts, in order.
 struct Counting {
     explicit Counting(Bus& bus) : endpoint(bus.endpoint("worker")) {
-        endpoint.on<Work>([this](const Work& work) {
+        endpoint.on<Work>([this](const Work& work, shmbus::Context& context) {
             in_order = in_order && work.number == work_done + 1;
             ++work_done;
             last = work.number;
+            unmarked += context.redelivered() ? 0 : 1;
         });
         endpoint.on<Plain>([this](const Plain&) { ++plain_done; });
     }
     Endpoint endpoint;
     std::uint64_t work_done = 0;
     std::uint64_t last = 0;
+    std::uint64_t unmarked = 0;
     std::uint64_t plain_done = 0;
     bool in_order = true;
 };
@@ -308,6 +310,7 @@ TEST_CASE("damage stops durable messages until somebody accepts the loss") {
     REQUIRE(wait_until([&] { return bus.send(Work{sent + 1, 0}).has_value(); }));
     REQUIRE(handle_until(worker.endpoint, [&] { return worker.last == sent + 1; }));
     CHECK(worker.work_done == sent);  // all but one
+    CHECK(worker.unmarked == 1);      // the new one
 }
 
 }  // namespace durable_tests

@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <set>
 #include <vector>
@@ -12,6 +13,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "flaky_storage.h"
 #include "lane/lane_file.h"
 #include "served_bus.h"
 #include "wire/names.h"
@@ -62,6 +64,11 @@ struct Worked {
     return found;
 }
 
+[[nodiscard]] std::size_t files_in(const std::string& folder) {
+    const std::filesystem::directory_iterator all(folder);
+    return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
 }  // namespace
 
 TEST_CASE("what was handled while no daemon ran is settled, however much, and the rest comes") {
@@ -87,17 +94,20 @@ TEST_CASE("what was handled while no daemon ran is settled, however much, and th
     CHECK(worker.again == 0);
 }
 
-TEST_CASE("what was handled while no daemon ran is settled on disk by the next, in a quiet bus") {
+TEST_CASE("what was handled is settled on disk, by this daemon or the next, in a quiet bus") {
     ServedBus served;
+    bool dies = false;
+    SUBCASE("while the daemon runs") {}
+    SUBCASE("while no daemon ran") { dies = true; }
     {
         served.serve();
         Bus bus = served.open();
         Worked worker(bus);
         send(bus, 1, 100);
         REQUIRE(wait_until([&] { return served.rests(); }));
-        served.kill_daemon();
+        if (dies) served.kill_daemon();
         REQUIRE(handle_until(worker.endpoint, [&] { return worker.order.size() == 100; }));
-        served.serve();
+        if (dies) served.serve();
         REQUIRE(wait_until([&] { return served.rests(); }));
     }
     served.wipe_memory();
@@ -159,16 +169,55 @@ TEST_CASE("the longest message goes through where no lane may be longer than the
     CHECK(came == std::vector<std::size_t>{limit, 5});
 }
 
+TEST_CASE("what the last daemon saw handled does not come again though its lane went meanwhile") {
+    ServedBus served;
+    served.config.default_lane_bytes = 4096;
+    Weather& weather = Weather::make();
+    served.storage = [&] { return std::make_unique<FlakyStorage>(served.journal(), weather); };
+    served.serve();
+    Bus bus = served.open();
+    std::vector<std::size_t> came;
+    shmbus::EndpointOptions options;
+    options.lane_bytes = 4096;
+    Endpoint endpoint = bus.endpoint("long", options);
+    endpoint.on<Text>([&](const Text& text) { came.push_back(text.text.size()); });
+    REQUIRE(bus.send(Text{"1"}));
+    REQUIRE(bus.sync(20s));
+    REQUIRE(handle_until(endpoint, [&] { return came.size() == 1; }));
+    served.kill_daemon();
+    REQUIRE(bus.send(Text{std::string(500, 'x')}));
+    REQUIRE(bus.send(Text{std::string(2'000, 'x')}));
+    // The longer one goes into another lane, and is not there yet.
+    served.serve(2, "written");
+    REQUIRE(wait_until([&] { return served.daemon_has_died(); }));
+    REQUIRE(lanes_out(served).size() == 2);
+    while (endpoint.poll() != 0) continue;
+    CHECK(came == std::vector<std::size_t>{1, 500});
+    // A daemon that clears lanes away and has no journal to tell of them.
+    weather.sync = EIO;
+    served.serve();
+    for (int sweeps = 0; sweeps < 3; ++sweeps) {
+        const std::size_t before = files_in(served.directory() + "/participants");
+        static_cast<void>(served.open());
+        REQUIRE(wait_until(
+            [&] { return files_in(served.directory() + "/participants") == before; }));
+    }
+    weather.sync = 0;
+    REQUIRE(handle_until(endpoint, [&] { return !came.empty() && came.back() == 2'000; }));
+    CHECK(came == std::vector<std::size_t>{1, 500, 2'000});
+}
+
 TEST_CASE("longer and longer messages make lane after lane, killed at each step, in order") {
     std::uint64_t steps = 0;
     // Ends: when the daemon lives through all of it.
     for (std::uint64_t at = 1;; ++at) {
         ServedBus served;
-        served.config.default_lane_bytes = 4096;
         served.serve();
         Bus bus = served.open();
         std::vector<std::size_t> came;
-        Endpoint endpoint = bus.endpoint("long");
+        shmbus::EndpointOptions options;
+        options.lane_bytes = 4096;
+        Endpoint endpoint = bus.endpoint("long", options);
         endpoint.on<Text>([&](const Text& text) { came.push_back(text.text.size()); });
         REQUIRE(bus.send(Text{"1"}));
         REQUIRE(bus.sync(20s));
