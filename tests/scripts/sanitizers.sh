@@ -10,7 +10,7 @@
 set -u
 root="${SHMBUS_SOURCE_ROOT:-$(cd "$(dirname "$0")/../.." && pwd)}"
 build="${SHMBUS_BUILD_ROOT:-$root/build}/sanitizers"
-# The daemon's own code is fuzzed under sanitizers (fuzz.sh); here it is only somebody to talk to.
+# Of the programs that start one. Its code runs under sanitizers in test_durable and in fuzz.sh.
 export SHMBUS_DAEMON="${SHMBUS_BUILD_ROOT:-$root/build}/tools/shmbusd"
 seconds="${SHMBUS_SANITIZER_SECONDS:-400}"
 mkdir -p "$build"
@@ -55,19 +55,26 @@ can_link() {
 
 addresses() {
     local where="$build/address" program
-    local programs=(base lane directory bus)
+    local programs=(base wire support lane directory bus daemon)
+    # What takes long for its number of cases runs without sanitizers elsewhere.
+    local long='*crash at any call*,*call fails*,*write is cut short*,*every *,*backlog*'
+    long+=',*killed*,*however much*'
     if ! can_link address,undefined; then
         echo 'skip addresses: the compiler has no such sanitizer'
         return
     fi
     if ! make address address,undefined tests/system/system_storm \
-        "${programs[@]/#/tests/test_}"; then
+        "${programs[@]/#/tests/test_}" tests/test_journal tests/test_durable; then
         echo 'not ok addresses: does not build'
         tail -n 40 "$log" | sed 's/^/    /'
         return
     fi
     for program in "${programs[@]}"; do
         check "no wrong address in test_$program" "$where/tests/test_$program" --no-colors
+    done
+    for program in journal durable; do
+        check "no wrong address in test_$program, the short cases" \
+            "$where/tests/test_$program" --no-colors "--test-case-exclude=$long"
     done
     check 'no wrong address in a storm of 60 kills' "$where/tests/system/system_storm" \
         --kills 60 --seconds 60
