@@ -93,9 +93,9 @@ private:
             for (std::size_t i = 0; i < endpoints; ++i)
                 if (is_for(number + 1, i)) to.push_back(i + 1);
             const std::vector<std::byte> payload = content(number + 1);
-            if (journal_.publish({.to = to, .payload = payload, .id = {1, number + 1}}).outcome !=
-                Outcome::ok)
-                break;
+            const Message message{
+                .to = to, .head = {}, .payload = payload, .id = {1, number + 1}};
+            if (journal_.publish(message).outcome != Outcome::ok) break;
             ++number;
         }
         if (number == last) return;
