@@ -5,7 +5,7 @@
 # Each in a build of its own under $SHMBUS_BUILD_ROOT/sanitizers, kept and reused, with -O1.
 #
 #   SHMBUS_SANITIZER_SECONDS   how long one program may take (400)
-#   SHMBUS_SANITIZERS=all      support, daemon, journal and durable too, which take minutes to compile
+#   SHMBUS_SANITIZERS=all      support, daemon, journal, durable too: minutes more to compile
 #
 # SPDX-License-Identifier: BSL-1.0
 set -u
