@@ -36,9 +36,8 @@ Result<Target*> Outbound::journal_target() {
     const std::uint64_t version = directory_version();
     if (journal_ != nullptr && journal_version_ == version && journal_->writer != nullptr)
         return journal_;
-    auto there = core_.directory().journal_endpoint();
     EndpointHandle at;
-    if (there) {
+    if (const auto there = core_.directory().journal_endpoint()) {
         at = {there->index, there->row.generation};
     } else {
         const Result<EndpointHandle> made = core_.session().journal();
@@ -77,18 +76,11 @@ Result<DurableRoute> Outbound::durable_route(const TypeDescriptor& type,
     if (!index) return index.error();
     DurableRoute route{&type, version, *index, {}};
     if (type.kind == Kind::command) {
-        std::optional<directory::Endpoint> there;
-        if (!destination.empty()) {
-            there = core_.directory().find_endpoint(destination);
-            if (!there) return refuse(ErrorCode::no_endpoint, destination);
-        } else {
-            const std::uint32_t endpoint = core_.directory().route(*index);
-            if (endpoint != 0) there = core_.directory().endpoint(endpoint);
-            if (!there) return refuse(ErrorCode::no_route, type.name);
-        }
-        route.to = {there->index, there->row.generation, 0};
+        const Result<EndpointHandle> there = receiver_of(type, *index, destination);
+        if (!there) return there.error();
+        route.to = {there->index, there->generation, 0};
     }
-    if (destination.empty()) durable_routes_.of(&type) = route;
+    if (destination.empty()) known = route;
     return route;
 }
 
@@ -100,6 +92,11 @@ Result<Target*> Outbound::target_of(const TypeDescriptor& type, std::string_view
         message.type = wire::Meta::of((*found)->meta).type;
         return (*found)->target;
     }
+    return durable_target_of(type, destination, message);
+}
+
+Result<Target*> Outbound::durable_target_of(const TypeDescriptor& type,
+                                            std::string_view destination, Outgoing& message) {
     const Result<DurableRoute> found = durable_route(type, destination);
     if (!found) return found.error();
     message.type = found->type;
@@ -110,16 +107,11 @@ Result<Target*> Outbound::target_of(const TypeDescriptor& type, std::string_view
 
 Result<void> Outbound::send_durably(const TypeDescriptor& type, Outgoing& message,
                                     const SendOptions& options) {
-    const Result<DurableRoute> route = durable_route(type, options.destination);
-    if (!route) return route.error();
-    const Result<Target*> journal = journal_target();
+    const Result<Target*> journal = durable_target_of(type, options.destination, message);
     if (!journal) return journal.error();
     const std::size_t bytes = message.payload.size() + (message.packed != 0 ? 16 : 0);
     if (bytes > (*journal)->most_payload())
         return too_large(bytes, (*journal)->most_payload());
-    message.type = route->type;
-    message.extensions.durable = route->to;
-    message.extensions.flags |= wire::has_durable;
     if (options.id != MessageId{}) {
         message.extensions.id = options.id;
         message.extensions.flags |= wire::has_explicit_id;

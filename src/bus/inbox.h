@@ -16,8 +16,7 @@ struct Inbox {
         : file(std::move(opened)),
           view(file),
           name(endpoint_name),
-          bell(lane::InboxName{view.identity().bus_high, view.identity().bus_low,
-                         view.identity().endpoint, view.identity().endpoint_generation}) {}
+          bell(lane::name_of(view.identity())) {}
 
     base::File file;
     lane::InboxView view;

@@ -62,6 +62,20 @@ Result<Route*> Outbound::route(const TypeDescriptor& type, std::string_view dest
     return found;
 }
 
+Result<EndpointHandle> Outbound::receiver_of(const TypeDescriptor& type, std::uint16_t index,
+                                             std::string_view destination) const {
+    std::optional<directory::Endpoint> there;
+    if (destination.empty()) {
+        const std::uint32_t endpoint = core_.directory().route(index);
+        if (endpoint != 0) there = core_.directory().endpoint(endpoint);
+        if (!there) return refuse(ErrorCode::no_route, type.name);
+    } else {
+        there = core_.directory().find_endpoint(destination);
+        if (!there) return refuse(ErrorCode::no_endpoint, destination);
+    }
+    return EndpointHandle{there->index, there->row.generation};
+}
+
 Result<void> Outbound::look_up(Route& route, const TypeDescriptor& type,
                                std::string_view destination) {
     latest_ = &no_route_;  // a new row may have moved the others
@@ -70,16 +84,9 @@ Result<void> Outbound::look_up(Route& route, const TypeDescriptor& type,
     route.target = nullptr;
     const Result<std::uint16_t> index = core_.type_index(type);
     if (!index) return index.error();
-    std::optional<directory::Endpoint> there;
-    if (destination.empty()) {
-        const std::uint32_t endpoint = core_.directory().route(*index);
-        if (endpoint != 0) there = core_.directory().endpoint(endpoint);
-        if (!there) return refuse(ErrorCode::no_route, type.name);
-    } else {
-        there = core_.directory().find_endpoint(destination);
-        if (!there) return refuse(ErrorCode::no_endpoint, destination);
-    }
-    const Result<Target*> opened = target(there->index, there->row.generation);
+    const Result<EndpointHandle> there = receiver_of(type, *index, destination);
+    if (!there) return there.error();
+    const Result<Target*> opened = target(there->index, there->generation);
     if (!opened) return opened.error();
     // A table that grew meanwhile would have moved the route; nothing above adds to it.
     route.target = *opened;

@@ -22,9 +22,10 @@
 
 #include "bus/copy.h"
 #include "bus/inbox.h"
+#include "bus/receipt_lane.h"
+#include "bus/session.h"
 #include "bus/tally.h"
 #include "lane/doorbell.h"
-#include "bus/receipt_lane.h"
 #include "lane/drop.h"
 #include "lane/writer.h"
 #include "wire/record.h"
@@ -279,6 +280,9 @@ public:
     // The lane of a command that is sent as its type says; completes the message for it.
     Result<Target*> target_of(const TypeDescriptor& type, std::string_view destination,
                               Outgoing& message);
+    // The same, whatever the type says, for the way through the journal; events too.
+    Result<Target*> durable_target_of(const TypeDescriptor& type, std::string_view destination,
+                                      Outgoing& message);
     // Our lane into the journal. Errors: no_journal, and those of the session.
     Result<Target*> journal_target();
     // The type's index, and which endpoint it is for; none when it is an event.
@@ -326,6 +330,9 @@ private:
         std::string destination;
         std::unique_ptr<Route> route;
     };
+    // Which endpoint handles the command, or is named. Errors: no_route, no_endpoint.
+    Result<EndpointHandle> receiver_of(const TypeDescriptor& type, std::uint16_t index,
+                                       std::string_view destination) const;
     Result<void> look_up(Route& route, const TypeDescriptor& type, std::string_view destination);
     Result<void> look_up(Audience& audience, const TypeDescriptor& type);
     Result<void> open(Target& target, std::uint32_t endpoint, std::uint32_t generation,

@@ -17,6 +17,7 @@
 
 #include "base/file.h"
 #include "lane/doorbell.h"
+#include "lane/layout.h"
 
 namespace shmbus::lane {
 
@@ -27,6 +28,10 @@ struct InboxName {
     std::uint32_t endpoint = 0;
     std::uint32_t generation = 0;
 };
+
+[[nodiscard]] inline InboxName name_of(const InboxIdentity& inbox) noexcept {
+    return {inbox.bus_high, inbox.bus_low, inbox.endpoint, inbox.endpoint_generation};
+}
 
 // The senders' side; one per inbox and process. Any thread.
 class SocketBell final : public DescriptorBell {
