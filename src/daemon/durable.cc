@@ -73,18 +73,25 @@ Durable::~Durable() = default;
 
 // ---- opening
 
-Durable::Address Durable::journal_endpoint() {
-    auto& tables = state_.tables();
+std::uint32_t Durable::find_journal_row() const {
+    const auto& tables = state_.tables();
     for (std::uint32_t index = 1; index < tables.used<EndpointRow>(); ++index) {
         const EndpointRow& row = tables.row<EndpointRow>(index);
-        if (row.state == RowState::live && row.kind == EndpointKind::journal)
-            return {index, row.generation};
+        if (row.state == RowState::live && row.kind == EndpointKind::journal) return index;
     }
-    EndpointRow row{};
-    row.kind = EndpointKind::journal;
-    row.lane_bytes = state_.config().journal_lane_bytes;
-    row.uid = ::geteuid();
-    const std::uint32_t index = state_.make_endpoint(row, directory::journal_endpoint_name);
+    return 0;
+}
+
+Durable::Address Durable::journal_endpoint() {
+    const auto& tables = state_.tables();
+    std::uint32_t index = find_journal_row();
+    if (index == 0) {
+        EndpointRow row{};
+        row.kind = EndpointKind::journal;
+        row.lane_bytes = state_.config().journal_lane_bytes;
+        row.uid = ::geteuid();
+        index = state_.make_endpoint(row, directory::journal_endpoint_name);
+    }
     return {index, tables.row<EndpointRow>(index).generation};
 }
 
@@ -122,14 +129,8 @@ void Durable::drop_gone(Service& service) {
     for (const auto& [number, settled] : ledger.endpoints) known.insert(number);
     for (const auto& [number, audience] : ledger.audiences)
         known.insert(audience.endpoints.begin(), audience.endpoints.end());
-    for (const journal::Endpoint number : known) {
-        const std::uint32_t index = wire::index_of(number);
-        const bool is_there = index < tables.used<EndpointRow>() &&
-                              tables.row<EndpointRow>(index).state == RowState::live &&
-                              tables.row<EndpointRow>(index).generation ==
-                                  wire::generation_of(number);
-        if (!is_there) static_cast<void>(service.journal.forget(number));
-    }
+    for (const journal::Endpoint number : known)
+        if (!state_.has_endpoint(number)) static_cast<void>(service.journal.forget(number));
     std::set<std::uint64_t> lanes;
     for (const LaneRow& row : tables.rows<LaneRow>())
         if (row.state != RowState::free) lanes.insert(row.id);
@@ -215,10 +216,8 @@ void Durable::tell(Condition condition, const std::string& why) {
     if (condition == condition_) return;
     condition_ = condition;
     auto& tables = state_.tables();
-    for (std::uint32_t index = 1; index < tables.used<EndpointRow>(); ++index)
-        if (tables.row<EndpointRow>(index).state == RowState::live &&
-            tables.row<EndpointRow>(index).kind == EndpointKind::journal)
-            tables.change<EndpointRow>(index).condition = static_cast<std::uint8_t>(condition);
+    if (const std::uint32_t index = find_journal_row(); index != 0)
+        tables.change<EndpointRow>(index).condition = static_cast<std::uint8_t>(condition);
     tables.commit();
 }
 
@@ -329,10 +328,8 @@ void Durable::hand_out() {
 
 std::size_t Durable::settle() {
     std::size_t settled = 0;
-    const auto& tables = state_.tables();
     for (auto at = service_->outlets.begin(); at != service_->outlets.end();) {
-        const EndpointRow& row = tables.row<EndpointRow>(wire::index_of(at->first));
-        if (row.state != RowState::live || row.generation != wire::generation_of(at->first)) {
+        if (!state_.has_endpoint(at->first)) {
             static_cast<void>(service_->journal.forget(at->first));
             ++settled;
             at = service_->outlets.erase(at);
@@ -468,10 +465,6 @@ void Durable::close() noexcept {
         state_.log(LogLevel::error, error.what());
     }
     service_.reset();
-}
-
-const journal::Journal* Durable::journal() const noexcept {
-    return service_ == nullptr ? nullptr : &service_->journal;
 }
 
 }  // namespace shmbus::daemon

@@ -62,10 +62,6 @@ public:
 
     // Says on disk that all went well.
     void close() noexcept;
-    [[nodiscard]] bool has_journal() const noexcept { return service_ != nullptr; }
-    [[nodiscard]] const journal::Journal* journal() const noexcept;
-    // Why it is out of service, or empty.
-    [[nodiscard]] const std::string& trouble() const noexcept { return trouble_; }
 
 private:
     using Clock = std::chrono::steady_clock;
@@ -78,6 +74,8 @@ private:
     void try_to_open() noexcept;
     void take_back_rows(Service& service);
     void drop_gone(Service& service);
+    // Its row, or 0.
+    [[nodiscard]] std::uint32_t find_journal_row() const;
     [[nodiscard]] Address journal_endpoint();
     [[nodiscard]] journal::Outcome keep_pending();
     [[nodiscard]] bool concerns_durable(directory::DirectoryWriter::Changed row) const;

@@ -29,26 +29,13 @@ constexpr std::uint16_t place = 0;
 constexpr std::uint32_t most_in_a_row = 1'024;
 constexpr std::size_t most_in_a_batch = 16'384;
 
-[[nodiscard]] base::File inbox_file(const State& state, std::uint32_t endpoint,
-                                    std::uint32_t generation) {
-    return base::File::open_at(state.home().inboxes().fd(),
-                               wire::numbered_file(endpoint, generation),
-                               base::Access::read_write);
-}
-
-[[nodiscard]] lane::InboxName inbox_name(const State& state, std::uint32_t endpoint,
-                                         std::uint32_t generation) {
-    const directory::Identity& bus = state.tables().identity();
-    return {bus.bus_high, bus.bus_low, endpoint, generation};
-}
-
 }  // namespace
 
 Intake::Intake(State& state, std::uint32_t endpoint, std::uint32_t generation)
     : state_(state),
       endpoint_(endpoint),
-      inbox_(inbox_file(state, endpoint, generation)),
-      bell_(inbox_name(state, endpoint, generation), place) {}
+      inbox_(state.inboxes().open(endpoint, generation)),
+      bell_(lane::name_of(inbox_.identity()), place) {}
 
 // ---- lanes
 
@@ -113,14 +100,11 @@ const std::vector<journal::Endpoint>& Intake::audience(std::uint16_t type,
     const auto number = [&](std::uint32_t index) {
         return wire::make_reference(index, tables.row<EndpointRow>(index).generation);
     };
-    const auto is_there = [&](std::uint32_t index) {
-        return index > 0 && index < tables.used<EndpointRow>() &&
-               tables.row<EndpointRow>(index).state == RowState::live;
-    };
     if (durable.endpoint != 0) {
-        if (is_there(durable.endpoint) && number(durable.endpoint) == wanted) {
+        if (state_.has_endpoint(wanted)) {
             to.push_back(wanted);
-        } else if (type < tables.used<TypeRow>() && is_there(tables.row<TypeRow>(type).route)) {
+        } else if (type < tables.used<TypeRow>() &&
+                   state_.has_endpoint(number(tables.row<TypeRow>(type).route))) {
             // Removed and made again since it was sent: whoever handles the command now.
             to.push_back(number(tables.row<TypeRow>(type).route));
         }
@@ -128,7 +112,7 @@ const std::vector<journal::Endpoint>& Intake::audience(std::uint16_t type,
     }
     if (type >= tables.used<TypeRow>()) return to;  // a stranger's
     for (const SubscriptionRow& row : tables.rows<SubscriptionRow>())
-        if (row.state != RowState::free && is_there(row.endpoint) &&
+        if (row.state != RowState::free && state_.has_endpoint(number(row.endpoint)) &&
             state_.descends(type, row.event))
             to.push_back(number(row.endpoint));
     std::ranges::sort(to);
@@ -144,7 +128,7 @@ bool Intake::is_known(const journal::Journal& journal, MessageId id,
     constexpr std::uint16_t as_failed = 65'534;
     if (extensions.flags & wire::has_failure) key = wire::id_of_output(id, false, as_failed);
     if (journal.was_seen(key)) return true;
-    if (std::ranges::find(keys_, key) != keys_.end()) return true;
+    if (keys_.contains({key.high, key.low})) return true;
     // Sent again under the id that its place in a lane gave it.
     const bool is_place = (extensions.flags & (wire::is_mixed_id | wire::has_failure)) == 0 &&
                           (id.low & 0xFFFFU) == 0;
@@ -202,12 +186,10 @@ Outcome Intake::read_record(Source& source, journal::Journal& journal) {
             journal.take_back(before);
             return Outcome::ok;
         }
-        if (has_id) keys_.push_back(key);
+        if (has_id) keys_.emplace(key.high, key.low);
         fresh_.push_back({record, meta_word, appended.lsn, id, &to});
-    } else if (!is_again) {
-        ++without_receiver_;
-        if (extensions.durable.endpoint != 0)
-            state_.log(LogLevel::warning, "a durable command of type " +
+    } else if (!is_again && extensions.durable.endpoint != 0) {
+        state_.log(LogLevel::warning, "a durable command of type " +
                                               std::to_string(meta.type) +
                                               " came whose endpoint is gone; it is dropped");
     }

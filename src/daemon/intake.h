@@ -10,6 +10,8 @@
 
 #include <map>
 #include <memory>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "daemon/state.h"
@@ -53,7 +55,6 @@ public:
 
     // Why the last collect() stopped early: ok, no_space or stopped.
     [[nodiscard]] journal::Outcome obstacle() const noexcept { return obstacle_; }
-    [[nodiscard]] std::uint64_t without_receiver() const noexcept { return without_receiver_; }
 
 private:
     struct Source {
@@ -80,11 +81,10 @@ private:
     std::map<std::uint64_t, Source> sources_;  // by lane id
     std::uint64_t turn_ = 0;                   // whose turn it is to be read first
     std::vector<Fresh> fresh_;
-    std::vector<MessageId> keys_;  // of the open batch
+    std::set<std::pair<std::uint64_t, std::uint64_t>> keys_;  // ids, of the open batch
     // Of the version known_version_: {type, endpoint's number}.
     std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<journal::Endpoint>> audiences_;
     journal::Outcome obstacle_ = journal::Outcome::ok;
-    std::uint64_t without_receiver_ = 0;
 };
 
 }  // namespace shmbus::daemon

@@ -23,13 +23,6 @@ using journal::Outcome;
 
 namespace {
 
-[[nodiscard]] base::File inbox_file(const State& state, std::uint32_t endpoint,
-                                    std::uint32_t generation) {
-    return base::File::open_at(state.home().inboxes().fd(),
-                               wire::numbered_file(endpoint, generation),
-                               base::Access::read_write);
-}
-
 [[nodiscard]] std::uint16_t flags_of(const Outbound& message) noexcept {
     const std::uint16_t flags = wire::Meta::of(message.meta).flags;
     return static_cast<std::uint16_t>(flags | wire::has_explicit_id |
@@ -62,9 +55,8 @@ Outlet::Outlet(State& state, std::uint32_t endpoint, std::uint32_t generation)
     : state_(state),
       endpoint_(endpoint),
       generation_(generation),
-      inbox_(inbox_file(state, endpoint, generation)),
-      bell_({state.tables().identity().bus_high, state.tables().identity().bus_low, endpoint,
-             generation}) {
+      inbox_(state.inboxes().open(endpoint, generation)),
+      bell_(lane::name_of(inbox_.identity())) {
     std::vector<std::uint64_t> left;
     for (const LaneRow& row : state.tables().rows<LaneRow>())
         if (row.state != RowState::free && row.writer == wire::daemon_reference &&

@@ -59,7 +59,6 @@ public:
     [[nodiscard]] bool has_lost_some() const noexcept;
     // More is waiting than there was room for.
     [[nodiscard]] bool is_behind() const noexcept { return behind_; }
-    void set_behind() noexcept { behind_ = true; }
 
 private:
     struct Carried {

@@ -50,10 +50,8 @@ State::State(Home home, const Config& config, Log log)
 }
 
 const EndpointRow& State::endpoint(std::uint32_t index, std::uint32_t generation) const {
-    if (index > 0 && index < tables_.used<EndpointRow>()) {
-        const EndpointRow& row = tables_.row<EndpointRow>(index);
-        if (row.state == RowState::live && row.generation == generation) return row;
-    }
+    if (has_endpoint(wire::make_reference(index, generation)))
+        return tables_.row<EndpointRow>(index);
     throw Refusal(wire::ReplyCode::unknown, "there is no endpoint " + std::to_string(index) +
                                                 " of generation " + std::to_string(generation) +
                                                 " (any more)");
@@ -99,11 +97,23 @@ const Quota& State::quota_of(std::uint32_t uid) const noexcept {
     return uid == ::geteuid() ? config_.owner : config_.others;
 }
 
+namespace {
+
+template <class Row>
+[[nodiscard]] bool is_live_row(const directory::DirectoryWriter& tables, wire::Reference wanted) {
+    const std::uint32_t index = wire::index_of(wanted);
+    return index > 0 && index < tables.used<Row>() &&
+           tables.row<Row>(index).state == RowState::live &&
+           tables.row<Row>(index).generation == wire::generation_of(wanted);
+}
+
+}  // namespace
+
 bool State::is_live(wire::Reference participant) const {
-    const std::uint32_t index = wire::index_of(participant);
-    return index > 0 && index < tables_.used<ParticipantRow>() &&
-           tables_.row<ParticipantRow>(index).state == RowState::live &&
-           tables_.row<ParticipantRow>(index).generation == wire::generation_of(participant);
+    return is_live_row<ParticipantRow>(tables_, participant);
+}
+bool State::has_endpoint(wire::Reference endpoint) const {
+    return is_live_row<EndpointRow>(tables_, endpoint);
 }
 
 std::uint32_t State::make_lane(const LaneWish& wish) {

@@ -94,6 +94,8 @@ public:
     void retire_participant(std::uint32_t index);
 
     [[nodiscard]] bool is_live(wire::Reference participant) const;
+    // Live and of that generation.
+    [[nodiscard]] bool has_endpoint(wire::Reference endpoint) const;
 
 private:
     void reconcile();
