@@ -4,8 +4,6 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
-#include <coroutine>
-#include <exception>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -14,6 +12,7 @@
 
 #include <shmbus/testing.h>
 
+#include "coroutine.h"
 #include "messages.h"
 
 using namespace std::chrono_literals;
@@ -31,17 +30,6 @@ void poll_until(shmbus::Endpoint& endpoint, auto&& enough) {
     }
     REQUIRE(enough());
 }
-
-// A coroutine that nobody waits for.
-struct Started {
-    struct promise_type {
-        Started get_return_object() { return {}; }
-        std::suspend_never initial_suspend() noexcept { return {}; }
-        std::suspend_never final_suspend() noexcept { return {}; }
-        void return_void() {}
-        void unhandled_exception() { std::terminate(); }
-    };
-};
 
 Started await(const shmbus::Receipt& receipt, std::chrono::nanoseconds limit, int& outcome) {
     const shmbus::Result<void> there = co_await receipt.within(limit);

@@ -5,9 +5,9 @@
 
 #include <doctest/doctest.h>
 
-#include <coroutine>
 #include <thread>
 
+#include "bus/coroutine.h"
 #include "bus/messages.h"
 
 using namespace bus_tests;
@@ -32,16 +32,6 @@ public:
 private:
     shmbus::Endpoint endpoint_;
     std::jthread thread_;
-};
-
-struct Started {
-    struct promise_type {
-        Started get_return_object() { return {}; }
-        std::suspend_never initial_suspend() noexcept { return {}; }
-        std::suspend_never final_suspend() noexcept { return {}; }
-        void return_void() {}
-        void unhandled_exception() { std::terminate(); }
-    };
 };
 
 Started ask(shmbus::Bus& bus, std::uint64_t number, std::uint64_t& answer) {
