@@ -49,6 +49,9 @@ struct BusOptions {
     std::size_t lane_bytes = 0;
     // Time sent is written into every n-th message of a lane; 0: never.
     std::uint32_t time_sent_every = 1024;
+    // Count messages by type and time handlers in shared memory, for shm-top. SHMBUS_METRICS=0
+    // turns it off as well. What the lanes count by themselves stays.
+    bool metrics = true;
     LogCallback log{};
 };
 

@@ -112,12 +112,18 @@ File File::duplicate() const {
     return File{fd};
 }
 
-void File::allocate(std::uint64_t bytes) const {
+void File::allocate(std::uint64_t bytes, std::uint64_t offset) const {
     // A signal may interrupt a large allocation on tmpfs; it starts over. Ends: every other
     // answer leaves the loop.
     int error = EINTR;
-    while (error == EINTR) error = ::posix_fallocate(fd_, 0, static_cast<off_t>(bytes));
+    while (error == EINTR)
+        error = ::posix_fallocate(fd_, static_cast<off_t>(offset), static_cast<off_t>(bytes));
     if (error != 0) fail("reserving " + std::to_string(bytes) + " bytes", path_of(fd_), error);
+}
+
+void File::end_at(std::uint64_t bytes) const {
+    if (::ftruncate(fd_, static_cast<off_t>(bytes)) != 0)
+        fail("giving a file " + std::to_string(bytes) + " bytes", path_of(fd_), errno);
 }
 
 FileFacts File::facts() const {

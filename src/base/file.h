@@ -66,9 +66,11 @@ public:
     }
     void close() noexcept;
 
-    // Reserves memory or disk for the first `bytes` now, so that a full file system is an error
-    // here and not a SIGBUS at some later store. Grows the file to that size.
-    void allocate(std::uint64_t bytes) const;
+    // Reserves memory or disk for `bytes` from `offset` on now, so that a full file system is an
+    // error here and not a SIGBUS at some later store. Grows the file to that size.
+    void allocate(std::uint64_t bytes, std::uint64_t offset = 0) const;
+    // Lets the file end there; what was not written of it is a hole.
+    void end_at(std::uint64_t bytes) const;
     [[nodiscard]] FileFacts facts() const;
     // Throws unless this is a regular file.
     void require_regular() const;

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/clock.h"
+
 namespace shmbus::detail {
 
 namespace {
@@ -86,6 +88,27 @@ FailureReason Attempt::call_once(const DispatchRow& row, std::span<const std::by
     return FailureReason::none;
 }
 
+FailureReason Attempt::call_timed(const DispatchRow& row, std::span<const std::byte> payload,
+                                  bool& threw) noexcept {
+    const lane::Entry entry = delivery_.in_hand().batch->entry(delivery_.in_hand().place.record());
+    const bool tells_time = meter.is_on() && (entry.meta >> 52 & wire::has_time_sent) != 0;
+    const bool is_due = sampler.is_due(1);
+    if (!is_due && !tells_time) [[likely]] return call_once(row, payload, threw);
+    const std::uint64_t begin = base::ticks();
+    const std::uint64_t begin_ns = tells_time ? base::now_ns() : 0;
+    const FailureReason reason = call_once(row, payload, threw);
+    const std::uint64_t spent = base::ticks() - begin;
+    if (reason != FailureReason::none || threw) return reason;
+    if (is_due) sampler.took(meter, spent);
+    if (!tells_time) return reason;
+    const auto sent = static_cast<std::uint64_t>(delivery_.extensions().time_sent.monotonic_ns);
+    // Nobody sends in the future; a stranger may say so.
+    if (sent == 0 || sent > begin_ns) return reason;
+    meter.time_ns(lane::Timed::queue_wait, begin_ns - sent);
+    meter.time_ns(lane::Timed::critical, base::now_ns() - sent);
+    return reason;
+}
+
 Attempt::Settled Attempt::give_up(const Record& record, const AttemptRules& rules,
                                   FailureReason reason, const lane::Progress& progress) {
     wire::FailureRecord failure{};
@@ -96,7 +119,7 @@ Attempt::Settled Attempt::give_up(const Record& record, const AttemptRules& rule
     failure.what_bytes = complaint.bytes;
     std::copy_n(complaint.text.begin(), complaint.bytes, failure.what);
     if (!delivery_.give_to_error_endpoint(rules.error_endpoint, failure)) return Settled::kept;
-    tallies.failed.add(1);
+    count(tallies.failed, lane::Counter::failed);
     complaint = {};
     return Settled::given_up;
 }
@@ -122,7 +145,7 @@ Attempt::Settled Attempt::settle(const Record& record, const DispatchRow& row,
         progress.starts = one_more(progress.starts);
         record.batch->set(record.index, progress);
         bool threw = false;
-        const FailureReason reason = call_once(row, payload, threw);
+        const FailureReason reason = call_timed(row, payload, threw);
         --progress.starts;
         if (reason != FailureReason::none) {
             record.batch->set(record.index, progress);
@@ -135,7 +158,7 @@ Attempt::Settled Attempt::settle(const Record& record, const DispatchRow& row,
         if (!delivery_.daemon_missed()) progress.failures = one_more(progress.failures);
         record.batch->set(record.index, progress);
         if (delivery_.daemon_missed()) return Settled::kept;
-        tallies.threw.add(1);
+        count(tallies.threw, lane::Counter::threw);
     }
 }
 
@@ -147,7 +170,7 @@ Attempt::End Attempt::go_on(const Record& record, const DispatchRow& row,
     while (progress.done < items.count) {
         if (handled >= limit) return End::limit;
         if (row.verdict == DispatchRow::Verdict::drop) {
-            tallies.dropped.add(1);
+            count(tallies.dropped, lane::Counter::dropped);
         } else {
             InHand in_hand;
             in_hand.batch = record.batch;
@@ -158,8 +181,11 @@ Attempt::End Attempt::go_on(const Record& record, const DispatchRow& row,
             in_hand.redelivered = record.batch->adopted;
             const Settled settled = settle(record, row, rules, in_hand, progress);
             if (settled == Settled::kept) return End::kept;
-            tallies.handled.add(settled == Settled::handled ? 1 : 0);
-            tallies.redelivered.add(in_hand.redelivered ? 1 : 0);
+            if (settled == Settled::handled) {
+                tallies.handled.add(1);
+                meter.add(*row.counted, 1);
+            }
+            if (in_hand.redelivered) count(tallies.redelivered, lane::Counter::redelivered);
             ++handled;
         }
         progress = {static_cast<std::uint16_t>(progress.done + 1), 0, 0};

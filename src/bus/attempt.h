@@ -20,6 +20,7 @@
 
 #include "bus/delivery.h"
 #include "bus/dispatcher.h"
+#include "bus/meter.h"
 #include "bus/tally.h"
 #include "lane/consumer.h"
 
@@ -65,8 +66,9 @@ struct Record {
 
 class Attempt {
 public:
-    Attempt(Delivery& delivery, const Dispatcher& dispatcher, Tallies& counters) noexcept
-        : tallies(counters), delivery_(delivery), dispatcher_(dispatcher) {}
+    Attempt(Delivery& delivery, const Dispatcher& dispatcher, Tallies& counters,
+            Meter& meter_of_all) noexcept
+        : tallies(counters), meter(meter_of_all), delivery_(delivery), dispatcher_(dispatcher) {}
 
     enum class End : std::uint8_t {
         done,    // all messages of the record are
@@ -87,7 +89,15 @@ public:
         return {index, complaint, delivery_.daemon_missed()};
     }
     [[nodiscard]] const std::string& why_kept() const noexcept { return delivery_.why_kept(); }
-    Tallies& tallies;
+    Tallies& tallies;  // of this thread
+    Meter& meter;      // of the endpoint
+    Sampler sampler;   // of this thread
+
+    // Counts it in both.
+    void count(Tally& tally, lane::Counter counter) noexcept {
+        tally.add(1);
+        meter.count(counter);
+    }
 
     // The messages in one record.
     struct Items {
@@ -106,6 +116,9 @@ private:
     FailureReason call_all(const DispatchRow& row, std::span<const std::byte> payload);
     Settled settle(const Record& record, const DispatchRow& row, const AttemptRules& rules,
                    const InHand& in_hand, lane::Progress& progress);
+    // A call that is timed when it is due, and always when the message tells when it was sent.
+    FailureReason call_timed(const DispatchRow& row, std::span<const std::byte> payload,
+                             bool& threw) noexcept;
     Settled give_up(const Record& record, const AttemptRules& rules, FailureReason reason,
                     const lane::Progress& progress);
 

@@ -474,10 +474,12 @@ void Delivery::write(const Leg& leg) {
     Outgoing message = outgoing(*leg.held, true);
     if (leg.when_full == WhenFull::drop_oldest || leg.when_full == WhenFull::drop_newest) {
         if (leg.when_full == WhenFull::drop_oldest)
-            outbound_->dropped.add(outbound_->drop_oldest(target, leg.units));
+            outbound_->note_dropped(target, lane::Writer::Account::dropped_oldest,
+                                    outbound_->drop_oldest(target, leg.units));
         if (!target.writer->claim(leg.units) &&
             !target.writer->count_room(target.inbox->view, leg.units)) {
-            outbound_->dropped.add(message.packed != 0 ? message.packed : 1);
+            outbound_->note_dropped(target, lane::Writer::Account::dropped_newest,
+                                    std::max(message.packed, 1U));
             return;
         }
     }

@@ -55,9 +55,10 @@ bool Dispatcher::is_subscribed(std::uint16_t type) const {
     });
 }
 
-DispatchRow Dispatcher::work_out(std::uint16_t type) const {
+DispatchRow Dispatcher::work_out(std::uint16_t type) {
     DispatchRow row;
     row.version = core_.directory().version();
+    row.counted = meter_.row_of(type);
     const auto known = core_.directory().type(type);
     std::vector<std::uint32_t> names{type};
     if (known) static_cast<void>(core_.directory().lineage(type, names));
@@ -94,7 +95,8 @@ const DispatchRow& Dispatcher::row(std::uint16_t type) {
     known = std::make_unique<DispatchRow>(work_out(type));
     if (known->verdict == DispatchRow::Verdict::handle && known->handlers.size() == 1 &&
         !known->takes_anything && known->bytes != 0)
-        quick_[type] = {known->handlers[0].call, known->handlers[0].callable.get(), known->bytes};
+        quick_[type] = {known->handlers[0].call, known->handlers[0].callable.get(), known->bytes,
+                        known->counted};
     return *known;
 }
 

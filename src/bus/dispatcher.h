@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "bus/meter.h"
 #include "bus/session.h"
 #include "wire/record.h"
 
@@ -30,6 +31,7 @@ struct DispatchRow {
     std::vector<Handler> handlers;  // all of them are called
     bool takes_anything = false;    // the handler for the rest
     std::uint64_t version = 0;      // of the directory; matters where nobody handles
+    Meter::Word* counted = nullptr; // where its messages are counted
 };
 
 class Dispatcher {
@@ -39,6 +41,7 @@ public:
         FailureReason (*call)(void*, std::span<const std::byte>, Context&) = nullptr;
         void* callable = nullptr;
         std::uint64_t bytes = 0;
+        Meter::Word* counted = nullptr;
     };
     // Records of one meta word, each with one message of such a type.
     struct Plain {
@@ -49,8 +52,8 @@ public:
     };
     using Any = std::function<void(std::span<const std::byte>, Context&)>;
 
-    Dispatcher(BusCore& core, EndpointHandle endpoint) noexcept
-        : core_(core), endpoint_(endpoint) {}
+    Dispatcher(BusCore& core, EndpointHandle endpoint, Meter& meter) noexcept
+        : core_(core), endpoint_(endpoint), meter_(meter) {}
 
     void add(std::uint16_t type, Handler handler);
     void add_any(Any any);
@@ -75,13 +78,14 @@ private:
         std::uint16_t type;
         Handler handler;
     };
-    [[nodiscard]] DispatchRow work_out(std::uint16_t type) const;
+    [[nodiscard]] DispatchRow work_out(std::uint16_t type);
     [[nodiscard]] bool is_subscribed(std::uint16_t type) const;
     void forget() noexcept;
     [[nodiscard]] const Plain* look_up_plain(std::uint64_t meta) noexcept;
 
     BusCore& core_;
     EndpointHandle endpoint_;
+    Meter& meter_;
     std::vector<Registered> registered_;
     std::vector<std::shared_ptr<void>> replaced_;  // kept as long as this
     std::set<std::uint16_t> unsubscribed_;

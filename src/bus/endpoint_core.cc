@@ -58,16 +58,19 @@ EndpointCore::EndpointCore(std::shared_ptr<BusCore> core, std::string_view name,
       name_(name),
       options_(std::move(options)),
       handle_(make_endpoint(*core_, name_, options_)),
-      dispatcher_(*core_, handle_),
+      meter_(core_->options().metrics && environment("SHMBUS_METRICS") != "0",
+             [this](std::string_view text) { core_->log(LogLevel::warning, text); }),
+      dispatcher_(*core_, handle_, meter_),
       delivery_(*core_, handle_, name_),
       tallies_(1 + std::size_t{options_.handler_threads}),
-      attempt_(delivery_, dispatcher_, tallies_[0]),
+      attempt_(delivery_, dispatcher_, tallies_[0], meter_),
       fast_path_(delivery_, attempt_, dispatcher_),
       uid_(::geteuid()) {
     if (options_.error_endpoint.empty()) options_.error_endpoint = "error";
     const OpenedInbox opened = value_or_setup_error(core_->session().attach(handle_),
                                                     "joining an endpoint's consumers", name_);
     slot_ = opened.slot;
+    meter_.use(opened.inbox, opened.slot);
     bell_ = std::make_unique<SelfBell>(opened.inbox, opened.slot);
     const BusFolder& folder = core_->session().folder();
     consumer_ = std::make_unique<lane::Consumer>(
@@ -275,9 +278,16 @@ bool EndpointCore::wait(std::chrono::nanoseconds limit) {
         const bool busy = !parked_.empty() || core_->requests().has_callbacks();
         const std::chrono::nanoseconds left(span - spent);
         const bool there = consumer_->sleep(std::min(left, busy ? busy_sleep : longest_sleep));
+        count_sleeps();
         core_->session().tend();
         if (there || busy) return true;
     }
+}
+
+void EndpointCore::count_sleeps() noexcept {
+    const std::uint64_t slept = consumer_->sleeps();
+    if (slept != sleeps_counted_) meter_.count(lane::Counter::wakeups, slept - sleeps_counted_);
+    sleeps_counted_ = slept;
 }
 
 void EndpointCore::idle(std::uint32_t quiet_polls, std::uint32_t rung, bool may_take) {
@@ -290,6 +300,7 @@ void EndpointCore::idle(std::uint32_t quiet_polls, std::uint32_t rung, bool may_
     const std::chrono::nanoseconds limit = busy ? busy_sleep : longest_sleep;
     if (may_take) consumer_->sleep(limit, rung);
     else consumer_->rest(limit, rung);
+    count_sleeps();
     core_->session().tend();
 }
 
@@ -301,8 +312,12 @@ void EndpointCore::run(const std::stop_token& stop) {
         return !stop.stop_requested() && !stopping_.load(std::memory_order_acquire);
     };
     if (options_.handler_threads > 1) {
-        Pool pool(*this, options_.handler_threads);
-        pool.run(goes_on);
+        meter_.set_several(true);
+        {
+            Pool pool(*this, options_.handler_threads);
+            pool.run(goes_on);
+        }
+        meter_.set_several(false);
     } else {
         for (std::uint32_t quiet_polls = 0;;) {
             const std::uint32_t rung = consumer_->rung();

@@ -22,6 +22,7 @@
 #include "lane/socket_bell.h"
 #include "bus/dispatcher.h"
 #include "bus/fast_path.h"
+#include "bus/meter.h"
 #include "bus/self_bell.h"
 #include "lane/consumer.h"
 
@@ -91,6 +92,8 @@ private:
     [[nodiscard]] const DispatchRow& row_of(const Open& open, std::uint32_t index) {
         return dispatcher_.row(wire::Meta::of(open.batch->entry(index).meta).type);
     }
+    // What the consumer slept since the last time.
+    void count_sleeps() noexcept;
     void poison(const Open& open, std::string_view why) noexcept;
     [[nodiscard]] AttemptRules rules() const noexcept;
 
@@ -99,6 +102,8 @@ private:
     EndpointOptions options_;
     EndpointHandle handle_;
     std::uint16_t slot_ = 0;
+    Meter meter_;
+    std::uint64_t sleeps_counted_ = 0;
     Dispatcher dispatcher_;
     Delivery delivery_;
     std::vector<Tallies> tallies_;  // of the polling thread, then of each handler thread

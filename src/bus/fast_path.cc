@@ -27,7 +27,7 @@ template <class Word>
 Place FastPath::fail(lane::Batch& batch, std::string_view why) noexcept {
     const std::uint8_t failures = delivery_.daemon_missed() ? 0 : 1;
     attempt_.complaint.say(why);
-    attempt_.tallies.threw.add(failures);
+    if (failures != 0) attempt_.count(attempt_.tallies.threw, lane::Counter::threw);
     delivery_.drop();
     const Place place = delivery_.in_hand().place;
     batch.set(place.record(), {static_cast<std::uint16_t>(place.item()), failures, 0});
@@ -65,6 +65,31 @@ Place FastPath::fail(lane::Batch& batch, std::string_view why) noexcept {
     return place;
 }
 
+// The same, and times the first of them when that is due.
+[[gnu::always_inline]] inline Place FastPath::handle_timed(lane::Batch& batch, Place place,
+                                                           Place each, std::size_t count,
+                                                           const std::byte* payload,
+                                                           std::size_t step,
+                                                           const Dispatcher::Quick& quick) {
+    if (attempt_.sampler.is_due(count)) [[unlikely]] {
+        const std::uint64_t begin = base::ticks();
+        const Place reached = handle_run(batch, place, each, 1, payload, step, quick);
+        if (reached == place) return place;
+        attempt_.sampler.took(attempt_.meter, base::ticks() - begin);
+        if (--count == 0) return reached;
+        place = reached;
+        payload += step;
+    }
+    return handle_run(batch, place, each, count, payload, step, quick);
+}
+
+// Counts `handled` messages of one type. The word outlives what a handler does to the handlers.
+[[gnu::always_inline]] inline void FastPath::count(Meter::Word* counted,
+                                                   std::size_t handled) noexcept {
+    attempt_.tallies.handled.add(handled);
+    if (handled != 0) attempt_.meter.add(*counted, handled);
+}
+
 FastPath::Reached FastPath::handle_packed(lane::Batch& batch, Place from, std::size_t limit) {
     const std::uint64_t meta = batch.entry(from.record()).meta;
     const auto type = static_cast<std::uint16_t>(meta >> 32);
@@ -77,8 +102,8 @@ FastPath::Reached FastPath::handle_packed(lane::Batch& batch, Place from, std::s
         return {from, false};
     const std::size_t count = std::min<std::size_t>(items.count - from.item(), limit);
     const Place reached =
-        handle_run(batch, from, Place::at(0, 1), count,
-                   items.first + items.bytes * from.item(), items.bytes, *quick);
+        handle_timed(batch, from, Place::at(0, 1), count,
+                     items.first + items.bytes * from.item(), items.bytes, *quick);
     return {reached, reached.item() == items.count};
 }
 
@@ -88,26 +113,27 @@ FastPath::Reached FastPath::handle_packed(lane::Batch& batch, Place from, std::s
     const std::size_t alike = batch.units_each != 0 ? batch.count - from.record() : 1;
     const std::size_t count = std::min(alike, limit);
     const Place reached =
-        handle_run(batch, from, Place::at(1, 0), count, payload,
-                   std::size_t{batch.units_each} * wire::unit_bytes, plain.handler);
+        handle_timed(batch, from, Place::at(1, 0), count, payload,
+                     std::size_t{batch.units_each} * wire::unit_bytes, plain.handler);
     return {reached, reached.record() - from.record() == count};
 }
 
 bool FastPath::handle_single(lane::Batch& batch) {
     const Dispatcher::Plain* const plain = dispatcher_.plain(batch.first.meta);
     if (plain == nullptr) [[unlikely]] return false;
+    Meter::Word* const counted = plain->handler.counted;
     delivery_.aim_at(batch);
     Place reached;
     try {
-        reached = handle_run(batch, Place::at(0, 0), Place::at(1, 0), 1,
-                             batch.first.record + plain->payload_offset, 0, plain->handler);
+        reached = handle_timed(batch, Place::at(0, 0), Place::at(1, 0), 1,
+                               batch.first.record + plain->payload_offset, 0, plain->handler);
     } catch (const std::exception& error) {
         fail(batch, error.what());
     } catch (...) {
         fail(batch, "an exception that is no std::exception");
     }
     if (reached.record() == 0) [[unlikely]] return false;
-    attempt_.tallies.handled.add(1);
+    count(counted, 1);
     return true;
 }
 
@@ -116,7 +142,12 @@ std::size_t FastPath::handle(lane::Batch& batch, std::uint32_t& next, std::size_
     std::size_t handled = 0;
     // Ends: each turn handles something or breaks.
     while (next < batch.count && handled < limit) {
-        const Dispatcher::Plain* const plain = dispatcher_.plain(batch.entry(next).meta);
+        const std::uint64_t meta = batch.entry(next).meta;
+        const Dispatcher::Plain* const plain = dispatcher_.plain(meta);
+        const Dispatcher::Quick* const quick =
+            plain != nullptr ? &plain->handler
+                             : dispatcher_.quick(static_cast<std::uint16_t>(meta >> 32));
+        Meter::Word* const counted = quick != nullptr ? quick->counted : nullptr;
         const Place from =
             Place::at(next, plain != nullptr ? std::uint16_t{0} : batch.progress(next).done);
         Reached reached;
@@ -130,11 +161,13 @@ std::size_t FastPath::handle(lane::Batch& batch, std::uint32_t& next, std::size_
         }
         // Of the one kind the record moves on, of the other the item in it.
         next = reached.place.record();
-        handled += (next - from.record()) + (reached.place.item() - from.item());
+        const std::size_t done =
+            (next - from.record()) + (reached.place.item() - from.item());
+        count(counted, done);
+        handled += done;
         if (!reached.goes_on) break;
         if (plain == nullptr) ++next;
     }
-    attempt_.tallies.handled.add(handled);
     return handled;
 }
 

@@ -34,6 +34,10 @@ private:
     };
     Place handle_run(lane::Batch& batch, Place place, Place each, std::size_t count,
                      const std::byte* payload, std::size_t step, const Dispatcher::Quick& quick);
+    Place handle_timed(lane::Batch& batch, Place place, Place each, std::size_t count,
+                       const std::byte* payload, std::size_t step,
+                       const Dispatcher::Quick& quick);
+    void count(Meter::Word* counted, std::size_t handled) noexcept;
     Reached handle_packed(lane::Batch& batch, Place from, std::size_t limit);
     Reached handle_plain(lane::Batch& batch, Place from, std::size_t limit,
                          const Dispatcher::Plain& plain);

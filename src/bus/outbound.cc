@@ -247,6 +247,12 @@ void Outbound::forget_gone_endpoints() noexcept {
     }
 }
 
+void Outbound::note_dropped(Target& target, lane::Writer::Account why,
+                            std::uint64_t how_many) noexcept {
+    dropped.add(how_many);
+    if (target.writer != nullptr) target.writer->note(why, how_many);
+}
+
 // ---- writing
 
 void Outbound::write(Target& target, Outgoing& message) noexcept {
@@ -281,7 +287,7 @@ void Outbound::write(Target& target, Outgoing& message) noexcept {
     }
     copy_bytes(at, message.payload.data(), message.payload.size());
     close_end(claim.record, meta.payload_offset() + meta.payload_bytes);
-    target.writer->commit(claim, meta.word());
+    target.writer->commit(claim, meta.word(), std::max(message.packed, 1U));
     extensions.flags &= static_cast<std::uint16_t>(~wire::has_time_sent);
 }
 
@@ -319,7 +325,8 @@ Result<void> Outbound::send(const TypeDescriptor& type, Outgoing& message,
         write_and_ring(target, message, patience_of(options.when_full, options.wait));
     if (!written) {
         if (written.error() == ErrorCode::full && options.when_full == WhenFull::drop_newest) {
-            dropped.add(message.packed != 0 ? message.packed : 1);
+            note_dropped(target, lane::Writer::Account::dropped_newest,
+                         std::max(message.packed, 1U));
             return {};
         }
         return written;

@@ -296,6 +296,9 @@ public:
     // What was sent into the journal by this thread, for sync(). Any thread.
     void add_receipts(std::vector<Receipt>& into) const;
 
+    // Messages that were let go for want of room, for our counters and the lane's.
+    void note_dropped(Target& target, lane::Writer::Account why, std::uint64_t how_many) noexcept;
+
     // The lane was found lost: the next send opens another one.
     void abandon(Target& target) noexcept;
     [[nodiscard]] static Patience patience_of(WhenFull when_full, std::chrono::nanoseconds wait);

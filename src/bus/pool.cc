@@ -25,7 +25,7 @@ std::uint32_t least_batch(std::size_t threads) {
 
 Pool::Worker::Worker(EndpointCore& endpoint, Tallies& tallies, Handoff& handoff)
     : delivery(*endpoint.core_, endpoint.handle_, endpoint.name_),
-      attempt(delivery, endpoint.dispatcher_, tallies),
+      attempt(delivery, endpoint.dispatcher_, tallies, endpoint.meter_),
       tasks(handoff.consumer()) {}
 
 Pool::Pool(EndpointCore& endpoint, unsigned threads)

@@ -92,7 +92,7 @@ Result<void> Outbound::publish_one(const Subscription& to, Outgoing& message,
     if (target.writer == nullptr) return Error(ErrorCode::lane_lost);  // given up just before
     if (to.when_full == WhenFull::drop_oldest && !target.has_loan) {
         const std::uint64_t went = drop_oldest(target, message.most_units());
-        dropped.add(went);
+        note_dropped(target, lane::Writer::Account::dropped_oldest, went);
         answer.dropped += went != 0 ? 1 : 0;
     }
     const bool waits = to.when_full == WhenFull::wait && options.when_full == WhenFull::wait;
@@ -109,7 +109,7 @@ Result<void> Outbound::publish_one(const Subscription& to, Outgoing& message,
     const bool drops =
         to.when_full == WhenFull::drop_newest || to.when_full == WhenFull::drop_oldest;
     if (!(written.error() == ErrorCode::full) || !drops) return written;
-    dropped.add(1);
+    note_dropped(target, lane::Writer::Account::dropped_newest, 1);
     ++answer.subscribers;
     ++answer.dropped;
     return {};

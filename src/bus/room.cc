@@ -161,13 +161,17 @@ Result<void> Outbound::make_room(Target& target, std::uint64_t units, Patience p
         if (go_on_in_successor(target, units)) continue;
         if (target.writer == nullptr) return Error(ErrorCode::lane_lost);
         const std::uint64_t now = base::now_ns();
-        if (now >= patience.deadline_ns) return full(target);
+        if (now >= patience.deadline_ns) {
+            target.writer->note(lane::Writer::Account::refused);
+            return full(target);
+        }
         if (const std::uint64_t version = directory_version(); version != looked_at) {
             looked_at = version;
             if (!is_wanted(target, patience.event))
                 return refuse(ErrorCode::no_endpoint, target.inbox->name);
         }
         const std::chrono::nanoseconds left(patience.deadline_ns - now);
+        target.writer->note(lane::Writer::Account::waits);
         target.writer->wait_for_room(target.inbox->view, units, std::min(left, longest_wait));
         core_.session().tend();
     }

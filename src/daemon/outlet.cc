@@ -179,7 +179,7 @@ void Outlet::write(const Outbound& message) {
     step("written");
     writer.note_lsn(message.lsn);
     step("noted");
-    writer.commit(claim, meta.word());
+    writer.commit(claim, meta.word(), lane::messages_in_record(claim.record, meta.word()));
     step("published");
     lanes_.back().carried.push_back({writer.tail(), message.lsn});
     rings_ = true;

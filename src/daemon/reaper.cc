@@ -167,11 +167,17 @@ void Reaper::retire_lanes() {
         if (lane.state == RowState::free) continue;
         const bool closed = lane.state == RowState::leaving;
         if (!closed && !is_leaving(wire::index_of(lane.writer))) continue;
-        if (!may_go(lane)) continue;
-        lanes_.erase(lane.id);
-        done.push_back(at);
+        if (may_go(lane)) done.push_back(at);
     }
-    if (!done.empty()) state_.retire_lanes(done);
+    // One after the other: an inbox knows of one lane that it was counted.
+    for (const std::uint32_t at : done) {
+        const LaneRow& lane = tables.row<LaneRow>(at);
+        auto* inbox = state_.inboxes().admin_if_sound(lane.endpoint, lane.endpoint_generation);
+        const lane::LaneParts* parts = watch(lane);
+        if (inbox && parts) inbox->keep_account(lane.id, parts->writer_page());
+        lanes_.erase(lane.id);
+        state_.retire_lane(at);
+    }
     // Lanes that went with their endpoint are not to be watched any longer.
     std::erase_if(lanes_, [&](const auto& watched) {
         return std::none_of(tables.rows<LaneRow>().begin(), tables.rows<LaneRow>().end(),

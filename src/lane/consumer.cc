@@ -235,9 +235,22 @@ void Consumer::expect_alike(const Batch& batch) noexcept {
     if (is_alike) alike_record_ = batch.lane->record(batch.end);
 }
 
+// Messages of a batch that is not one message a record.
+std::uint64_t Consumer::count_messages(const Batch& batch) noexcept {
+    std::uint64_t messages = 0;
+    for (std::uint32_t i = 0; i < batch.count; ++i) {
+        const Entry entry = batch.entry(i);
+        messages += messages_in_record(entry.record, entry.meta);
+    }
+    return messages;
+}
+
 void Consumer::finish(Batch* batch) noexcept {
     StdHand& hand = *batch->hand;
     ReaderLane& lane = *batch->lane;
+    const bool is_plain =
+        batch->units_each != 0 && (batch->first.meta >> 52 & wire::is_packed) == 0;
+    count_settled(hand, is_plain ? batch->count : count_messages(*batch));
     const std::uint64_t end = batch->end;
     if (batch->adopted) [[unlikely]] {
         // relaxed: ours until it is cleared.

@@ -163,6 +163,8 @@ public:
     void use_descriptors(DescriptorBell* descriptors) noexcept { descriptors_ = descriptors; }
     [[nodiscard]] std::uint16_t slot() const noexcept { return slot_; }
     [[nodiscard]] std::uint64_t poisoned_lanes() const noexcept { return poisoned_; }
+    // How often this consumer slept, and was woken.
+    [[nodiscard]] std::uint64_t sleeps() const noexcept { return sleeps_; }
     // Looks at every lane, also those that were quiet for long.
     [[nodiscard]] bool anything_there() noexcept;
     // A batch is open or waits in a rescued hand.
@@ -246,6 +248,7 @@ private:
     bool adopt_hands_of(std::uint16_t owner, std::uint64_t participant,
                         std::int32_t signal) noexcept;
     void count_room(ReaderLane& lane) noexcept;
+    [[nodiscard]] static std::uint64_t count_messages(const Batch& batch) noexcept;
     Batch* look_around() noexcept;
     void look_at_cold() noexcept;
     Batch* take_from_cold(std::uint32_t limit, std::uint32_t least) noexcept;
@@ -303,6 +306,7 @@ private:
     std::uint64_t asked_for_ = ~std::uint64_t{0};  // the latest position for which it was
     std::uint32_t until_look_ = 1;
     std::uint64_t poisoned_ = 0;
+    std::uint64_t sleeps_ = 0;
     bool can_barrier_;
 };
 

@@ -37,7 +37,7 @@ Consumer::Consumer(const base::File& inbox, std::uint16_t slot, std::uint64_t me
       doorbell_(&doorbell()),
       hands_(hands().data()),
       batch_size_(most_entries, static_cast<std::uint64_t>(
-                                    full_batch_ns / base::TickRate::calibrate().ns_per_tick)),
+                                    full_batch_ns / base::tick_rate().ns_per_tick)),
       can_barrier_(base::barrier_available()) {
     warm_.reserve(64);
     rescued_.reserve(most_hands);
@@ -230,7 +230,8 @@ Batch* Consumer::take_rescued() noexcept {
         }
         const std::uint64_t from = rescued.hand->from.load(std::memory_order_relaxed);
         const std::uint64_t end = rescued.hand->end.load(std::memory_order_relaxed);
-        const std::uint32_t count = rescued.hand->count.load(std::memory_order_relaxed);
+        const std::uint32_t count =
+            records_in(rescued.hand->count.load(std::memory_order_relaxed));
         rescued_.pop_back();
         auto batch = std::make_unique<Batch>();
         const bool sane = lane != nullptr && count <= most_entries && end > from &&
@@ -302,6 +303,7 @@ std::uint32_t Consumer::rung() const noexcept {
 }
 
 void Consumer::rest(std::chrono::nanoseconds limit, std::uint32_t seen) noexcept {
+    ++sleeps_;
     base::wait(base::watch(doorbell_->bells[slot_], seen), std::min(limit, longest_sleep));
     stamp_ = base::ticks();
 }
@@ -330,6 +332,7 @@ bool Consumer::sleep(std::chrono::nanoseconds limit, std::uint32_t seen) noexcep
             limit = std::min(limit, shortest_sleep);  // seems dead: prove it soon
         }
     }
+    ++sleeps_;
     const base::WaitEnd end = base::wait_any({words.data(), count}, limit);
     // What is taken now was not taken before the sleep.
     stamp_ = base::ticks();

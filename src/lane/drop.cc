@@ -3,25 +3,13 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "lane/drop.h"
 
-#include <algorithm>
 #include <cstring>
 
+#include "lane/count.h"
 #include "lane/inbox_file.h"
 #include "lane/protocol.h"
 
 namespace shmbus::lane {
-
-namespace {
-
-// How many messages stand in a record of ours.
-std::uint64_t messages_in(const std::byte* record, const wire::Meta& meta) noexcept {
-    if ((meta.flags & wire::is_packed) == 0) return 1;
-    std::uint32_t count = 0;
-    std::memcpy(&count, record + meta.payload_offset(), sizeof(count));
-    return std::clamp(count, 1U, wire::most_packed);
-}
-
-}  // namespace
 
 Dropper::Dropper(const base::File& lane, const base::File& inbox)
     : reader_page_(lane, {reader_page_at, page_bytes}, base::Access::read_write),
@@ -53,7 +41,7 @@ std::uint64_t Dropper::drop_one(const Writer& writer) noexcept {
         if (head_word_of_lane.compare_exchange(head, head_word(end, no_hand),
                                                std::memory_order_seq_cst,
                                                std::memory_order_relaxed)) {
-            const std::uint64_t count = messages_in(record, wire::Meta::of(word));
+            const std::uint64_t count = messages_in_record(record, word);
             // A reader that finds the bytes of a later record where it was looking also
             // finds that the head has moved, and does not take the lane for damaged. Other end:
             // Consumer::walk.

@@ -2,6 +2,7 @@
 #include "lane/inbox_file.h"
 
 #include "base/parking.h"
+#include "lane/metrics.h"
 #include "lane/protocol.h"
 #include "lane/writer.h"
 
@@ -35,6 +36,7 @@ base::File create_inbox_file(int inboxes_directory, const InboxSpec& spec) {
     base::File file = base::File::create_at(inboxes_directory, name, spec.mode, spec.group);
     try {
         file.allocate(inbox_bytes);
+        file.end_at(inbox_file_bytes);
         InboxIdentity identity{};
         identity.magic = inbox_magic;
         identity.major = layout_major;
@@ -69,9 +71,9 @@ InboxIdentity read_inbox_identity(const base::File& file) {
                "its layout is version " + std::to_string(identity.major) + ", this program's is " +
                    std::to_string(layout_major),
                "use programs built with one version of shmbus on one bus");
-    if (file.facts().bytes != inbox_bytes)
+    if (file.facts().bytes != inbox_file_bytes)
         refuse(file, "its length is " + std::to_string(file.facts().bytes) + " bytes, not " +
-                         std::to_string(inbox_bytes),
+                         std::to_string(inbox_file_bytes),
                "it was cut short or written to by a stranger");
     return identity;
 }
@@ -144,6 +146,27 @@ void InboxAdmin::remove_lane(std::uint64_t lane_id) noexcept {
         lane.store(0, std::memory_order_relaxed);
         changed();
     }
+}
+
+// Killed before the name is stored: done again, from the same sums. Killed behind it: the sums are
+// made again from `kept_before`, with the same result.
+void InboxAdmin::keep_account(std::uint64_t lane_id, const StdWriterPage& page) noexcept {
+    StdConsumers& all = table();
+    const std::array account{&page.refused, &page.dropped_newest, &page.dropped_oldest,
+                             &page.waits};
+    // relaxed, all: this thread alone writes them.
+    if (all.kept_lane.load(std::memory_order_relaxed) != lane_id) {
+        for (std::size_t i = 0; i < account.size(); ++i)
+            all.kept_before[i].store(all.kept[i].load(std::memory_order_relaxed),
+                                     std::memory_order_relaxed);
+        // KEPT: the sums before. Other end: the same loop, in the next daemon.
+        all.kept_lane.store(lane_id, std::memory_order_release);
+    }
+    for (std::size_t i = 0; i < account.size(); ++i)
+        // KEPT: behind the name. relaxed, the others: ours.
+        all.kept[i].store(all.kept_before[i].load(std::memory_order_relaxed) +
+                              account[i]->load(std::memory_order_relaxed),
+                          std::memory_order_release);
 }
 
 std::vector<std::uint64_t> InboxAdmin::lanes() const {

@@ -49,7 +49,8 @@ inline constexpr std::uint64_t most_capacity = std::uint64_t{1} << 32;
 // Immovable inside: hold it by unique_ptr.
 class LaneParts {
 public:
-    enum class Side : std::uint8_t { writer, reader };
+    // onlooker: maps nothing for writing.
+    enum class Side : std::uint8_t { writer, reader, onlooker };
     // Throws SetupError.
     LaneParts(const base::File& file, Side side);
     LaneParts(const LaneParts&) = delete;

@@ -16,7 +16,7 @@ namespace shmbus::lane {
 inline constexpr std::size_t page_bytes = 4096;
 inline constexpr std::uint64_t lane_magic = 0x316e6c2d73756273U;   // "sbus-ln1"
 inline constexpr std::uint64_t inbox_magic = 0x3178692d73756273U;  // "sbus-ix1"
-inline constexpr std::uint32_t layout_major = 4;
+inline constexpr std::uint32_t layout_major = 5;
 inline constexpr std::uint32_t layout_minor = 0;
 
 inline constexpr std::uint32_t most_consumers = 32;
@@ -51,6 +51,13 @@ struct LaneIdentity {
 };
 static_assert(sizeof(LaneIdentity) == 72 && offsetof(LaneIdentity, ready) == 68);
 
+// Before `position` this lane has carried so many messages.
+template <class A>
+struct CountMark {
+    typename A::template word<std::uint64_t> position;
+    typename A::template word<std::uint64_t> messages;
+};
+
 template <class A>
 struct WriterPage {
     // 1: no record will ever follow. Stored by the writer when it leaves.
@@ -68,6 +75,14 @@ struct WriterPage {
     typename A::template word<std::uint64_t> lsn_before;
     typename A::template word<std::uint64_t> lsn_at;
     typename A::template word<std::uint64_t> lsn;
+    // How many messages stood below a position, now and then: see count.h. In a line of its own,
+    // which readers of the lane do not look at.
+    alignas(128) std::array<CountMark<A>, 2> marks;
+    // What did not get in, and how often the writer had to wait. Written by the writer alone.
+    typename A::template word<std::uint64_t> refused;
+    typename A::template word<std::uint64_t> dropped_newest;
+    typename A::template word<std::uint64_t> dropped_oldest;
+    typename A::template word<std::uint64_t> waits;
 };
 
 template <class A>
@@ -116,12 +131,16 @@ struct Hand {
     typename A::template word<std::uint64_t> from;
     typename A::template word<std::uint64_t> end;
     typename A::template word<std::uint64_t> since;   // base::ticks() of the take, for display
-    typename A::template word<std::uint32_t> count;   // records in [from, end), at most 64
+    // {filling:24, records:8}: the records in [from, end), at most 64; and the number of this
+    // filling, by which `settled` tells whether it was counted.
+    typename A::template word<std::uint32_t> count;
     typename A::template word<std::uint32_t> signal;  // of the last holder's death, if learnt
     // How far the batch is, as long as its records are handled one after the other and nothing
     // goes wrong: {record:32, its progress:32}. Those before it are done, those behind it untried.
     // `progress_is_listed`: the list below tells instead, and is empty words until then.
     typename A::template word<std::uint64_t> cursor;
+    // {messages:44, filling:20}: so many were settled in this hand, that filling's included.
+    typename A::template word<std::uint64_t> settled;
     // Per record {done:16, failures:8, starts:8}: messages of it that are handled (a packed
     // record has many), handler calls that threw, calls begun and not ended: deaths.
     alignas(64) std::array<typename A::template word<std::uint32_t>, most_entries> progress;
@@ -152,6 +171,19 @@ struct Progress {
     }
 };
 
+[[nodiscard]] constexpr std::uint32_t count_word(std::uint32_t filling, std::uint32_t records) {
+    return filling << 8 | records;
+}
+[[nodiscard]] constexpr std::uint32_t records_in(std::uint32_t count) { return count & 0xFFU; }
+[[nodiscard]] constexpr std::uint32_t filling_in(std::uint32_t count) { return count >> 8; }
+[[nodiscard]] constexpr std::uint64_t settled_word(std::uint64_t messages, std::uint32_t filling) {
+    return messages << 20 | (filling & 0xFFFFFU);
+}
+[[nodiscard]] constexpr std::uint64_t messages_in(std::uint64_t settled) { return settled >> 20; }
+[[nodiscard]] constexpr bool is_of_filling(std::uint64_t settled, std::uint32_t filling) {
+    return (settled & 0xFFFFFU) == (filling & 0xFFFFFU);
+}
+
 // What the cursor of a hand says when the list tells how far each record is.
 inline constexpr std::uint64_t progress_is_listed = ~std::uint64_t{0};
 [[nodiscard]] constexpr std::uint64_t cursor_word(std::uint32_t record, Progress progress) {
@@ -162,11 +194,12 @@ inline constexpr Progress all_done{0xFFFF, 0, 0};
 
 // An inbox file:
 //
-//   0        4096       8192               12288            45056
-//   +--------+----------+------------------+----------------+--------------------+
-//   | who    | doorbell | consumers        | lanes[4096]    | hands[32 x 8]      |
-//   +--------+----------+------------------+----------------+--------------------+
-//   read-only  senders    daemon             daemon           consumers
+//   0        4096       8192        12288         45056           143360
+//   +--------+----------+-----------+-------------+---------------+----------------------+
+//   | who    | doorbell | consumers | lanes[4096] | hands[32 x 8] | metrics[32]          |
+//   +--------+----------+-----------+-------------+---------------+----------------------+
+//   read-only  senders    daemon      daemon        consumers       each consumer its own;
+//                                                                   a hole in the file until then
 //
 struct InboxIdentity {
     std::uint64_t magic;
@@ -199,6 +232,10 @@ struct ConsumersPage {
     typename A::template word<std::uint32_t> consumers_used;  // same
     // Participant references; 0: free.
     alignas(64) std::array<typename A::template word<std::uint64_t>, most_consumers> consumers;
+    // What did not get in through lanes that are gone: see InboxAdmin::keep_account.
+    alignas(64) typename A::template word<std::uint64_t> kept_lane;
+    std::array<typename A::template word<std::uint64_t>, 4> kept_before;
+    std::array<typename A::template word<std::uint64_t>, 4> kept;  // in the order of WriterPage
 };
 
 inline constexpr std::size_t doorbell_page_at = page_bytes;
@@ -215,11 +252,12 @@ using LaneTable = std::array<base::StdAtomics::word<std::uint64_t>, most_lanes>;
 using StdHands = std::array<StdHand, most_hands>;
 
 static_assert(sizeof(StdHand) == 384 && offsetof(StdHand, cursor) == 48 &&
-              offsetof(StdHand, progress) == 64);
+              offsetof(StdHand, settled) == 56 && offsetof(StdHand, progress) == 64);
 static_assert(sizeof(StdReaderPage) == 384 && offsetof(StdReaderPage, reclaim) == 128);
 static_assert(offsetof(StdReaderPage, receipt) == 256);
 static_assert(offsetof(StdWriterPage, wants_room) == 4 && offsetof(StdWriterPage, end) == 8);
-static_assert(offsetof(StdWriterPage, lsn_before) == 24 && sizeof(StdWriterPage) == 48);
+static_assert(offsetof(StdWriterPage, lsn_before) == 24 &&
+              offsetof(StdWriterPage, marks) == 128 && sizeof(StdWriterPage) == 256);
 static_assert(sizeof(StdDoorbell) <= page_bytes && sizeof(StdConsumers) <= page_bytes);
 static_assert(hands_at % page_bytes == 0 && sizeof(StdHands) % page_bytes == 0);
 

@@ -82,7 +82,8 @@ template <class A>
     mine.end.store(span.end, std::memory_order_release);
     // relaxed, the others: the store of TAKING and the CAS below carry them.
     mine.since.store(span.since, std::memory_order_relaxed);
-    mine.count.store(span.count, std::memory_order_relaxed);
+    const std::uint32_t filling = filling_in(mine.count.load(std::memory_order_relaxed)) + 1;
+    mine.count.store(count_word(filling, span.count), std::memory_order_relaxed);
     mine.cursor.store(0, std::memory_order_relaxed);
     // HELD: the fields, for helpers and adopters that read the word. Other ends: help, judge.
     mine.word.store(hand_word(sequence, owner, HandState::taking), std::memory_order_release);
@@ -111,6 +112,18 @@ template <class A>
     // exchanges comes second, and the count that follows it sees both.
     mine.word.exchange(hand_word(sequence_in(word), owner_in(word), HandState::idle),
                        std::memory_order_seq_cst);
+}
+
+// Counts a filling whose records are all done, `messages` in all, once: who adopts it behind a
+// death between here and clear finds it counted. Killed before: the adopter counts it.
+template <class A>
+[[gnu::always_inline]] inline void count_settled(Hand<A>& mine, std::uint64_t messages) noexcept {
+    // relaxed, all: ours until it is cleared, and carried by CLEARED; others read it for display.
+    const std::uint32_t filling = filling_in(mine.count.load(std::memory_order_relaxed));
+    const std::uint64_t before = mine.settled.load(std::memory_order_relaxed);
+    if (is_of_filling(before, filling)) [[unlikely]] return;
+    mine.settled.store(settled_word(messages_in(before) + messages, filling),
+                       std::memory_order_relaxed);
 }
 
 // What one hand holds back of a lane whose head was read as `head`, or `none`.

@@ -19,9 +19,15 @@ Writer::Writer(const base::File& file, std::uint64_t tail) : Writer(file) {
     reclaimed_ = tail - std::min(tail, capacity_units_);
     // ROOM, as in look_for_room.
     believe(parts_.reader_page().reclaim.load(std::memory_order_acquire));
+    const Counted known = last_mark(parts_.writer_page());
+    counted_ = known.messages;
+    if (known.position < tail)
+        counted_ += Sight(data_, parts_.identity()).count(known.position, tail).messages;
 }
 
 bool Writer::look_for_room(std::uint64_t units) noexcept {
+    // At least once in a lap: see count.h.
+    set_mark(parts_.writer_page(), {tail(), messages()});
     // ROOM: nobody reads below any more. Other end: give_room.
     believe(parts_.reader_page().reclaim.load(std::memory_order_acquire));
     return tail() + units <= limit_ && tail() < wire::last_position;
@@ -57,6 +63,14 @@ void Writer::wait_for_room(const InboxView& inbox, std::uint64_t units,
         base::wait(base::watch(bell, rung), limit);
     // relaxed: a reader that still sees the wish rings once for nothing.
     mine.wants_room.store(0, std::memory_order_relaxed);
+}
+
+void Writer::note(Account what, std::uint64_t how_many) noexcept {
+    StdWriterPage& mine = parts_.writer_page();
+    Word* const words[] = {&mine.refused, &mine.dropped_newest, &mine.dropped_oldest, &mine.waits};
+    Word& word = *words[static_cast<std::size_t>(what)];
+    // relaxed: figures to show; this thread alone writes them.
+    word.store(word.load(std::memory_order_relaxed) + how_many, std::memory_order_relaxed);
 }
 
 // Killed after the first store: both words tell of the last record. After the second: no record

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/bytes.h"
+#include "lane/count.h"
 #include "lane/lane_file.h"
 #include "lane/protocol.h"
 
@@ -47,9 +48,12 @@ public:
         }
         return {record_at(position), position};
     }
-    // Publishes the claimed record. Returns nothing because it cannot be refused.
-    [[gnu::always_inline]] void commit(const Claim& claim, std::uint64_t meta) noexcept {
+    // Publishes the claimed record of so many messages. Returns nothing because it cannot be
+    // refused.
+    [[gnu::always_inline]] void commit(const Claim& claim, std::uint64_t meta,
+                                       std::uint64_t messages = 1) noexcept {
         write_head(claim, meta);
+        counted_ += messages;
         // relaxed: written by this thread alone; others read it for a figure to show.
         at_.store(at_.load(std::memory_order_relaxed) + (wire::units_of(meta) << 16),
                   std::memory_order_relaxed);
@@ -85,8 +89,18 @@ public:
     }
     // At most most_budget.
     void set_budget(std::uint64_t records) noexcept {
+        counted_ += granted_ - budget();
+        granted_ = records;
         at_.store(tail() << 16 | records, std::memory_order_relaxed);  // relaxed: ours
     }
+
+    // Messages that this lane has carried, whoever wrote them.
+    [[nodiscard]] std::uint64_t messages() const noexcept {
+        return counted_ + granted_ - budget();
+    }
+    // Counts what did not get in, for others to see.
+    enum class Account : std::uint8_t { refused, dropped_newest, dropped_oldest, waits };
+    void note(Account what, std::uint64_t how_many = 1) noexcept;
 
     // Where the readers say that they are cannot be: not between what is free and what was written,
     // or nothing that we wrote is there.
@@ -152,6 +166,8 @@ private:
     std::atomic<std::uint64_t> at_{0};  // {tail:48, budget:16}
     std::uint64_t capacity_units_;
     std::uint64_t reclaimed_ = 0;
+    std::uint64_t counted_ = 0;     // messages, besides those that are gone of the budget
+    std::uint64_t granted_ = 0;     // of the budget that runs
     std::size_t bytes_ahead_ = 0;   // of the line to be asked for with the next record
 };
 

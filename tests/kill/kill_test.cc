@@ -22,6 +22,7 @@
 
 #include "kill/steps.h"
 #include "lane/doorbell.h"
+#include "lane/onlooker.h"
 #include "support/ledger.h"
 #include "support/scene.h"
 
@@ -95,8 +96,18 @@ public:
     // Sentences about what is wrong in the end; empty when all is well.
     std::vector<std::string> verdict() {
         std::vector<std::string> found;
+        // Each record is four units, from position 0 on, so the positions tell the truth.
+        const lane::LaneOnlooker::Count count =
+            lane::LaneOnlooker(scene.open_lane(lane_id)).count();
+        if (!count.is_exact || count.messages * 4 != count.tail)
+            found.push_back("the lane counts " + std::to_string(count.messages) +
+                            " messages up to position " + std::to_string(count.tail));
         if (!survive()) found.push_back("the survivor came to no end");
         for (std::string& one : violations(ledger.read(), true)) found.push_back(std::move(one));
+        const std::uint64_t settled = lane::InboxOnlooker(scene.open_inbox()).settled();
+        if (settled * 4 != scene.head_of(lane_id))
+            found.push_back("the hands count " + std::to_string(settled) +
+                            " messages up to position " + std::to_string(scene.head_of(lane_id)));
         if (!scene.no_hand_holds_anything()) found.push_back("a hand still holds something");
         if (scene.room_of(lane_id) != scene.head_of(lane_id))
             found.push_back("room is held back for nobody");

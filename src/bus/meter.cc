@@ -1,0 +1,53 @@
+// Mapping an endpoint's metrics when there is something to count. See the header.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "bus/meter.h"
+
+#include <exception>
+#include <string>
+
+namespace shmbus::detail {
+
+namespace {
+
+// A hundredth of a handler's time, when looking at the clock twice takes some 40 ns.
+constexpr std::uint64_t pause_ns = 4096;
+
+}  // namespace
+
+Meter::Meter(bool is_on, Log log)
+    : is_on_(is_on),
+      log_(std::move(log)),
+      rate_(base::tick_rate()),
+      pause_ticks_(rate_.to_ticks(pause_ns)),
+      kept_(std::make_unique<lane::StdMetrics>()),
+      block_(kept_.get()) {}
+
+void Meter::map() noexcept {
+    if (map_ || !is_on_) return;
+    try {
+        map_ = std::make_unique<lane::MetricsMap>(inbox_, slot_);
+        block_ = &map_->block();
+        for (std::size_t i = 0; i < lane::counters; ++i)
+            add(block_->counts[i], kept_->counts[i].load(std::memory_order_relaxed));
+    } catch (const std::exception& error) {
+        is_on_ = false;
+        log_(std::string("nothing is counted for others to see: ") + error.what());
+    }
+}
+
+Meter::Word* Meter::row_of(std::uint16_t type) noexcept {
+    const std::lock_guard lock(mapping_);
+    map();
+    // relaxed, all: only this process writes here, under the lock.
+    for (auto& row : block_->types) {
+        const std::uint64_t there = row.type.load(std::memory_order_relaxed);
+        if (there == std::uint64_t{type} + 1) return &row.handled;
+        if (there != 0) continue;
+        row.type.store(std::uint64_t{type} + 1, std::memory_order_relaxed);
+        return &row.handled;
+    }
+    return &block_->other_types;
+}
+
+}  // namespace shmbus::detail

@@ -1,0 +1,108 @@
+// Counts and times what one endpoint of this process handles, in shared memory: lane/metrics.h.
+//
+// Belongs to an endpoint. Counting may come from each of its handler threads; with only one of them
+// it is a load and a store, no locked operation. Times are sampled: see Sampler. Until the first
+// message nothing is mapped, and what is counted is kept here.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string_view>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "lane/metrics_map.h"
+
+namespace shmbus::detail {
+
+class Meter {
+public:
+    using Word = base::StdAtomics::word<std::uint64_t>;
+    using Log = std::function<void(std::string_view)>;
+    // Without `is_on` it counts into nowhere. `log` is told, once, when there is no memory for it.
+    Meter(bool is_on, Log log);
+    Meter(const Meter&) = delete;
+    Meter& operator=(const Meter&) = delete;
+
+    // Whose block it is. Before the first message.
+    void use(const base::File& inbox, std::uint16_t slot) {
+        inbox_ = inbox.duplicate();
+        slot_ = slot;
+    }
+
+    // Several threads count from here on, or one again.
+    void set_several(bool several) noexcept { several_ = several; }
+    [[gnu::always_inline]] void add(Word& word, std::uint64_t more) const noexcept {
+        // relaxed, all: figures to show.
+        if (several_) [[unlikely]] word.fetch_add(more, std::memory_order_relaxed);
+        else word.store(word.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
+    }
+    void count(lane::Counter what, std::uint64_t more = 1) noexcept {
+        add(block().counts[static_cast<std::size_t>(what)], more);
+    }
+    // Where handled messages of this type are counted; the same word for ever. Maps the block.
+    [[nodiscard]] Word* row_of(std::uint16_t type) noexcept;
+
+    [[nodiscard]] bool is_on() const noexcept { return is_on_; }
+    void time_ns(lane::Timed what, std::uint64_t ns, std::uint64_t weight = 1) noexcept {
+        add(block().times[static_cast<std::size_t>(what)][lane::bucket_of(ns)], weight);
+    }
+    void time_ticks(lane::Timed what, std::uint64_t ticks, std::uint64_t weight) noexcept {
+        time_ns(what, rate_.to_ns(ticks), weight);
+    }
+    // A handler this short is looked at once in so many messages: see Sampler.
+    [[nodiscard]] std::uint32_t pause_after(std::uint64_t ticks) const noexcept {
+        return static_cast<std::uint32_t>(
+            std::clamp<std::uint64_t>(pause_ticks_ / (ticks + 1), 1, most_pause));
+    }
+    static constexpr std::uint32_t most_pause = 256;
+
+private:
+    [[nodiscard]] lane::StdMetrics& block() const noexcept { return *block_; }
+    void map() noexcept;
+
+    base::File inbox_;
+    std::uint16_t slot_ = 0;
+    bool is_on_;
+    bool several_ = false;
+    Log log_;
+    base::TickRate rate_;
+    std::uint64_t pause_ticks_;
+    std::unique_ptr<lane::StdMetrics> kept_;  // counts nobody sees
+    lane::StdMetrics* block_;
+    std::mutex mapping_;
+    std::unique_ptr<lane::MetricsMap> map_;
+};
+
+// Which messages are timed: one in so many that it costs about a hundredth of the handlers' time,
+// every one when they take some microseconds. The pause is fixed before the message that ends it
+// is known, and the message counts for all of the pause: long ones are not favoured.
+class Sampler {
+public:
+    // Of `messages` that come now, the first is to be timed.
+    [[nodiscard, gnu::always_inline]] bool is_due(std::uint64_t messages) noexcept {
+        if (left_ > messages) [[likely]] {
+            left_ -= static_cast<std::uint32_t>(messages);
+            return false;
+        }
+        return true;
+    }
+    // It was: `ticks` in its handler.
+    void took(Meter& meter, std::uint64_t ticks) noexcept {
+        meter.time_ticks(lane::Timed::processing, ticks, pause_);
+        left_ = pause_ = meter.is_on() ? meter.pause_after(ticks) : never;
+    }
+
+private:
+    static constexpr std::uint32_t never = ~std::uint32_t{0};
+    std::uint32_t pause_ = 1;
+    std::uint32_t left_ = 1;
+};
+
+}  // namespace shmbus::detail

@@ -1,0 +1,74 @@
+// What one consumer of an inbox counts and times: a block of the inbox's file, in shared memory,
+// so that it is there for whoever looks, also when everybody is dead.
+//
+//   +----------+-----------------------+------------+----------+------------+
+//   | counters | types[63]             | processing | critical | queue wait |
+//   +----------+-----------------------+------------+----------+------------+
+//
+// Written by the consumer whose place it is, one after the other over the years; the numbers go on.
+// The block is a hole in the file until its first message. The journal's inbox has the daemon as
+// its only consumer, and there the three histograms are: fdatasync, records a batch, bytes a batch.
+//
+// A histogram has 32 buckets an octave: a value is told to 1.6 %, up to 274 s in nanoseconds, and
+// what is longer is in the last bucket. Log-linear as in HdrHistogram (Tene).
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "lane/layout.h"
+
+#include <bit>
+
+namespace shmbus::lane {
+
+inline constexpr unsigned octave_bits = 5;
+inline constexpr unsigned highest_bit = 37;
+inline constexpr std::size_t buckets = (highest_bit - octave_bits + 2) << octave_bits;
+static_assert(buckets == 1088);
+
+[[nodiscard]] constexpr std::size_t bucket_of(std::uint64_t value) noexcept {
+    if (value < (1U << octave_bits)) return value;
+    if (value >> (highest_bit + 1) != 0) return buckets - 1;
+    const unsigned octave = static_cast<unsigned>(std::bit_width(value)) - 1 - octave_bits;
+    return (std::size_t{octave} << octave_bits) + (value >> octave);
+}
+// The smallest value in a bucket; the one of the bucket behind it is where it ends.
+[[nodiscard]] constexpr std::uint64_t bucket_begin(std::size_t bucket) noexcept {
+    if (bucket < (2U << octave_bits)) return bucket;
+    const std::size_t octave = (bucket >> octave_bits) - 1;
+    const std::uint64_t within = (bucket & ((1U << octave_bits) - 1)) + (1U << octave_bits);
+    return within << octave;
+}
+static_assert(bucket_of(31) == 31 && bucket_of(32) == 32 && bucket_of(63) == 63);
+static_assert(bucket_of(64) == 64 && bucket_of(65) == 64 && bucket_of(66) == 65);
+static_assert(bucket_begin(64) == 64 && bucket_begin(65) == 66 && bucket_begin(96) == 128);
+static_assert(bucket_of((std::uint64_t{2} << highest_bit) - 1) == buckets - 1);
+
+enum class Counter : std::uint8_t { threw, redelivered, failed, dropped, wakeups };
+inline constexpr std::size_t counters = 8;  // three to come
+enum class Timed : std::uint8_t { processing, critical, queue_wait };
+inline constexpr std::size_t timed = 3;
+inline constexpr std::size_t most_counted_types = 63;
+
+template <class A>
+struct MetricsBlock {
+    struct TypeCount {
+        typename A::template word<std::uint64_t> type;  // its index and 1; 0: no row
+        typename A::template word<std::uint64_t> handled;
+    };
+    std::array<typename A::template word<std::uint64_t>, counters> counts;
+    std::array<TypeCount, most_counted_types> types;
+    typename A::template word<std::uint64_t> other_types;  // that found no row
+    typename A::template word<std::uint64_t> spare;
+    std::array<std::array<typename A::template word<std::uint64_t>, buckets>, timed> times;
+};
+using StdMetrics = MetricsBlock<base::StdAtomics>;
+
+inline constexpr std::size_t metrics_bytes = 7 * page_bytes;
+static_assert(sizeof(StdMetrics) <= metrics_bytes);
+[[nodiscard]] constexpr std::size_t metrics_at(std::uint16_t slot) noexcept {
+    return inbox_bytes + std::size_t{slot} * metrics_bytes;
+}
+inline constexpr std::size_t inbox_file_bytes = metrics_at(most_consumers);
+
+}  // namespace shmbus::lane

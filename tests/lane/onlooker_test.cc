@@ -1,0 +1,227 @@
+// Looking at a lane and an inbox from outside: what is counted, copied, and left alone.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cmath>
+#include <thread>
+
+#include <sys/stat.h>
+
+#include "lane/metrics_map.h"
+#include "lane/onlooker.h"
+#include "support/scene.h"
+
+namespace shmbus::test {
+namespace {
+
+// A lane that is looked at while its writer and a consumer are at work.
+struct Watched {
+    Watched() : file(scene.make_lane(5)), writer(file) {
+        scene.make_participant(1);
+        life = scene.live_as(1);
+        consumer = scene.consume(scene.admin->assign_consumer(1).value(), 1);
+    }
+    // Handles at most `batches` batches of at most `records`; returns how many messages.
+    std::uint64_t work(int batches, std::uint32_t records) {
+        std::uint64_t handled = 0;
+        while (batches-- > 0) {
+            lane::Batch* const batch = consumer->take(records);
+            if (batch == nullptr) break;
+            handled += batch->count;
+            handle(*consumer, *batch, [](const std::optional<Cargo>&, bool) {});
+        }
+        return handled;
+    }
+    // A record of several messages.
+    bool send_packed(std::uint32_t messages) {
+        const std::uint32_t bytes = 16 + messages * 8;
+        const std::uint64_t meta = wire::Meta{bytes, 1, 0, wire::is_packed}.word();
+        const lane::Claim claim = writer.claim(wire::units_of(meta));
+        if (!claim) return false;
+        const std::array<std::uint32_t, 4> count{messages, 0, 0, 0};
+        std::memcpy(claim.record + wire::head_bytes, count.data(), sizeof(count));
+        writer.commit(claim, meta, messages);
+        return true;
+    }
+    [[nodiscard]] lane::LaneOnlooker::Count count() const {
+        return lane::LaneOnlooker(scene.open_lane(5)).count();
+    }
+    [[nodiscard]] std::uint64_t settled() const {
+        return lane::InboxOnlooker(scene.open_inbox()).settled();
+    }
+
+    Scene scene;
+    base::File file;
+    lane::Writer writer;
+    std::unique_ptr<base::Presence> life;
+    std::unique_ptr<lane::Consumer> consumer;
+};
+
+TEST_SUITE("lane") {
+TEST_CASE("a lane and its hands tell at every moment how many messages went in and out") {
+    Watched watched;
+    std::uint64_t sent = 0;
+    std::uint64_t handled = 0;
+    for (int turn = 0; turn < 500; ++turn) {
+        for (int i = 0; i < turn % 7; ++i) sent += send(watched.writer, 1, sent + 1) ? 1 : 0;
+        if (turn % 3 == 0) sent += watched.send_packed(5) ? 5 : 0;
+        const auto count = watched.count();
+        CHECK(count.is_exact);
+        CHECK(count.messages == sent);
+        CHECK(count.tail == watched.writer.tail());
+        const std::uint64_t before = watched.settled();
+        CHECK(count.waiting == sent - before);
+        handled += watched.work(turn % 4, 3);
+        CHECK(watched.count().messages == sent);
+    }
+    CHECK(watched.writer.tail() > 10 * 64);
+    while (watched.work(1, 64) != 0) {
+    }
+    CHECK(watched.settled() == sent);
+    CHECK(watched.count().waiting == 0);
+}
+
+TEST_CASE("a new writer goes on counting where a dead one ended") {
+    Watched watched;
+    std::uint64_t sent = 0;
+    for (int i = 0; i < 300; ++i) {
+        sent += send(watched.writer, 1, sent + 1) ? 1 : 0;
+        watched.work(1, 64);
+    }
+    lane::Writer heir(watched.file, watched.writer.tail());
+    CHECK(heir.messages() == sent);
+    for (int i = 0; i < 300; ++i) {
+        sent += send(heir, 1, sent + 1) ? 1 : 0;
+        watched.work(1, 64);
+    }
+    CHECK(watched.count().messages == sent);
+    CHECK(watched.settled() == sent);
+}
+
+TEST_CASE("what is gone of a budget counts as sent") {
+    Watched watched;
+    watched.writer.set_budget(10);
+    for (int i = 0; i < 7; ++i) {
+        const std::uint64_t units = units_for(least_cargo);
+        const lane::QuickClaim claim = watched.writer.claim_quickly(units);
+        REQUIRE(claim);
+        watched.writer.commit_quickly(claim, wire::Meta{least_cargo, 1, 0, 0}.word(), units);
+    }
+    CHECK(watched.writer.messages() == 7);
+    watched.writer.set_budget(5);
+    CHECK(watched.writer.messages() == 7);
+    CHECK(send(watched.writer, 1, 8));
+    CHECK(watched.writer.messages() == 8);
+    CHECK(watched.count().messages == 8);
+}
+
+TEST_CASE("a record is copied whole, or not at all once it is overwritten") {
+    Watched watched;
+    REQUIRE(send(watched.writer, 1, 1, 100));
+    const lane::LaneOnlooker onlooker(watched.scene.open_lane(5));
+    lane::SeenRecord seen;
+    REQUIRE(onlooker.look(0, seen));
+    CHECK(seen.payload().size() == 100);
+    CHECK(seen.units == units_for(100));
+    Cargo cargo;
+    std::memcpy(&cargo, seen.payload().data(), sizeof(cargo));
+    CHECK(cargo.check == cargo.sum());
+    CHECK_FALSE(onlooker.look(seen.units, seen));
+    for (int i = 0; i < 200; ++i) {
+        static_cast<void>(send(watched.writer, 1, 2, 100));
+        watched.work(1, 64);
+    }
+    CHECK_FALSE(onlooker.look(0, seen));
+    CHECK_FALSE(onlooker.look(1, seen));
+}
+
+TEST_CASE("whoever looks at a busy lane sees whole records only, and numbers that only grow") {
+    Watched watched;
+    std::atomic<bool> stops{false};
+    std::thread writing([&] {
+        std::uint64_t number = 1;
+        while (!stops.load(std::memory_order_relaxed))
+            if (send(watched.writer, 1, number, 40 + static_cast<std::uint32_t>(number % 200)))
+                ++number;
+    });
+    std::thread reading([&] {
+        while (!stops.load(std::memory_order_relaxed)) watched.work(1, 64);
+    });
+    const lane::LaneOnlooker onlooker(watched.scene.open_lane(5));
+    std::uint64_t messages = 0;
+    std::uint64_t copied = 0;
+    lane::SeenRecord seen;
+    while (copied < 20'000) {
+        const auto count = onlooker.count();
+        CHECK(count.messages >= messages);
+        messages = count.messages;
+        for (std::uint64_t at = onlooker.where().head; onlooker.look(at, seen); at += seen.units) {
+            ++copied;
+            Cargo cargo;
+            REQUIRE(seen.payload().size() >= sizeof(cargo));
+            std::memcpy(&cargo, seen.payload().data(), sizeof(cargo));
+            REQUIRE(cargo.check == cargo.sum());
+            REQUIRE(cargo.bytes == seen.payload().size());
+            for (std::size_t i = sizeof(cargo); i < cargo.bytes; ++i)
+                REQUIRE(seen.payload()[i] == static_cast<std::byte>(cargo.filler(i)));
+        }
+    }
+    stops.store(true, std::memory_order_relaxed);
+    writing.join();
+    reading.join();
+}
+
+TEST_CASE("what did not get in through a lane that goes stays in the inbox's account, once") {
+    Scene scene;
+    lane::Writer first(scene.make_lane(5));
+    lane::Writer second(scene.make_lane(6));
+    first.note(lane::Writer::Account::refused, 3);
+    first.note(lane::Writer::Account::waits, 10);
+    second.note(lane::Writer::Account::refused, 4);
+    second.note(lane::Writer::Account::dropped_oldest, 100);
+    const lane::InboxOnlooker onlooker(scene.open_inbox());
+    scene.admin->keep_account(5, first.parts().writer_page());
+    // A daemon that died meanwhile does it again.
+    scene.admin->keep_account(5, first.parts().writer_page());
+    scene.admin->keep_account(6, second.parts().writer_page());
+    scene.admin->keep_account(6, second.parts().writer_page());
+    CHECK(lane::InboxOnlooker(scene.open_inbox()).kept_account() ==
+          std::array<std::uint64_t, 4>{7, 0, 100, 10});
+}
+
+TEST_CASE("an inbox nobody handled at costs no memory for its metrics, also when looked at") {
+    Watched watched;
+    struct stat before {};
+    REQUIRE(::fstat(watched.scene.inbox->fd(), &before) == 0);
+    const lane::InboxOnlooker onlooker(watched.scene.open_inbox());
+    for (std::uint16_t slot = 0; slot < lane::most_consumers; ++slot)
+        CHECK(onlooker.metrics(slot).types().empty());
+    struct stat after {};
+    REQUIRE(::fstat(watched.scene.inbox->fd(), &after) == 0);
+    CHECK(after.st_blocks == before.st_blocks);
+    CHECK(static_cast<std::uint64_t>(after.st_blocks) * 512 <= lane::inbox_bytes + 4096);
+    const lane::MetricsMap map(*watched.scene.inbox, 3);
+    REQUIRE(::fstat(watched.scene.inbox->fd(), &after) == 0);
+    CHECK(after.st_blocks > before.st_blocks);
+}
+
+TEST_CASE("a histogram tells a value to two per cent, from 50 ns to minutes") {
+    for (std::uint64_t value = 50; value < 240'000'000'000; value += value / 37 + 1) {
+        const std::size_t bucket = lane::bucket_of(value);
+        REQUIRE(bucket < lane::buckets);
+        const std::uint64_t begin = lane::bucket_begin(bucket);
+        const std::uint64_t end = lane::bucket_begin(bucket + 1);
+        REQUIRE(begin <= value);
+        REQUIRE(value < end);
+        const double middle = static_cast<double>(begin + end) / 2;
+        const double off = std::abs(middle - static_cast<double>(value));
+        REQUIRE(off <= 0.02 * static_cast<double>(value));
+    }
+    CHECK(lane::bucket_of(~std::uint64_t{0}) == lane::buckets - 1);
+}
+}
+
+}  // namespace
+}  // namespace shmbus::test
