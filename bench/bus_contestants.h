@@ -24,6 +24,9 @@ Contestant bus_packed_stream();
 // Three sending processes on one core, one handler on the other; 32 bytes.
 Contestant bus_three_to_one();
 
+// The same contestant, whose processes count and time nothing for others to see.
+Contestant without_metrics(Contestant measured);
+
 // Events of 32 bytes from one process on one core to two subscribers on the other. The rate is
 // that of the slower subscriber.
 Contestant bus_fanout();

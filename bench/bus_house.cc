@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "bus_house.h"
 
+#include "bus_contestants.h"
+
 #include <shmbus/testing.h>
 
 #include <array>
@@ -127,6 +129,19 @@ Bus BusHouse::join(BusOptions options) const {
 
 void give_up(Error error, const char* what) {
     throw std::runtime_error(std::string(what) + ": " + error.text());
+}
+
+Contestant without_metrics(Contestant measured) {
+    Contestant quiet = measured;
+    quiet.name += ", metrics off";
+    quiet.run = [run = std::move(measured.run)](std::chrono::milliseconds span) {
+        // Of this process, so that those that it forks have it.
+        ::setenv("SHMBUS_METRICS", "0", 1);
+        Sample sample = run(span);
+        ::unsetenv("SHMBUS_METRICS");
+        return sample;
+    };
+    return quiet;
 }
 
 }  // namespace shmbus::bench

@@ -37,8 +37,9 @@ struct Contestant {
     std::function<void()> tune;
 };
 
-// The figure of a sample that two contestants are compared by.
-enum class Figure { p50, p99, rate };
+// The figure of a sample that two contestants are compared by. time_each: of one message in a
+// stream, which is the rate upside down.
+enum class Figure { p50, p99, rate, time_each };
 
 struct Comparison {
     std::string scenario;

@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SCENARIOS = ["limit", "pingpong", "oneway", "manytoone", "fanout", "wakeup", "redelivery", "idlelanes",
+SCENARIOS = ["limit", "pingpong", "oneway", "manytoone", "fanout", "wakeup", "redelivery", "idlelanes", "metrics-cost",
              "durable", "recovery"]
 ON_DISK = {"durable", "recovery"}  # get three times as long: disks are slower
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"

@@ -32,6 +32,10 @@ double median_of(std::vector<double> values) {
 
 std::optional<double> value_of(const Sample& sample, Figure figure) {
     if (figure == Figure::rate) return sample.rate_per_s;
+    if (figure == Figure::time_each) {
+        if (!sample.rate_per_s || *sample.rate_per_s <= 0) return {};
+        return 1e9 / *sample.rate_per_s;
+    }
     if (!sample.latency || sample.latency->count() == 0) return std::nullopt;
     return tick_rate().ns(sample.latency->quantile(figure == Figure::p50 ? 0.5 : 0.99));
 }

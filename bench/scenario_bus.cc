@@ -71,6 +71,14 @@ std::vector<Comparison> idlelanes(const Request& request) {
              bus_round_trip(32)}};
 }
 
+std::vector<Comparison> metrics_cost(const Request& request) {
+    if (!asked_for(request, 32)) return {};
+    return {{"metrics-cost", "stream", 32, Figure::time_each, bus_stream(32),
+             without_metrics(bus_stream(32))},
+            {"metrics-cost", "command and answer", 32, Figure::p50, bus_round_trip(32),
+             without_metrics(bus_round_trip(32))}};
+}
+
 }  // namespace
 
 std::vector<Scenario> bus_scenarios() {
@@ -81,6 +89,7 @@ std::vector<Scenario> bus_scenarios() {
         {"fanout", "events to two subscribers, beside our own stream to one handler", fanout},
         {"wakeup", "a command to a sleeping handler, beside a bare futex wake", wakeup},
         {"redelivery", "SIGKILL to the handler's start elsewhere, beside a pidfd", redelivery},
+        {"metrics-cost", "time per message with metrics, beside the same without", metrics_cost},
         {"idlelanes", "a round trip among 1,000 idle lanes, beside one without", idlelanes},
     };
 }
