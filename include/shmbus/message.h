@@ -6,6 +6,7 @@
 //         std::uint64_t order_id;
 //     };
 //
+// How its fields read may be told besides: shmbus/fields.h.
 // A struct that cannot be edited is named from outside by specialising shmbus::Declare<T>.
 // An event names its base events with `using bases = shmbus::Bases<A, B>`; a trivially copyable
 // event must then derive from them, each at its very front (as single inheritance does), so that
@@ -22,6 +23,8 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+
+#include <shmbus/fields.h>
 
 namespace [[gnu::visibility("default")]] shmbus {
 
@@ -146,6 +149,9 @@ struct TypeDescriptor {
     // Whether every base event begins where the event begins, so that a base's handler can be given
     // the front of the payload. Asked once, at set-up; null when there are no bases.
     bool (*bases_lead)();
+    // How the message reads; see shmbus/fields.h. Null: nobody said.
+    const FieldDescriptor* fields = nullptr;
+    std::size_t field_count = 0;
 };
 
 namespace detail {
@@ -160,6 +166,26 @@ template <class T>
 struct BaseList<T>;
 }  // namespace detail
 
+namespace detail {
+template <class T>
+struct FieldsOf {
+    static constexpr const FieldDescriptor* data = nullptr;
+    static constexpr std::size_t count = 0;
+};
+template <class T>
+    requires requires { T::fields.size(); }
+struct FieldsOf<T> {
+    static constexpr const FieldDescriptor* data = T::fields.data();
+    static constexpr std::size_t count = T::fields.size();
+};
+template <class T>
+    requires requires { Declare<T>::fields.size(); }
+struct FieldsOf<T> {
+    static constexpr const FieldDescriptor* data = Declare<T>::fields.data();
+    static constexpr std::size_t count = Declare<T>::fields.size();
+};
+}  // namespace detail
+
 template <Message T>
 inline constexpr TypeDescriptor descriptor_of{
     detail::declaration<T>().name,
@@ -169,7 +195,9 @@ inline constexpr TypeDescriptor descriptor_of{
     InPlace<T> ? static_cast<std::uint32_t>(alignof(T)) : 0U,
     detail::BaseList<T>::data,
     detail::BaseList<T>::count,
-    detail::BaseList<T>::lead};
+    detail::BaseList<T>::lead,
+    detail::FieldsOf<T>::data,
+    detail::FieldsOf<T>::count};
 
 namespace detail {
 template <class Derived, class List>

@@ -153,6 +153,11 @@ Result<std::uint16_t> BusCore::type_index(const TypeDescriptor& type) {
     if (index == 0 || index >= directory::most_types)
         return refuse(ErrorCode::refused,
                       "the directory gave a type index that no record can hold");
+    // Without it tools show bytes; nothing else needs it.
+    if (type.field_count != 0)
+        if (const Result<void> told = session_.describe_type(type, index); !told)
+            log(LogLevel::info,
+                "describing " + std::string(type.name) + ": " + told.error().text());
     const std::lock_guard lock(mutex_);
     return types_[&type] = static_cast<std::uint16_t>(index);
 }

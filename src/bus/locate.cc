@@ -13,6 +13,7 @@
 #include <shmbus/result.h>
 
 #include "base/name.h"
+#include "wire/fields.h"
 #include "wire/names.h"
 
 namespace shmbus::detail {
@@ -115,6 +116,23 @@ BusFolder::BusFolder(const std::string& directory) : path_(directory) {
     participants_ = base::File::open_directory(path_ + "/" + wire::participants_folder);
     inboxes_ = base::File::open_directory(path_ + "/" + wire::inboxes_folder);
     lanes_ = base::File::open_directory(path_ + "/" + wire::lanes_folder);
+}
+
+std::string read_description(const BusFolder& folder, wire::Reference type) {
+    try {
+        const base::File types =
+            base::File::open_directory(folder.path() + "/" + wire::types_folder);
+        const auto file = base::File::open_if_there(types.fd(), wire::numbered_file(type),
+                                                    base::Access::read_only);
+        if (!file) return {};
+        file->require_regular();
+        std::string text(wire::most_field_text + 1, '\0');
+        text.resize(file->read_all(std::as_writable_bytes(std::span(text)), 0));
+        return text.size() > wire::most_field_text ? std::string() : text;
+    } catch (const SetupError&) {
+        // Of another version of the bus, or not ours to read: shown as bytes.
+        return {};
+    }
 }
 
 }  // namespace shmbus::detail

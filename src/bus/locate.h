@@ -18,6 +18,7 @@
 #include <string_view>
 
 #include "base/file.h"
+#include "wire/names.h"
 
 namespace shmbus::detail {
 
@@ -60,5 +61,8 @@ private:
     base::File inboxes_;
     base::File lanes_;
 };
+
+// The text of wire/fields.h for a type; empty when nobody described it, or it cannot be read.
+[[nodiscard]] std::string read_description(const BusFolder& folder, wire::Reference type);
 
 }  // namespace shmbus::detail

@@ -304,6 +304,27 @@ Result<std::uint32_t> Session::declare_type(const TypeDescriptor& type) {
     return static_cast<std::uint32_t>(answer->reply.values[0]);
 }
 
+Result<void> Session::describe_type(const TypeDescriptor& type, std::uint32_t index) {
+    const std::string text = wire::text_of_fields({type.fields, type.field_count});
+    if (text.empty() || text == described(index)) return {};
+    const auto lock = turn(mutex_, options_.daemon_timeout);
+    if (!lock) return busy();
+    auto request = wire::make_request<wire::DescribeTypeRequest>(RequestType::describe_type,
+                                                                 next_sequence_++);
+    request.type = index;
+    request.text_bytes = static_cast<std::uint32_t>(text.size());
+    std::copy(text.begin(), text.end(), request.text.begin());
+    const Result<Answer> answer = ask(request);
+    if (!answer) return answer.error();
+    return {};
+}
+
+// What the bus knows of its fields; nothing when that cannot be read.
+std::string Session::described(std::uint32_t index) const {
+    const auto row = directory_->type(index);
+    return row ? read_description(folder_, row->reference()) : std::string();
+}
+
 Result<EndpointHandle> Session::create_endpoint(std::string_view name, const EndpointSpec& spec) {
     const auto lock = turn(mutex_, options_.daemon_timeout);
     if (!lock) return busy();

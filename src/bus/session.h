@@ -112,6 +112,8 @@ public:
 
     // Type index of this type; declares its bases before it. Refused: another layout is known.
     Result<std::uint32_t> declare_type(const TypeDescriptor& type);
+    // How this type's fields read, for tools; nothing to do when the bus knows it.
+    Result<void> describe_type(const TypeDescriptor& type, std::uint32_t index);
     Result<EndpointHandle> create_endpoint(std::string_view name, const EndpointSpec& spec = {});
     // Refused while it has messages, consumers, subscriptions or lanes of living writers.
     Result<void> remove_endpoint(EndpointHandle endpoint);
@@ -174,6 +176,8 @@ private:
         std::uint64_t token;
     };
     using Deadline = std::chrono::steady_clock::time_point;
+
+    [[nodiscard]] std::string described(std::uint32_t index) const;
 
     template <class Request>
     Result<Answer> ask(Request& request);

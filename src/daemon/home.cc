@@ -96,6 +96,7 @@ Home::Home(const Config& config) : path_(config.directory), group_(config.group)
     participants_ = make_folder(path_, wire::participants_folder, group_);
     inboxes_ = make_folder(path_, wire::inboxes_folder, group_);
     lanes_ = make_folder(path_, wire::lanes_folder, group_);
+    types_ = make_folder(path_, wire::types_folder, group_);
 }
 
 directory::DirectoryWriter Home::take_up_directory(const Config& config) const {
@@ -114,7 +115,7 @@ directory::DirectoryWriter Home::take_up_directory(const Config& config) const {
             (trouble != directory::Trouble::none || this_boot))
             return directory::DirectoryWriter(std::move(*file));
     }
-    for (const base::File* folder : {&participants_, &inboxes_, &lanes_})
+    for (const base::File* folder : {&participants_, &inboxes_, &lanes_, &types_})
         sweep_folder(*folder, [](const std::string&) { return false; });
     return directory::DirectoryWriter::create(directory_.fd(),
                                               {config.tables, shown_mode(), group_});
@@ -141,7 +142,19 @@ std::size_t Home::sweep(const directory::DirectoryWriter& tables) const {
         const auto id = wire::lane_id_of_file(name);
         return id && lane_ids.contains(*id);
     });
+    removed += sweep_folder(types_, [&](const std::string& name) {
+        return in_table(tables.rows<directory::TypeRow>(), name);
+    });
     return removed;
+}
+
+void Home::describe_type(const std::string& file, std::string_view text) const {
+    const std::string fresh = file + ".new";
+    // Left behind by a daemon that was killed below.
+    base::unlink_at(types_.fd(), fresh);
+    const base::File made = base::File::create_at(types_.fd(), fresh, shown_mode(), group_);
+    made.write_all(std::as_bytes(std::span(text)), 0);
+    base::rename_at(types_.fd(), fresh, file);
 }
 
 void Home::remove() noexcept {
@@ -152,7 +165,8 @@ void Home::remove() noexcept {
         base::unlink_at(directory_.fd(), wire::directory_file);
         for (const auto& [folder, name] :
              {std::pair{&participants_, wire::participants_folder},
-              std::pair{&inboxes_, wire::inboxes_folder}, std::pair{&lanes_, wire::lanes_folder}}) {
+              std::pair{&inboxes_, wire::inboxes_folder}, std::pair{&lanes_, wire::lanes_folder},
+              std::pair{&types_, wire::types_folder}}) {
             sweep_folder(*folder, [](const std::string&) { return false; });
             static_cast<void>(::unlinkat(directory_.fd(), name, AT_REMOVEDIR));
         }

@@ -43,9 +43,11 @@ public:
     // Takes up the directory file of an earlier daemon, or makes one. One from an earlier boot, or
     // half made, is replaced, and all files beside it removed: their processes are gone.
     [[nodiscard]] directory::DirectoryWriter take_up_directory(const Config& config) const;
-    // Removes files of participants, inboxes and lanes that no row knows: a daemon was killed
-    // between making a file and naming it, or between forgetting a row and removing its file.
-    // Returns how many.
+    // Writes how the fields of a type read, in one step.
+    void describe_type(const std::string& file, std::string_view text) const;
+    // Removes files of participants, inboxes, lanes and types that no row knows: a daemon was
+    // killed between making a file and naming it, or between forgetting a row and removing its
+    // file. Returns how many.
     std::size_t sweep(const directory::DirectoryWriter& tables) const;
     // Removes everything, the directory itself included; the lock goes last.
     void remove() noexcept;
@@ -58,6 +60,7 @@ private:
     base::File participants_;
     base::File inboxes_;
     base::File lanes_;
+    base::File types_;
 };
 
 }  // namespace shmbus::daemon

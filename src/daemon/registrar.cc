@@ -161,6 +161,8 @@ void Registrar::dispatch(Client& client, std::span<const std::byte> frame, Answe
             return this->reply_inbox(client, copied<wire::ReplyInboxRequest>(frame), answer);
         case status: return this->status(client, copied<wire::StatusRequest>(frame), answer);
         case journal: return this->journal(client, copied<wire::JournalRequest>(frame), answer);
+        case describe_type:
+            return this->describe_type(copied<wire::DescribeTypeRequest>(frame));
     }
 }
 
@@ -257,6 +259,21 @@ void Registrar::declare_type(Client& client, const wire::DeclareTypeRequest& req
         tables.change<TypeRow>(index) = wanted;
     }
     answer.reply.values[0] = index;
+}
+
+void Registrar::describe_type(const wire::DescribeTypeRequest& request) {
+    auto& tables = state_.tables();
+    require(request.text_bytes <= request.text.size(), "a description is longer than its frame");
+    if (request.type == 0 || request.type >= tables.used<TypeRow>() ||
+        tables.row<TypeRow>(request.type).state != RowState::live)
+        throw Refusal(ReplyCode::unknown, "there is no type " + std::to_string(request.type));
+    const TypeRow& row = tables.row<TypeRow>(request.type);
+    const std::string_view text(request.text.data(), request.text_bytes);
+    if (!wire::parse_fields(text, row.bytes))
+        throw Refusal(ReplyCode::not_allowed,
+                      "the fields of '" + std::string(name_in(row)) +
+                          "' do not lie inside its " + std::to_string(row.bytes) + " bytes");
+    state_.home().describe_type(wire::numbered_file(request.type, row.generation), text);
 }
 
 void Registrar::create_endpoint(Client& client, const wire::CreateEndpointRequest& request,

@@ -49,6 +49,7 @@ private:
     void resume(Client& client, const wire::HelloRequest& request, Answer& answer);
     void goodbye(Client& client, const wire::GoodbyeRequest& request, Answer& answer);
     void declare_type(Client& client, const wire::DeclareTypeRequest& request, Answer& answer);
+    void describe_type(const wire::DescribeTypeRequest& request);
     void create_endpoint(Client& client, const wire::CreateEndpointRequest& request,
                          Answer& answer);
     void remove_endpoint(Client& client, const wire::RemoveEndpointRequest& request,

@@ -24,10 +24,11 @@
 #include <type_traits>
 
 #include "base/name.h"
+#include "wire/fields.h"
 
 namespace shmbus::wire {
 
-inline constexpr std::uint32_t control_version = 0x53420002;  // "SB", 2
+inline constexpr std::uint32_t control_version = 0x53420003;  // "SB", 3
 inline constexpr std::size_t most_frame_bytes = 4096;
 inline constexpr std::size_t most_descriptors = 4;
 inline constexpr std::size_t most_bases = 8;
@@ -48,8 +49,9 @@ enum class RequestType : std::uint32_t {
     reply_inbox = 13,
     status = 14,
     journal = 15,
+    describe_type = 16,
 };
-inline constexpr std::uint32_t last_request_type = 15;
+inline constexpr std::uint32_t last_request_type = 16;
 
 enum class ReplyCode : std::uint32_t {
     done = 0,
@@ -214,6 +216,15 @@ struct JournalRequest {
     RequestHead head;
 };
 
+// How the fields of this type read: wire/fields.h. The latest description stays. No values.
+struct DescribeTypeRequest {
+    RequestHead head;
+    std::uint32_t type;  // index
+    std::uint32_t text_bytes;
+    std::array<char, most_field_text> text;
+};
+static_assert(sizeof(DescribeTypeRequest) <= most_frame_bytes);
+
 struct Reply {
     std::uint32_t version;
     std::uint32_t length;
@@ -253,6 +264,7 @@ static_assert(sizeof(Reply) == 600 && sizeof(Reply) <= most_frame_bytes);
         case RequestType::reply_inbox: return sizeof(ReplyInboxRequest);
         case RequestType::status: return sizeof(StatusRequest);
         case RequestType::journal: return sizeof(JournalRequest);
+        case RequestType::describe_type: return sizeof(DescribeTypeRequest);
     }
     return 0;
 }

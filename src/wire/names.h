@@ -8,6 +8,7 @@
 //   participants/<index>.<generation>   one page per process
 //   inboxes/<index>.<generation>        one file per endpoint
 //   lanes/<16 hexadecimal digits>       one file per lane
+//   types/<index>.<generation>          how the fields of a type read, where somebody said so
 //
 // Names that people give never become part of a path: files are numbered, names stand in tables.
 //
@@ -31,6 +32,7 @@ inline constexpr const char* old_daemon_log_file = "daemon.1.log";
 inline constexpr const char* participants_folder = "participants";
 inline constexpr const char* inboxes_folder = "inboxes";
 inline constexpr const char* lanes_folder = "lanes";
+inline constexpr const char* types_folder = "types";
 
 // The length of a participant's file; base::LifeMark stands at its beginning.
 inline constexpr std::uint64_t participant_page_bytes = 4096;

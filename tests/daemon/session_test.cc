@@ -21,6 +21,12 @@ using test::Folder;
 
 namespace {
 
+struct Told {
+    static constexpr auto message = shmbus::command("test.told", shmbus::transient);
+    std::uint64_t number;
+    static constexpr auto fields = shmbus::fields(shmbus::field<&Told::number>("number"));
+};
+
 std::string reason(const shmbus::Error& error) {
     return error.details() ? error.details()->reason : std::string();
 }
@@ -55,6 +61,37 @@ TEST_CASE("a process registers, makes an endpoint, and finds both in the directo
     CHECK(found->index == endpoint->index);
     CHECK(found->row.lane_bytes == 65536);
     CHECK_FALSE(session->directory().find_endpoint("order").has_value());
+}
+
+TEST_CASE("how a type's fields read is kept for tools, by a later daemon too") {
+    const Folder folder;
+    const auto described = [&](const shmbus::detail::Session& session, std::uint32_t index) {
+        return shmbus::detail::read_description(session.folder(),
+                                                session.directory().type(index)->reference());
+    };
+    Daemon daemon(folder.bus());
+    REQUIRE(daemon.trouble() == "");
+    const auto session = test::join(folder.bus());
+    const auto& type = shmbus::descriptor_of<Told>;
+    const auto index = session->declare_type(type);
+    REQUIRE(index);
+    CHECK(described(*session, *index).empty());
+    REQUIRE(session->describe_type(type, *index));
+    CHECK(described(*session, *index) == "number u8 0 1\n");
+    REQUIRE(session->describe_type(type, *index));
+    const auto unknown = session->describe_type(type, *index + 100);
+    REQUIRE_FALSE(unknown);
+    // Fields of another type do not lie inside a smaller one.
+    shmbus::TypeDescriptor smaller{"test.smaller", shmbus::Kind::command, shmbus::transient, 4, 4,
+                                   nullptr, 0, nullptr, type.fields, type.field_count};
+    const auto small = session->declare_type(smaller);
+    REQUIRE(small);
+    const auto refused = session->describe_type(smaller, *small);
+    REQUIRE_FALSE(refused);
+    CHECK(reason(refused.error()).find("4 bytes") != std::string::npos);
+    daemon.kill_and_restart();
+    REQUIRE(daemon.trouble() == "");
+    CHECK(described(*session, *index) == "number u8 0 1\n");
 }
 
 TEST_CASE("making an endpoint twice answers the first one and leaves its options") {

@@ -8,6 +8,8 @@
 struct Greet {
     static constexpr auto message = shmbus::command("example.greet", shmbus::transient);
     std::uint32_t times;
+    // For tools, which then show names and numbers; not needed.
+    static constexpr auto fields = shmbus::fields(shmbus::field<&Greet::times>("times"));
 };
 
 int main() {
