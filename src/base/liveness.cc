@@ -307,6 +307,15 @@ bool Witness::proved_dead() const noexcept {
     return lock_is_free(file_.fd());
 }
 
+std::optional<pid_t> Witness::lock_holder() const noexcept {
+    if (own_) return has_left() ? std::nullopt : std::optional(::getpid());
+    struct flock lock {};
+    lock.l_type = F_RDLCK;
+    lock.l_whence = SEEK_SET;
+    if (::fcntl(file_.fd(), F_GETLK, &lock) != 0 || lock.l_type == F_UNLCK) return std::nullopt;
+    return std::max(lock.l_pid, 0);
+}
+
 bool Witness::has_left() const noexcept {
     // LEFT: other end in Presence::close.
     return mark().state.load(std::memory_order_acquire) == LifeMark::left;

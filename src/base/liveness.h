@@ -130,6 +130,9 @@ public:
     // futex tells a little earlier than the lock, so ask again shortly when the two disagree.
     // Everything that the dead process stored is visible afterwards.
     [[nodiscard]] bool proved_dead() const noexcept;
+    // For onlookers: the process that holds the record lock, by its number in our own container, 0
+    // if it has none here. Nothing when nobody does: gone, or the file is only a copy.
+    [[nodiscard]] std::optional<pid_t> lock_holder() const noexcept;
     // It closed its mark itself.
     [[nodiscard]] bool has_left() const noexcept;
     // Its owner has taken it. An empty mark is never judged dead, unless it was seen filled before.
