@@ -1,0 +1,70 @@
+// What a lane or an inbox shows, as a snapshot has it.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "look/convert.h"
+
+#include <array>
+#include <utility>
+
+namespace shmbus::look {
+namespace {
+
+[[nodiscard]] Histogram histogram_of(const std::array<std::uint64_t, lane::buckets>& seen) {
+    std::vector<Histogram::Bucket> buckets;
+    for (std::size_t at = 0; at < seen.size(); ++at)
+        if (seen[at] != 0)
+            buckets.push_back({lane::bucket_begin(at), lane::bucket_begin(at + 1) - 1, seen[at]});
+    return Histogram(std::move(buckets));
+}
+
+void add(Metrics& to, const Metrics& more) {
+    to.counters.threw += more.counters.threw;
+    to.counters.redelivered += more.counters.redelivered;
+    to.counters.failed += more.counters.failed;
+    to.counters.dropped += more.counters.dropped;
+    to.counters.wakeups += more.counters.wakeups;
+    for (const auto& [type, count] : more.handled) to.handled[type] += count;
+    to.processing_ns.add(more.processing_ns);
+    to.critical_ns.add(more.critical_ns);
+    to.wait_ns.add(more.wait_ns);
+}
+
+}  // namespace
+
+Metrics metrics_of(const lane::Metrics& seen) {
+    using lane::Counter;
+    Metrics metrics;
+    metrics.counters = {.threw = seen.counter(Counter::threw),
+                        .redelivered = seen.counter(Counter::redelivered),
+                        .failed = seen.counter(Counter::failed),
+                        .dropped = seen.counter(Counter::dropped),
+                        .wakeups = seen.counter(Counter::wakeups)};
+    for (const auto& row : seen.types()) metrics.handled[row.type] += row.handled;
+    // Types for which no row was left have no number of their own; index 0 is no type.
+    if (seen.other_types() > 0) metrics.handled[0] += seen.other_types();
+    metrics.processing_ns = histogram_of(seen.histogram(lane::Timed::processing));
+    metrics.critical_ns = histogram_of(seen.histogram(lane::Timed::critical));
+    metrics.wait_ns = histogram_of(seen.histogram(lane::Timed::queue_wait));
+    return metrics;
+}
+
+Metrics all_metrics_of(const lane::InboxOnlooker& inbox) {
+    std::array<bool, lane::most_consumers> is_wanted{};
+    for (const auto& consumer : inbox.consumers()) is_wanted[consumer.slot] = true;
+    Metrics all;
+    for (std::uint16_t slot = 0; slot < lane::most_consumers; ++slot)
+        // A place that nobody ever had has no block to be read.
+        if (is_wanted[slot] || inbox.settled_by(slot) > 0)
+            add(all, metrics_of(inbox.metrics(slot)));
+    return all;
+}
+
+void add_journal(const lane::InboxOnlooker& inbox, Journal& into) {
+    const lane::Metrics seen = inbox.metrics(0);
+    into.sync_ns = histogram_of(seen.histogram(lane::Timed::processing));
+    into.batch_records = histogram_of(seen.histogram(lane::Timed::critical));
+    const Histogram bytes = histogram_of(seen.histogram(lane::Timed::queue_wait));
+    into.written_bytes = static_cast<std::uint64_t>(bytes.sum());
+}
+
+}  // namespace shmbus::look

@@ -1,0 +1,18 @@
+// What a lane or an inbox shows, as a snapshot has it.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "lane/onlooker.h"
+#include "look/snapshot.h"
+
+namespace shmbus::look {
+
+[[nodiscard]] Metrics metrics_of(const lane::Metrics& seen);
+// Of all who ever consumed from this inbox.
+[[nodiscard]] Metrics all_metrics_of(const lane::InboxOnlooker& inbox);
+// The journal's inbox has the daemon in place 0, whose times are others: of fdatasync, and how many
+// records and bytes a batch has.
+void add_journal(const lane::InboxOnlooker& inbox, Journal& into);
+
+}  // namespace shmbus::look

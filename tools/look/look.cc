@@ -1,0 +1,400 @@
+// Looks at a bus without taking part in it.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "look/look.h"
+
+#include <fmt/core.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <set>
+
+#include "directory/boot.h"
+#include "look/convert.h"
+#include "look/traces.h"
+
+namespace shmbus::look {
+namespace {
+
+// How many times a tail is remembered per lane: more than any age that is told needs.
+constexpr std::size_t most_tails = 512;
+// Each takes a few of the process's mappings, and of the guards that watch over them.
+constexpr std::size_t most_open_lanes = 4000;
+// Of messages on their way into the journal: each is copied out.
+constexpr std::size_t most_looked_at = 1024;
+// Of a batch, in units of 64 bytes; in a longer one records are counted, not messages.
+constexpr std::uint64_t most_units_in_hand = std::uint64_t{1} << 14;
+
+void require(bool read, const std::string& path) {
+    if (!read)
+        throw SetupError{"reading the tables of a bus", path, EAGAIN,
+                         "they kept changing, or their file was cut short; look again"};
+}
+
+[[nodiscard]] std::uint64_t since(std::uint64_t now, std::uint64_t then) {
+    return now > then ? now - then : 0;
+}
+
+}  // namespace
+
+Place place_of(const std::string& bus, const std::string& journal) {
+    const detail::BusLocation location = detail::locate_bus(bus);
+    Place place{location.directory, std::filesystem::path(location.directory).filename().string(),
+                journal};
+    if (place.journal.empty()) place.journal = detail::environment("SHMBUS_JOURNAL");
+    if (place.journal.empty()) place.journal = detail::usual_journal(location);
+    return place;
+}
+
+Snapshot look(const Place& place) { return Looker(place).look(); }
+
+void Looker::open_bus() {
+    const std::string path = place_.directory + "/" + wire::directory_file;
+    struct stat there {};
+    if (::lstat(path.c_str(), &there) != 0) {
+        tables_.reset();
+        if (errno == EACCES)
+            throw SetupError{"looking at a bus", place_.directory, EACCES,
+                             "it belongs to another user: be that user or a member of its group"};
+        throw NoBus{"looking for a bus", place_.directory, errno,
+                    "no bus was made there, or its daemon has removed it; name another one with "
+                    "--bus NAME or --dir DIRECTORY, or start one with 'shmbus run'"};
+    }
+    if (tables_ && there.st_ino == inode_ && !tables_->lost()) return;
+    known_lanes_.clear();
+    directory_ = base::File::open_directory(place_.directory);
+    participants_ = base::File::open_directory(place_.directory + "/" + wire::participants_folder);
+    inboxes_ = base::File::open_directory(place_.directory + "/" + wire::inboxes_folder);
+    lanes_ = base::File::open_directory(place_.directory + "/" + wire::lanes_folder);
+    const base::File file =
+        base::File::open_at(directory_.fd(), wire::directory_file, base::Access::read_only);
+    inode_ = file.facts().inode;
+    tables_ = std::make_unique<directory::DirectoryReader>(file);
+}
+
+void Looker::look_at_identity(Snapshot& into) const {
+    const directory::Identity& identity = tables_->identity();
+    into.name = place_.name;
+    into.directory = place_.directory;
+    into.uuid = fmt::format("{:016x}{:016x}", identity.bus_high, identity.bus_low);
+    into.created_ns = identity.created_ns;
+    into.version = tables_->version();
+    into.taken_ns = base::realtime_ns();
+    into.monotonic_ns = base::now_ns();
+    into.is_of_this_boot =
+        directory::BootId{identity.boot_high, identity.boot_low} == directory::this_boot();
+    into.daemon = find_daemon(directory_, place_.directory);
+    into.memory = measure_memory(directory_, place_.directory);
+}
+
+void Looker::look_at_tables(Snapshot& into) {
+    std::vector<directory::Participant> participants;
+    std::vector<directory::Endpoint> endpoints;
+    std::vector<directory::Type> types;
+    std::vector<directory::SubscriptionRow> subscriptions;
+    std::vector<directory::LaneRow> lanes;
+    require(tables_->participants(participants) && tables_->endpoints(endpoints) &&
+                tables_->types(types) && tables_->subscriptions(subscriptions) &&
+                tables_->lanes(lanes),
+            place_.directory);
+    std::map<Reference, std::vector<Lane>> lanes_into;
+    for (const directory::LaneRow& row : lanes) {
+        Lane& lane =
+            lanes_into[wire::make_reference(row.endpoint, row.endpoint_generation)].emplace_back();
+        lane.id = row.id;
+        lane.writer = row.writer;
+        lane.predecessor = row.predecessor;
+        lane.state = row.state;
+        lane.capacity_bytes = row.capacity;
+    }
+    for (const auto& row : participants) {
+        Process process;
+        process.reference = row.reference();
+        process.name = row.name();
+        process.pid = static_cast<pid_t>(row.row.host_pid != 0 ? row.row.host_pid : row.row.pid);
+        process.uid = row.row.uid;
+        process.is_leaving = row.row.state == directory::RowState::leaving;
+        process.since_ns = row.row.since_ns;
+        into.processes.push_back(std::move(process));
+    }
+    for (const auto& row : endpoints) {
+        Endpoint endpoint;
+        endpoint.reference = row.reference();
+        endpoint.index = row.index;
+        endpoint.name = row.name();
+        endpoint.kind = row.row.kind;
+        endpoint.owner = row.row.owner;
+        endpoint.lane_bytes = row.row.lane_bytes;
+        if (row.row.kind == directory::EndpointKind::journal) {
+            into.journal.is_in_use = true;
+            into.journal.condition = row.row.condition;
+        }
+        endpoint.lanes = std::move(lanes_into[endpoint.reference]);
+        into.endpoints.push_back(std::move(endpoint));
+    }
+    for (const auto& row : types)
+        into.types.push_back({.index = row.index,
+                              .name = std::string(row.name()),
+                              .kind = row.row.kind,
+                              .durability = row.row.durability,
+                              .bytes = row.row.bytes,
+                              .route = row.row.route});
+    for (const auto& row : subscriptions)
+        into.subscriptions.push_back(
+            {.event = row.event, .endpoint = row.endpoint, .when_full = row.policy});
+}
+
+void Looker::look_at_lane(Lane& into, std::uint64_t now_ns) {
+    KnownLane& known = known_lanes_[into.id];
+    known.is_wanted = true;
+    try {
+        if (!known.onlooker) {
+            const auto file = base::File::open_if_there(lanes_.fd(), wire::lane_file(into.id),
+                                                        base::Access::read_only);
+            if (!file) {
+                into.sight = Sight::gone;
+                return;
+            }
+            known.onlooker = std::make_unique<lane::LaneOnlooker>(*file);
+        }
+        // In this order what is counted twice while it moves is more, never less.
+        const auto where = known.onlooker->where();
+        const auto count = known.onlooker->count();
+        into.head = where.head;
+        into.reclaim = where.reclaim;
+        into.receipt = where.receipt;
+        into.is_closed = where.is_closed;
+        into.is_poisoned = where.is_poisoned;
+        into.wants_room = where.wants_room;
+        into.tail = count.tail;
+        into.messages = count.messages;
+        into.waiting = count.waiting;
+        into.is_exact = count.is_exact;
+        into.refused = count.refused;
+        into.dropped_newest = count.dropped_newest;
+        into.dropped_oldest = count.dropped_oldest;
+        into.waits = count.waits;
+        if (into.is_poisoned)
+            into.trouble = "its readers have given it up: a record in it is not sound";
+        look_at_age(known, into, now_ns);
+        const bool is_lost = known.onlooker->lost();
+        if (is_lost || known_lanes_.size() > most_open_lanes) known.onlooker.reset();
+        if (!is_lost) return;
+        into.trouble = "its file was cut short";
+    } catch (const SetupError& error) {
+        into.trouble = error.tried();
+    }
+    into.sight = Sight::damaged;
+    known.onlooker.reset();
+}
+
+void Looker::look_at_age(KnownLane& known, Lane& lane, std::uint64_t now_ns) const {
+    auto& tails = known.tails;
+    std::erase_if(tails, [&](const auto& seen) { return seen.second <= lane.head; });
+    if (lane.waiting > 0 && !tails.empty()) {
+        lane.oldest_ns = since(now_ns, tails.front().first);
+        lane.oldest_is_at_least = true;
+    }
+    if (tails.size() < most_tails && lane.tail > lane.head &&
+        (tails.empty() || tails.back().second != lane.tail))
+        tails.emplace_back(now_ns, lane.tail);
+    if (lane.waiting == 0) return;
+    lane::SeenRecord record;
+    wire::Extensions extensions;
+    if (known.onlooker->look(lane.head, record) && record.extensions(extensions) &&
+        (extensions.flags & wire::has_time_sent) != 0) {
+        lane.oldest_ns =
+            since(now_ns, static_cast<std::uint64_t>(extensions.time_sent.monotonic_ns));
+        lane.oldest_is_at_least = false;
+    }
+}
+
+const lane::LaneOnlooker* Looker::onlooker_of(std::uint64_t lane) const {
+    const auto known = known_lanes_.find(lane);
+    return known == known_lanes_.end() ? nullptr : known->second.onlooker.get();
+}
+
+// A record may be many messages, and only the record itself tells.
+void Looker::look_into_hand(Hand& hand, std::uint64_t records, std::uint64_t records_done,
+                            Endpoint& endpoint) const {
+    hand.count = records;
+    hand.done = records_done;
+    const lane::LaneOnlooker* const lane = onlooker_of(hand.lane);
+    if (hand.is_taking || lane == nullptr || hand.end - hand.from > most_units_in_hand) return;
+    std::uint64_t messages = 0;
+    std::uint64_t done = 0;
+    std::uint64_t position = hand.from;
+    lane::SeenRecord record;
+    for (std::uint64_t at = 0; at < records; ++at, position += record.units) {
+        // Cleared meanwhile, and written over.
+        if (position >= hand.end || !lane->look(position, record)) return;
+        messages += record.messages();
+        if (at < records_done)
+            done += record.messages();
+        else
+            endpoint.types_in_hand[record.meta.type] += record.messages();
+    }
+    hand.count = messages;
+    hand.done = done;
+}
+
+void Looker::look_at_hands(const lane::InboxOnlooker& inbox, Endpoint& endpoint) const {
+    const std::uint64_t now = base::ticks();
+    for (const auto& seen : inbox.hands()) {
+        Hand hand;
+        hand.index = seen.index;
+        hand.owner = seen.owner;
+        hand.is_taking = seen.state == lane::HandState::taking;
+        hand.lane = seen.lane;
+        hand.from = seen.from;
+        hand.end = seen.end;
+        if (seen.since_ticks != 0 && seen.since_ticks <= now)
+            hand.held_ns = ticks_.to_ns(now - seen.since_ticks);
+        for (const Consumer& consumer : endpoint.consumers)
+            if (consumer.slot == hand.owner) hand.process = consumer.process;
+        look_into_hand(hand, seen.count, seen.done, endpoint);
+        endpoint.hands.push_back(hand);
+    }
+}
+
+void Looker::look_at_inbox(Endpoint& endpoint, Journal& journal) const {
+    try {
+        // Not kept open: there may be more of them than a process may have open.
+        const auto file = base::File::open_if_there(
+            inboxes_.fd(), wire::numbered_file(endpoint.reference), base::Access::read_only);
+        if (!file) {
+            endpoint.sight = Sight::gone;
+            return;
+        }
+        const lane::InboxOnlooker inbox(*file);
+        if (endpoint.kind == directory::EndpointKind::journal) {
+            add_journal(inbox, journal);
+            return;
+        }
+        for (const auto& seen : inbox.consumers())
+            endpoint.consumers.push_back({.slot = seen.slot,
+                                          .process = seen.participant,
+                                          .sleeps = seen.sleeps,
+                                          .metrics = metrics_of(inbox.metrics(seen.slot))});
+        look_at_hands(inbox, endpoint);
+        endpoint.settled = inbox.settled();
+        endpoint.metrics = all_metrics_of(inbox);
+        const auto gone = inbox.kept_account();
+        endpoint.gone_refused = gone[0];
+        endpoint.gone_dropped_newest = gone[1];
+        endpoint.gone_dropped_oldest = gone[2];
+        endpoint.gone_waits = gone[3];
+    } catch (const SetupError& error) {
+        endpoint.sight = Sight::damaged;
+        endpoint.trouble = error.tried();
+    }
+}
+
+void Looker::look_at_journal(Snapshot& into) const {
+    find_journal(place_.journal, into.journal);
+    for (Endpoint& endpoint : into.endpoints) {
+        if (endpoint.kind != directory::EndpointKind::journal) continue;
+        for (const Lane& lane : endpoint.lanes) {
+            // The daemon needs no hands: what is behind the head has left.
+            endpoint.settled += lane.messages - std::min(lane.waiting, lane.messages);
+            if (lane.receipt >= lane.tail) continue;
+            into.journal.lag += lane.waiting;
+            if (lane.oldest_ns)
+                into.journal.lag_ns = std::max(into.journal.lag_ns.value_or(0), *lane.oldest_ns);
+        }
+        share_out_lag(endpoint, into);
+    }
+}
+
+void Looker::share_out_lag(const Endpoint& journal, Snapshot& into) const {
+    lane::SeenRecord record;
+    wire::Extensions extensions;
+    std::size_t looked_at = 0;
+    for (const Lane& lane : journal.lanes) {
+        const lane::LaneOnlooker* const known = onlooker_of(lane.id);
+        if (known == nullptr) continue;
+        for (std::uint64_t position = std::max(lane.head, lane.receipt); position < lane.tail;
+             position += record.units) {
+            if (++looked_at > most_looked_at || !known->look(position, record)) break;
+            if (!record.extensions(extensions) || (extensions.flags & wire::has_durable) == 0)
+                continue;
+            for (Endpoint& endpoint : into.endpoints)
+                if (endpoint.reference == wire::make_reference(extensions.durable.endpoint,
+                                                               extensions.durable.generation))
+                    ++endpoint.journal_lag;
+        }
+    }
+}
+
+void Looker::drop_what_went(Snapshot& into) const {
+    std::vector<directory::LaneRow> lanes;
+    std::vector<directory::Endpoint> endpoints;
+    require(tables_->lanes(lanes) && tables_->endpoints(endpoints), place_.directory);
+    std::set<std::uint64_t> named;
+    for (const auto& row : lanes) named.insert(row.id);
+    for (const auto& row : endpoints) named.insert(row.reference());
+    const auto judge = [&](auto& thing, std::uint64_t id) {
+        if (thing.sight != Sight::gone) return false;
+        if (named.count(id) == 0) return true;
+        thing.sight = Sight::damaged;
+        thing.trouble = "its file is missing";
+        return false;
+    };
+    std::erase_if(into.endpoints, [&](Endpoint& one) { return judge(one, one.reference); });
+    for (Endpoint& endpoint : into.endpoints)
+        std::erase_if(endpoint.lanes, [&](Lane& one) { return judge(one, one.id); });
+}
+
+void Looker::forget_unwanted() {
+    std::erase_if(known_lanes_, [](const auto& known) { return !known.second.is_wanted; });
+    for (auto& [id, known] : known_lanes_) known.is_wanted = false;
+}
+
+namespace {
+
+void add_up(Snapshot& into) {
+    std::map<std::uint32_t, std::uint64_t> handled;
+    for (const Endpoint& endpoint : into.endpoints) {
+        for (const auto& [type, count] : endpoint.metrics.handled) handled[type] += count;
+        for (const Lane& lane : endpoint.lanes)
+            for (Process& process : into.processes)
+                if (process.reference == lane.writer) {
+                    ++process.lanes;
+                    process.sent += lane.messages;
+                }
+    }
+    for (Type& type : into.types) type.handled = handled[type.index];
+    for (Subscription& subscription : into.subscriptions) {
+        const Endpoint* const endpoint = into.endpoint_at(subscription.endpoint);
+        subscription.is_orphaned =
+            !endpoint || std::none_of(endpoint->consumers.begin(), endpoint->consumers.end(),
+                                      [&](const Consumer& consumer) {
+                                          const Process* const process =
+                                              into.process(consumer.process);
+                                          return process && process->life != Life::dead;
+                                      });
+    }
+}
+
+}  // namespace
+
+Snapshot Looker::look() {
+    open_bus();
+    Snapshot snapshot;
+    look_at_identity(snapshot);
+    look_at_tables(snapshot);
+    for (Process& process : snapshot.processes) find_process(participants_, process);
+    for (Endpoint& endpoint : snapshot.endpoints) {
+        for (Lane& lane : endpoint.lanes) look_at_lane(lane, snapshot.monotonic_ns);
+        look_at_inbox(endpoint, snapshot.journal);
+    }
+    drop_what_went(snapshot);
+    look_at_journal(snapshot);
+    add_up(snapshot);
+    forget_unwanted();
+    return snapshot;
+}
+
+}  // namespace shmbus::look

@@ -1,0 +1,47 @@
+// What happened between two snapshots of one bus.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+
+#include "look/snapshot.h"
+
+namespace shmbus::look {
+
+struct EndpointRates {
+    double in_per_s = 0;
+    double out_per_s = 0;
+    double redelivered_per_s = 0;
+    double threw_per_s = 0;
+    double failed_per_s = 0;
+    double dropped_per_s = 0;
+    double wakeups_per_s = 0;
+    // Of the values that came in between.
+    Histogram processing_ns;
+    Histogram critical_ns;
+    Histogram wait_ns;
+};
+
+struct Rates {
+    double seconds = 0;  // between the two; 0: nothing is known
+    std::map<Reference, EndpointRates> endpoints;
+    std::map<std::uint64_t, double> lanes;  // messages per second, by lane
+    std::map<Reference, double> processes;  // sent per second
+    std::map<std::uint32_t, double> types;  // handled per second
+    // Of all endpoints but the journal.
+    double in_per_s = 0;
+    double out_per_s = 0;
+    double redelivered_per_s = 0;
+    double failed_per_s = 0;
+    double journal_bytes_per_s = 0;
+    double journal_records_per_s = 0;
+    Histogram sync_ns;
+    Histogram batch_records;
+};
+
+// Endpoints, lanes and processes that only one of the two knows have no rate.
+[[nodiscard]] Rates rates_of(const Snapshot& before, const Snapshot& after);
+
+}  // namespace shmbus::look

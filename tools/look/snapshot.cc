@@ -1,0 +1,123 @@
+// What follows from a snapshot alone.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "look/snapshot.h"
+
+#include <algorithm>
+#include <array>
+
+namespace shmbus::look {
+namespace {
+
+template <class List, class IsIt>
+[[nodiscard]] auto find(const List& list, IsIt&& is_it) noexcept -> const
+    typename List::value_type* {
+    const auto found = std::find_if(list.begin(), list.end(), is_it);
+    return found == list.end() ? nullptr : &*found;
+}
+
+template <std::size_t size>
+[[nodiscard]] const char* nth(const std::array<const char*, size>& names, std::size_t at) noexcept {
+    return names[at < size ? at : 0];
+}
+
+}  // namespace
+
+std::uint64_t Endpoint::waiting() const noexcept {
+    std::uint64_t all = 0;
+    for (const Lane& lane : lanes) all += lane.waiting;
+    return all;
+}
+
+std::uint64_t Endpoint::in_hand() const noexcept {
+    std::uint64_t all = 0;
+    for (const Hand& hand : hands)
+        if (!hand.is_taking && hand.count > hand.done) all += hand.count - hand.done;
+    return all;
+}
+
+std::optional<double> Endpoint::fill() const noexcept {
+    std::optional<double> most;
+    for (const Lane& lane : lanes)
+        if (lane.capacity_bytes > 0 && lane.sight == Sight::seen)
+            most = std::max(most.value_or(0), static_cast<double>(lane.used_bytes()) /
+                                                  static_cast<double>(lane.capacity_bytes));
+    return most;
+}
+
+OptionalNumber Endpoint::oldest_ns() const noexcept {
+    OptionalNumber most;
+    for (const Lane& lane : lanes)
+        if (lane.oldest_ns) most = std::max(most.value_or(0), *lane.oldest_ns);
+    for (const Hand& hand : hands)
+        if (hand.held_ns && hand.count > hand.done)
+            most = std::max(most.value_or(0), *hand.held_ns);
+    return most;
+}
+
+bool Endpoint::is_full() const noexcept {
+    return std::any_of(lanes.begin(), lanes.end(),
+                       [](const Lane& lane) { return lane.wants_room; });
+}
+
+bool Endpoint::is_damaged() const noexcept {
+    return sight == Sight::damaged || std::any_of(lanes.begin(), lanes.end(), [](const Lane& lane) {
+               return lane.sight == Sight::damaged || lane.is_poisoned;
+           });
+}
+
+std::uint64_t Endpoint::refused() const noexcept {
+    std::uint64_t all = gone_refused;
+    for (const Lane& lane : lanes) all += lane.refused;
+    return all;
+}
+
+const Process* Snapshot::process(Reference reference) const noexcept {
+    return find(processes, [&](const Process& one) { return one.reference == reference; });
+}
+const Endpoint* Snapshot::endpoint(Reference reference) const noexcept {
+    return find(endpoints, [&](const Endpoint& one) { return one.reference == reference; });
+}
+const Endpoint* Snapshot::endpoint_at(std::uint32_t index) const noexcept {
+    return find(endpoints, [&](const Endpoint& one) { return one.index == index; });
+}
+const Type* Snapshot::type(std::uint32_t index) const noexcept {
+    return find(types, [&](const Type& one) { return one.index == index; });
+}
+
+std::string Snapshot::process_name(Reference reference) const {
+    if (reference == wire::daemon_reference) return "shmbusd";
+    const Process* const found = process(reference);
+    return found ? found->name : wire::numbered_file(reference);
+}
+
+std::string Snapshot::endpoint_name(const Endpoint& endpoint) const {
+    return endpoint.name.empty() ? "reply of " + process_name(endpoint.owner) : endpoint.name;
+}
+
+std::string Snapshot::type_name(std::uint32_t index) const {
+    if (index == 0) return "other types";
+    const Type* const found = type(index);
+    return found ? found->name : "type " + std::to_string(index);
+}
+
+const char* name_of(Life life) noexcept {
+    return nth(std::array{"alive", "dead", "unknown"}, static_cast<std::size_t>(life));
+}
+const char* name_of(directory::EndpointKind kind) noexcept {
+    return nth(std::array{"unknown", "ordinary", "reply", "error", "journal"},
+               static_cast<std::size_t>(kind));
+}
+const char* name_of_type_kind(std::uint8_t kind) noexcept {
+    return nth(std::array{"unknown", "command", "event", "reply"}, kind);
+}
+const char* name_of_when_full(std::uint8_t policy) noexcept {
+    constexpr std::array names{"refuse", "wait", "drop_newest", "drop_oldest"};
+    return policy < names.size() ? names[policy] : "unknown";
+}
+const char* name_of_condition(std::uint8_t condition) noexcept {
+    constexpr std::array names{"in service", "disk full", "stopped"};
+    return condition < names.size() ? names[condition] : "unknown";
+}
+
+}  // namespace shmbus::look

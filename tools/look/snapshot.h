@@ -1,0 +1,231 @@
+// All that can be seen of a bus at one moment, as plain data; filled by look.h.
+//
+// What cannot be known is nothing (std::nullopt), never zero. Times are nanoseconds, sizes bytes.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "directory/layout.h"
+#include "look/histogram.h"
+#include "wire/names.h"
+
+namespace shmbus::look {
+
+using wire::Reference;
+using OptionalNumber = std::optional<std::uint64_t>;
+
+// unknown: the kernel of this machine has nothing to say, as for a copy of a bus.
+enum class Life : std::uint8_t { alive, dead, unknown };
+// gone: was there a moment ago and is not any more. damaged: `trouble` says what is wrong with it.
+enum class Sight : std::uint8_t { seen, gone, damaged };
+
+struct Daemon {
+    Life life = Life::unknown;
+    std::optional<pid_t> pid;
+};
+
+struct Memory {
+    std::uint64_t used_bytes = 0;  // by the files of this bus
+    OptionalNumber limit_bytes;    // of the file system they lie on
+    OptionalNumber free_bytes;
+};
+
+struct Process {
+    Reference reference = 0;
+    std::string name;
+    std::optional<pid_t> pid;  // in our own numbering if it lives, else as it was registered
+    std::uint32_t uid = 0;
+    Life life = Life::unknown;
+    bool is_leaving = false;     // dead or gone, not all of it is cleared away
+    bool is_stopped = false;     // by a signal or a debugger
+    std::string program;         // name of its file; empty: not readable
+    std::uint64_t since_ns = 0;  // realtime of its registration
+    std::uint32_t lanes = 0;     // that it writes
+    std::uint64_t sent = 0;      // messages, in those lanes
+};
+
+// Of one consumer or of a whole endpoint; ever since.
+struct Counters {
+    std::uint64_t threw = 0;
+    std::uint64_t redelivered = 0;
+    std::uint64_t failed = 0;  // given up: to the error endpoint
+    std::uint64_t dropped = 0;
+    std::uint64_t wakeups = 0;
+};
+struct Metrics {
+    Counters counters;
+    std::map<std::uint32_t, std::uint64_t> handled;  // by type index; 0: types without a row
+    Histogram processing_ns;
+    Histogram critical_ns;
+    Histogram wait_ns;
+};
+
+struct Consumer {
+    std::uint16_t slot = 0;
+    Reference process = 0;
+    bool sleeps = false;
+    Metrics metrics;
+};
+
+struct Hand {
+    std::uint16_t index = 0;
+    std::uint16_t owner = 0;  // a consumer's slot
+    Reference process = 0;    // 0: nobody has that slot
+    bool is_taking = false;   // about to: not yet told whether the take happened
+    std::uint64_t lane = 0;
+    std::uint64_t from = 0;
+    std::uint64_t end = 0;
+    std::uint64_t count = 0;  // messages
+    std::uint64_t done = 0;   // of them
+    OptionalNumber held_ns;
+};
+
+struct Lane {
+    std::uint64_t id = 0;
+    Reference writer = 0;
+    std::uint64_t predecessor = 0;
+    directory::RowState state = directory::RowState::live;
+    std::uint64_t capacity_bytes = 0;
+    Sight sight = Sight::seen;
+    std::string trouble;
+    // Units of 64 bytes: taken, given back, written up to here.
+    std::uint64_t head = 0;
+    std::uint64_t reclaim = 0;
+    std::uint64_t tail = 0;
+    std::uint64_t receipt = 0;   // lanes into the journal: on disk up to here
+    std::uint64_t messages = 0;  // ever written
+    std::uint64_t waiting = 0;   // of them, not taken
+    bool is_exact = true;        // both
+    std::uint64_t refused = 0;
+    std::uint64_t dropped_newest = 0;
+    std::uint64_t dropped_oldest = 0;
+    std::uint64_t waits = 0;  // of its writer, for room
+    bool is_closed = false;
+    bool is_poisoned = false;
+    bool wants_room = false;
+    // Of the oldest message that waits; see `oldest_is_at_least`.
+    OptionalNumber oldest_ns;
+    bool oldest_is_at_least = false;
+
+    [[nodiscard]] std::uint64_t used_bytes() const noexcept {
+        return tail > reclaim ? (tail - reclaim) * 64 : 0;
+    }
+};
+
+struct Endpoint {
+    Reference reference = 0;
+    std::uint32_t index = 0;
+    std::string name;
+    directory::EndpointKind kind = directory::EndpointKind::ordinary;
+    Reference owner = 0;  // reply inboxes
+    std::uint64_t lane_bytes = 0;
+    Sight sight = Sight::seen;
+    std::string trouble;
+    std::vector<Lane> lanes;
+    std::vector<Consumer> consumers;
+    std::vector<Hand> hands;
+    Metrics metrics;            // of all who ever consumed
+    std::uint64_t settled = 0;  // messages that left the inbox
+    // Of lanes that are gone: their refused, dropped and waits.
+    std::uint64_t gone_refused = 0;
+    std::uint64_t gone_dropped_newest = 0;
+    std::uint64_t gone_dropped_oldest = 0;
+    std::uint64_t gone_waits = 0;
+    // Durable messages for it that are sent and not yet on disk, as far as they were looked at.
+    std::uint64_t journal_lag = 0;
+    // Of the messages in hands that are not done, by type.
+    std::map<std::uint32_t, std::uint64_t> types_in_hand;
+
+    // Messages that nobody has taken; that are taken and not done; ever sent here.
+    [[nodiscard]] std::uint64_t waiting() const noexcept;
+    [[nodiscard]] std::uint64_t in_hand() const noexcept;
+    [[nodiscard]] std::uint64_t depth() const noexcept { return waiting() + in_hand(); }
+    [[nodiscard]] std::uint64_t received() const noexcept { return settled + depth(); }
+    // Of the fullest lane, 0 to 1; nothing without lanes.
+    [[nodiscard]] std::optional<double> fill() const noexcept;
+    [[nodiscard]] OptionalNumber oldest_ns() const noexcept;
+    [[nodiscard]] bool is_full() const noexcept;  // some writer waits for room
+    [[nodiscard]] bool is_damaged() const noexcept;
+    // Sends that found no room, over all lanes that ever were.
+    [[nodiscard]] std::uint64_t refused() const noexcept;
+};
+
+struct Type {
+    std::uint32_t index = 0;
+    std::string name;
+    std::uint8_t kind = 0;        // shmbus::Kind
+    std::uint8_t durability = 0;  // shmbus::Durability
+    std::uint32_t bytes = 0;
+    std::uint32_t route = 0;    // index of the endpoint that handles it; 0: none
+    std::uint64_t handled = 0;  // by all
+};
+
+struct Subscription {
+    std::uint32_t event = 0;
+    std::uint32_t endpoint = 0;
+    std::uint8_t when_full = 0;  // shmbus::WhenFull
+    bool is_orphaned = false;    // no living process has the endpoint open
+};
+
+struct Journal {
+    std::string path;
+    bool is_there = false;
+    bool is_readable = false;
+    std::uint32_t segments = 0;
+    std::uint32_t checkpoints = 0;
+    std::uint64_t bytes = 0;     // of all its files
+    bool is_in_use = false;      // the bus has an endpoint for it
+    std::uint8_t condition = 0;  // 0 in service, 1 its disk is full, 2 stopped
+    std::uint64_t lag = 0;       // durable messages sent and not yet on disk
+    OptionalNumber lag_ns;       // how long the oldest of them waits
+    // Since the bus was made.
+    Histogram sync_ns;
+    Histogram batch_records;
+    std::uint64_t written_bytes = 0;
+};
+
+struct Snapshot {
+    std::string name;
+    std::string directory;
+    std::string uuid;  // 32 hexadecimal digits
+    std::uint64_t created_ns = 0;
+    std::uint64_t version = 0;   // of its tables
+    std::uint64_t taken_ns = 0;  // realtime
+    std::uint64_t monotonic_ns = 0;
+    bool is_of_this_boot = true;
+    Daemon daemon;
+    Memory memory;
+    Journal journal;
+    std::vector<Process> processes;
+    std::vector<Endpoint> endpoints;
+    std::vector<Type> types;
+    std::vector<Subscription> subscriptions;
+
+    // Null when it is not there.
+    [[nodiscard]] const Process* process(Reference reference) const noexcept;
+    [[nodiscard]] const Endpoint* endpoint(Reference reference) const noexcept;
+    [[nodiscard]] const Endpoint* endpoint_at(std::uint32_t index) const noexcept;
+    [[nodiscard]] const Type* type(std::uint32_t index) const noexcept;
+    // "sales", "shmbusd", or the reference itself when the process is unknown.
+    [[nodiscard]] std::string process_name(Reference reference) const;
+    // "sales"; "reply of web" for a reply inbox, which has no name.
+    [[nodiscard]] std::string endpoint_name(const Endpoint& endpoint) const;
+    // "shop.place_order", or "type 7" when it is unknown.
+    [[nodiscard]] std::string type_name(std::uint32_t index) const;
+};
+
+[[nodiscard]] const char* name_of(Life life) noexcept;
+[[nodiscard]] const char* name_of(directory::EndpointKind kind) noexcept;
+[[nodiscard]] const char* name_of_type_kind(std::uint8_t kind) noexcept;
+[[nodiscard]] const char* name_of_when_full(std::uint8_t policy) noexcept;
+[[nodiscard]] const char* name_of_condition(std::uint8_t condition) noexcept;
+
+}  // namespace shmbus::look

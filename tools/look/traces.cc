@@ -1,0 +1,158 @@
+// What the system tells about the daemon, processes and files of a bus.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "look/traces.h"
+
+#include <fcntl.h>
+#include <shmbus/result.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "base/liveness.h"
+
+namespace shmbus::look {
+namespace {
+
+// "1: FLOCK  ADVISORY  WRITE 4121 00:1a:5532 0 EOF"
+[[nodiscard]] std::optional<pid_t> holder_of_lock(const struct stat& file) {
+    std::ifstream list("/proc/locks");
+    for (std::string line; std::getline(list, line);) {
+        std::istringstream words(line);
+        std::string number, kind, advisory, access, place;
+        long pid = 0;
+        if (!(words >> number >> kind >> advisory >> access >> pid >> place)) continue;
+        unsigned major = 0;
+        unsigned minor = 0;
+        unsigned long inode = 0;
+        if (kind == "FLOCK" &&
+            std::sscanf(place.c_str(), "%x:%x:%lu", &major, &minor, &inode) == 3 &&
+            makedev(major, minor) == file.st_dev && inode == file.st_ino && pid > 0)
+            return static_cast<pid_t>(pid);
+    }
+    return std::nullopt;
+}
+
+// Somebody listens at the daemon's socket: connecting and hanging up at once disturbs nobody.
+[[nodiscard]] Life knock(const base::File& directory) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    // By descriptor: a path may be longer than the address has room for.
+    std::snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", directory.fd(),
+                  wire::socket_file);
+    const base::File socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!socket) return Life::unknown;
+    if (::connect(socket.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 ||
+        errno == EAGAIN || errno == EINPROGRESS)
+        return Life::alive;
+    return errno == ECONNREFUSED || errno == ENOENT ? Life::dead : Life::unknown;
+}
+
+// Of /proc/PID/stat, behind the name, which may have anything in it.
+[[nodiscard]] char state_letter(pid_t pid) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+    std::string line;
+    std::getline(file, line);
+    const std::size_t at = line.rfind(") ");
+    return at == std::string::npos || at + 2 >= line.size() ? '?' : line[at + 2];
+}
+
+[[nodiscard]] std::string program_of(pid_t pid) {
+    std::error_code error;
+    const auto link = std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/exe", error);
+    if (!error) return link.filename().string();
+    // Of another user: the kernel still tells its first fifteen letters.
+    std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
+    std::string name;
+    std::getline(file, name);
+    return name;
+}
+
+[[nodiscard]] bool begins_with(const std::string& name, const char* with) {
+    return name.compare(0, std::strlen(with), with) == 0;
+}
+
+}  // namespace
+
+Daemon find_daemon(const base::File& directory, const std::string&) {
+    Daemon found;
+    struct stat lock {};
+    if (::fstatat(directory.fd(), wire::daemon_lock_file, &lock, AT_SYMLINK_NOFOLLOW) != 0) {
+        found.life = Life::dead;
+        return found;
+    }
+    found.pid = holder_of_lock(lock);
+    found.life = found.pid ? Life::alive : knock(directory);
+    return found;
+}
+
+void find_process(const base::File& participants, Process& process) {
+    const std::string name = wire::numbered_file(process.reference);
+    try {
+        const base::Witness witness(participants.fd(), name, wire::life_mark_at);
+        const auto holder = witness.lock_holder();
+        if (holder) {
+            process.life = Life::alive;
+            // Of another container: it has no number here.
+            process.pid = *holder > 0 ? std::optional(*holder) : std::nullopt;
+        } else {
+            process.life = witness.proved_dead() ? Life::dead : Life::unknown;
+        }
+    } catch (const SetupError&) {
+        // Its page goes last of all that it had.
+        process.life = Life::dead;
+    }
+    if (process.life != Life::alive || !process.pid) return;
+    const char state = state_letter(*process.pid);
+    process.is_stopped = state == 'T' || state == 't';
+    process.program = program_of(*process.pid);
+}
+
+Memory measure_memory(const base::File& directory, const std::string& path) {
+    Memory memory;
+    std::error_code error;
+    namespace fs = std::filesystem;
+    fs::recursive_directory_iterator entry(path, fs::directory_options::skip_permission_denied,
+                                           error);
+    for (const fs::recursive_directory_iterator end; !error && entry != end;
+         entry.increment(error)) {
+        struct stat facts {};
+        if (::lstat(entry->path().c_str(), &facts) == 0 && S_ISREG(facts.st_mode))
+            memory.used_bytes += static_cast<std::uint64_t>(facts.st_blocks) * 512;
+    }
+    struct statvfs system {};
+    if (::fstatvfs(directory.fd(), &system) == 0 && system.f_blocks > 0) {
+        memory.limit_bytes = std::uint64_t{system.f_blocks} * system.f_frsize;
+        memory.free_bytes = std::uint64_t{system.f_bavail} * system.f_frsize;
+    }
+    return memory;
+}
+
+void find_journal(const std::string& path, Journal& into) {
+    into.path = path;
+    std::error_code error;
+    namespace fs = std::filesystem;
+    into.is_there = fs::is_directory(path, error);
+    fs::directory_iterator entry(path, error);
+    into.is_readable = into.is_there && !error;
+    for (const fs::directory_iterator end; !error && entry != end; entry.increment(error)) {
+        const std::string name = entry->path().filename().string();
+        struct stat facts {};
+        if (::lstat(entry->path().c_str(), &facts) != 0 || !S_ISREG(facts.st_mode)) continue;
+        into.bytes += static_cast<std::uint64_t>(facts.st_size);
+        if (begins_with(name, "seg-")) ++into.segments;
+        if (begins_with(name, "ckpt-")) ++into.checkpoints;
+    }
+}
+
+}  // namespace shmbus::look

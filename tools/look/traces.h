@@ -1,0 +1,27 @@
+// What the system tells about the daemon, processes and files of a bus, without asking them.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <string>
+
+#include "base/file.h"
+#include "look/snapshot.h"
+
+namespace shmbus::look {
+
+// Whether somebody holds the daemon's lock: read off the kernel's list of locks. A lock taken for
+// a test, be it for a moment, could turn a daemon away that is just starting. Only where that list
+// shows nothing is the daemon's socket knocked at, which a daemon of another container answers.
+[[nodiscard]] Daemon find_daemon(const base::File& directory, const std::string& path);
+
+// Fills `life`, `pid`, `is_stopped` and `program` of a process by its page in `participants`.
+void find_process(const base::File& participants, Process& process);
+
+// Bytes that the files of a bus take, and the file system that they lie on.
+[[nodiscard]] Memory measure_memory(const base::File& directory, const std::string& path);
+
+// Files of a journal by their names; none of them is opened.
+void find_journal(const std::string& path, Journal& into);
+
+}  // namespace shmbus::look
