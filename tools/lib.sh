@@ -26,6 +26,7 @@ fmt/format.h libfmt-dev
 nlohmann/json.hpp nlohmann-json3-dev
 spdlog/spdlog.h libspdlog-dev
 sqlite3.h libsqlite3-dev
+curses.h libncurses-dev
 toml++/toml.h libtomlplusplus-dev'
 
 has_header() {

@@ -1,0 +1,286 @@
+// What the keys do: from a model and a key to a changed model.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "top/keys.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "top/screens.h"
+
+namespace shmbus::top {
+namespace {
+
+constexpr double least_interval_s = 0.1;
+constexpr double most_interval_s = 3600;
+
+// Goes to a screen so that Esc comes back.
+void enter(Model& model, Screen screen) {
+    if (model.view.screen == screen) return;
+    model.view.before.push_back(model.view.screen);
+    model.view.screen = screen;
+}
+void go_back(Model& model) {
+    if (model.view.before.empty()) {
+        model.view.screen = Screen::endpoints;
+        return;
+    }
+    model.view.screen = model.view.before.back();
+    model.view.before.pop_back();
+}
+// One of the four screens beside each other.
+void go_to(Model& model, Screen screen) {
+    model.view.before.clear();
+    model.view.screen = screen;
+}
+
+// Moves the choice by `by` rows among those of the screen; where that is a thing and not a number,
+// it stays with the thing when the order changes.
+void move(Model& model, std::ptrdiff_t by) {
+    View& view = model.view;
+    const auto moved = [&](std::size_t from, std::size_t rows) {
+        const auto last = static_cast<std::ptrdiff_t>(rows) - 1;
+        return static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(
+            static_cast<std::ptrdiff_t>(from) + by, 0, std::max<std::ptrdiff_t>(last, 0)));
+    };
+    if (view.screen == Screen::endpoints) {
+        const auto rows = shown_endpoints(model);
+        if (rows.empty()) return;
+        view.endpoint = rows[moved(chosen_row(model), rows.size())]->reference;
+    } else if (view.screen == Screen::endpoint) {
+        const look::Endpoint* const endpoint = model.endpoint();
+        if (!endpoint || endpoint->lanes.empty()) return;
+        view.lane = endpoint->lanes[moved(chosen_row(model), endpoint->lanes.size())].id;
+    } else {
+        view.row[view.screen] = moved(chosen_row(model), row_count(model));
+    }
+}
+
+void find_next(Model& model) {
+    View& view = model.view;
+    const auto rows = shown_endpoints(model);
+    if (view.find.empty() || rows.empty()) return;
+    const std::size_t from = chosen_row(model);
+    for (std::size_t step = 1; step <= rows.size(); ++step) {
+        const look::Endpoint* const row = rows[(from + step) % rows.size()];
+        if (model.now.endpoint_name(*row).find(view.find) == std::string::npos) continue;
+        view.endpoint = row->reference;
+        return;
+    }
+    view.said = "nothing here is called '" + view.find + "'";
+}
+
+void begin_input(Model& model, Input input) {
+    model.view.input = input;
+    model.view.typed = input == Input::filter ? model.view.filter : "";
+}
+
+void end_input(Model& model) {
+    View& view = model.view;
+    const Input input = view.input;
+    view.input = Input::none;
+    if (input == Input::filter) view.filter = view.typed;
+    if (input == Input::find) {
+        view.find = view.typed;
+        go_to(model, Screen::endpoints);
+        find_next(model);
+    }
+    if (input != Input::interval) return;
+    char* end = nullptr;
+    const double seconds = std::strtod(view.typed.c_str(), &end);
+    if (end == view.typed.c_str() || *end != '\0' || !(seconds >= least_interval_s) ||
+        seconds > most_interval_s)
+        view.said = fmt::format("'{}' is no time from {} s to {} s", view.typed, least_interval_s,
+                                most_interval_s);
+    else
+        view.interval_s = seconds;
+}
+
+void type(Model& model, Key key) {
+    View& view = model.view;
+    const auto code = static_cast<std::uint16_t>(key);
+    if (key == Key::enter)
+        end_input(model);
+    else if (key == Key::escape)
+        view.input = Input::none;
+    else if (key == Key::backspace && !view.typed.empty())
+        view.typed.pop_back();
+    else if (code >= ' ' && code < 127 && view.typed.size() < 60)
+        view.typed += static_cast<char>(code);
+}
+
+void drill(Model& model) {
+    View& view = model.view;
+    if (view.screen == Screen::endpoints && model.endpoint()) {
+        enter(model, Screen::endpoint);
+        const auto& lanes = model.endpoint()->lanes;
+        if (!model.lane()) view.lane = lanes.empty() ? 0 : lanes.front().id;
+    } else if (view.screen == Screen::endpoint && model.lane()) {
+        enter(model, Screen::lane);
+    } else if (view.screen == Screen::columns) {
+        const auto column = static_cast<Column>(chosen_row(model));
+        // Without its name a row says nothing.
+        if (column != Column::name && view.hidden.erase(column) == 0) view.hidden.insert(column);
+    }
+}
+
+void sort_by_neighbour(Model& model, int step) {
+    const auto shown = columns_shown(model, std::size_t{1} << 16);
+    auto found = std::find(shown.begin(), shown.end(), model.view.sort);
+    const auto at = found == shown.end() ? 0 : found - shown.begin();
+    const auto last = static_cast<std::ptrdiff_t>(shown.size()) - 1;
+    model.view.sort =
+        shown[static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(at + step, 0, last))];
+}
+
+[[nodiscard]] Wish press_letter(Model& model, char letter) {
+    View& view = model.view;
+    switch (letter) {
+        case 'q':
+            return Wish::quit;
+        case 'w':
+            return Wish::save;
+        case ' ':
+            if (view.screen == Screen::columns)
+                drill(model);
+            else
+                return Wish::look;
+            break;
+        case '1':
+            go_to(model, Screen::endpoints);
+            break;
+        case '2':
+            go_to(model, Screen::processes);
+            break;
+        case '3':
+        case 's':
+            go_to(model, Screen::types);
+            break;
+        case '4':
+        case 'J':
+            go_to(model, Screen::journal);
+            break;
+        case 'e':
+            go_to(model, Screen::endpoints);
+            break;
+        case 'b':
+            if (model.endpoint()) enter(model, Screen::blocked);
+            break;
+        case 'c':
+            enter(model, Screen::columns);
+            break;
+        case '?':
+        case 'H':
+            enter(model, Screen::help);
+            break;
+        case 'h':
+            go_back(model);
+            break;
+        case 'j':
+            move(model, 1);
+            break;
+        case 'k':
+            move(model, -1);
+            break;
+        case 'l':
+            drill(model);
+            break;
+        case 'g':
+            move(model, -(std::ptrdiff_t{1} << 30));
+            break;
+        case 'G':
+            move(model, std::ptrdiff_t{1} << 30);
+            break;
+        case '<':
+            sort_by_neighbour(model, -1);
+            break;
+        case '>':
+            sort_by_neighbour(model, 1);
+            break;
+        case 'r':
+            view.is_reversed = !view.is_reversed;
+            break;
+        case '/':
+            begin_input(model, Input::find);
+            break;
+        case 'n':
+            find_next(model);
+            break;
+        case '\\':
+        case 'f':
+            begin_input(model, Input::filter);
+            break;
+        case 'd':
+            begin_input(model, Input::interval);
+            break;
+        case 'p':
+            view.is_paused = !view.is_paused;
+            break;
+        default:
+            break;
+    }
+    return Wish::nothing;
+}
+
+}  // namespace
+
+Wish press(Model& model, Key key, std::size_t page) {
+    View& view = model.view;
+    view.said.clear();
+    if (view.input != Input::none) {
+        type(model, key);
+        return Wish::nothing;
+    }
+    const auto rows = static_cast<std::ptrdiff_t>(std::max<std::size_t>(page, 1));
+    const Screen beside[] = {Screen::endpoints, Screen::processes, Screen::types, Screen::journal};
+    switch (key) {
+        case Key::up:
+            move(model, -1);
+            break;
+        case Key::down:
+            move(model, 1);
+            break;
+        case Key::page_up:
+            move(model, -rows);
+            break;
+        case Key::page_down:
+            move(model, rows);
+            break;
+        case Key::home:
+            move(model, -(std::ptrdiff_t{1} << 30));
+            break;
+        case Key::end:
+            move(model, std::ptrdiff_t{1} << 30);
+            break;
+        case Key::right:
+        case Key::enter:
+            drill(model);
+            break;
+        case Key::left:
+        case Key::backspace:
+        case Key::escape:
+            go_back(model);
+            break;
+        case Key::tab:
+            go_to(model, beside[(static_cast<std::size_t>(view.screen) + 1) % 4]);
+            break;
+        case Key::f1:
+            enter(model, Screen::help);
+            break;
+        case Key::f3:
+            begin_input(model, Input::find);
+            break;
+        case Key::f4:
+            begin_input(model, Input::filter);
+            break;
+        case Key::f10:
+            return Wish::quit;
+        default:
+            return press_letter(model, static_cast<char>(key));
+    }
+    return Wish::nothing;
+}
+
+}  // namespace shmbus::top

@@ -1,0 +1,235 @@
+// shm-top: watches a bus, and disturbs nobody on it.
+//
+// Everything is read from files that are mapped read-only, so it works without the daemon, with
+// every process dead, and on a copy. Screens are functions of what was seen (screens.h); this file
+// looks, draws and waits for keys, or prints.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <fmt/core.h>
+#include <sysexits.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <fstream>
+#include <iostream>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "look/json.h"
+#include "look/look.h"
+#include "look/openmetrics.h"
+#include "top/batch.h"
+#include "top/keys.h"
+#include "top/screens.h"
+#include "top/terminal.h"
+
+namespace {
+
+namespace look = shmbus::look;
+namespace top = shmbus::top;
+using shmbus::SetupError;
+using Clock = std::chrono::steady_clock;
+
+struct CommandLine {
+    std::string bus;
+    std::string directory;
+    std::string journal;
+    bool is_batch = false;
+    bool as_json = false;
+    bool as_csv = false;
+    bool as_openmetrics = false;
+    bool is_quiet = false;
+    bool has_time = false;
+    bool ascii = false;
+    unsigned long count = 0;  // 0: no end
+    double interval_s = 1;
+    std::size_t columns = 120;
+    std::string endpoint;
+    std::string colour = "auto";
+
+    [[nodiscard]] bool prints() const { return is_batch || as_json || as_csv || as_openmetrics; }
+};
+
+void add_options(CLI::App& app, CommandLine& line) {
+    auto* bus = app.add_option("--bus", line.bus,
+                               "Name of the bus, or a path (with a slash); default: $SHMBUS_BUS or "
+                               "'default'");
+    app.add_option("--dir", line.directory, "Directory of the bus itself, or of a copy of it")
+        ->excludes(bus);
+    app.add_option("--journal", line.journal,
+                   "Directory of its journal; default: $SHMBUS_JOURNAL, or where the bus has it");
+    app.add_option("-d,--interval", line.interval_s, "Seconds between looks")
+        ->check(CLI::Range(0.1, 3600.0))
+        ->capture_default_str();
+    app.add_option("-n,--count", line.count,
+                   "Print so many times, then end; default: for ever, "
+                   "with --openmetrics once");
+    app.add_flag("-b,--batch", line.is_batch, "Print lines of text, no screen");
+    app.add_flag("-t,--time", line.has_time, "Begin each line of text with the time");
+    app.add_flag("-q,--quiet", line.is_quiet, "Print rows alone, without heads");
+    app.add_option("-w,--width", line.columns, "Columns of text that is printed")
+        ->check(CLI::Range(20, 1000))
+        ->capture_default_str();
+    app.add_flag("--json", line.as_json, "Print a JSON object per look (schema shmbus.top/1)");
+    app.add_flag("--csv", line.as_csv, "Print a row of CSV per endpoint and look");
+    app.add_flag("--openmetrics", line.as_openmetrics, "Print OpenMetrics text");
+    app.add_option("--endpoint", line.endpoint, "Begin with this endpoint opened");
+    app.add_option("--color", line.colour, "auto, always or never; NO_COLOR is honoured")
+        ->check(CLI::IsMember({"auto", "always", "never"}))
+        ->capture_default_str();
+    app.add_flag("--ascii", line.ascii, "Draw with ASCII whatever the locale");
+}
+
+[[nodiscard]] look::Place place_of(const CommandLine& line) {
+    if (line.directory.empty()) return look::place_of(line.bus, line.journal);
+    // With a slash, so that it is taken for a path.
+    const std::string path =
+        line.directory.find('/') == std::string::npos ? "./" + line.directory : line.directory;
+    look::Place place = look::place_of(path, line.journal);
+    // A copy has its own journal beside it, or none: not the one of this environment.
+    if (line.journal.empty()) place.journal = place.directory + "/journal";
+    return place;
+}
+
+[[nodiscard]] std::chrono::nanoseconds interval_of(double seconds) {
+    return std::chrono::nanoseconds(static_cast<std::int64_t>(std::llround(seconds * 1e9)));
+}
+
+// Ends also when nobody reads any more.
+[[nodiscard]] bool put(const std::string& text) {
+    return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
+           std::fflush(stdout) == 0;
+}
+
+int print(const CommandLine& line, look::Looker& looker, top::Model& model) {
+    const unsigned long count = line.count == 0 && line.as_openmetrics ? 1 : line.count;
+    auto next = Clock::now();
+    for (unsigned long round = 0; count == 0 || round < count; ++round) {
+        std::this_thread::sleep_until(next);
+        next += interval_of(line.interval_s);
+        top::update(model, looker.look());
+        std::string text;
+        if (line.as_json)
+            text = look::json_of(model.now, model.rates).dump() + "\n";
+        else if (line.as_csv)
+            text = (round == 0 && !line.is_quiet ? top::csv_head() : "") + top::csv_rows(model);
+        else if (line.as_openmetrics)
+            text = look::openmetrics(model.now);
+        else
+            text = top::batch_text(model, {line.columns, line.is_quiet, line.has_time}) +
+                   (line.is_quiet ? "" : "\n");
+        if (!put(text)) return errno == EPIPE ? EX_OK : EX_IOERR;
+    }
+    return EX_OK;
+}
+
+void save(top::Model& model) {
+    const std::string name =
+        fmt::format("shm-top-{}-{}.json", model.now.name, model.now.taken_ns / 1'000'000'000);
+    std::ofstream file(name);
+    file << look::json_of(model.now, model.rates).dump(2) << "\n";
+    file.close();
+    model.view.said = file ? "written: " + name : "cannot write " + name;
+}
+
+void look_again(look::Looker& looker, top::Model& model) {
+    try {
+        top::update(model, looker.look());
+    } catch (const look::NoBus&) {
+        model.trouble = "the bus is gone; what is shown is the last that was seen; waiting for it";
+    } catch (const SetupError& error) {
+        model.trouble = error.tried() + ": " + error.on_what() + "; trying again";
+    }
+}
+
+[[nodiscard]] bool has_colours(const CommandLine& line) {
+    if (line.colour == "always") return true;
+    const char* const no_colour = std::getenv("NO_COLOR");
+    return line.colour == "auto" && (no_colour == nullptr || *no_colour == '\0');
+}
+
+int show(const CommandLine& line, look::Looker& looker, top::Model& model) {
+    top::Terminal terminal(has_colours(line));
+    auto next = Clock::now() + interval_of(line.interval_s);
+    // Ends with a key or a signal.
+    for (;;) {
+        const int signal = top::Terminal::told_to_end();
+        if (signal != 0) return signal == SIGINT ? EX_OK : 128 + signal;
+        terminal.show(top::draw(model, terminal.size()));
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - Clock::now());
+        const auto key = terminal.wait(std::max(left, std::chrono::milliseconds(0)));
+        top::Wish wish = top::Wish::nothing;
+        if (key) wish = top::press(model, *key, top::page_rows(model, terminal.size()));
+        if (wish == top::Wish::quit) return EX_OK;
+        if (wish == top::Wish::save) save(model);
+        const bool is_due = Clock::now() >= next;
+        if (is_due) next = Clock::now() + interval_of(model.view.interval_s);
+        if (wish == top::Wish::look || (is_due && !model.view.is_paused)) look_again(looker, model);
+    }
+}
+
+void open_endpoint(const std::string& name, top::Model& model) {
+    for (const look::Endpoint& endpoint : model.now.endpoints) {
+        if (endpoint.name != name) continue;
+        model.view.endpoint = endpoint.reference;
+        static_cast<void>(top::press(model, top::Key::enter, 1));
+        return;
+    }
+    throw SetupError{"opening an endpoint", name, 0,
+                     "this bus has none of that name; 'shmbus endpoint ls' shows them"};
+}
+
+int run(const CommandLine& line) {
+    top::Model model;
+    const bool has_unicode = top::take_up_locale();
+    model.alphabet = has_unicode && !line.ascii ? top::Alphabet::unicode : top::Alphabet::ascii;
+    model.view.interval_s = line.interval_s;
+    look::Looker looker(place_of(line));
+    // A broken pipe is told by what write() answers.
+    std::signal(SIGPIPE, SIG_IGN);
+    if (line.prints()) return print(line, looker, model);
+    // Before the screen: that there is no bus is said in plain text.
+    top::update(model, looker.look());
+    if (!line.endpoint.empty()) open_endpoint(line.endpoint, model);
+    return show(line, looker, model);
+}
+
+[[nodiscard]] int status_of(const SetupError& error) {
+    if (error.system_error() == EACCES || error.system_error() == EPERM) return EX_NOPERM;
+    if (error.system_error() == ENOTTY) return EX_USAGE;
+    return EX_DATAERR;
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+    CommandLine line;
+    CLI::App app("shm-top: watches a bus and disturbs nobody on it");
+    app.set_version_flag("--version", SHMBUS_VERSION);
+    app.footer(
+        "Exit status: 0; 64 wrong usage; 65 the bus cannot be read; 69 there is no bus; "
+        "74 output failed; 77 no permission.");
+    add_options(app, line);
+    try {
+        app.parse(count, words);
+        return run(line);
+    } catch (const CLI::ParseError& error) {
+        return app.exit(error) == 0 ? EX_OK : EX_USAGE;
+    } catch (const look::NoBus& error) {
+        std::cerr << error.what() << '\n';
+        return EX_UNAVAILABLE;
+    } catch (const SetupError& error) {
+        std::cerr << error.what() << '\n';
+        return status_of(error);
+    } catch (const std::exception& error) {
+        std::cerr << "shm-top: " << error.what() << '\n';
+        return EX_SOFTWARE;
+    }
+}

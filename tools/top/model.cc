@@ -1,0 +1,191 @@
+// What shm-top knows and what its user has chosen.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "top/model.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <utility>
+
+namespace shmbus::top {
+namespace {
+
+constexpr std::size_t most_past = 240;
+
+void push(std::vector<double>& values, double value) {
+    if (values.size() == most_past) values.erase(values.begin());
+    values.push_back(value);
+}
+
+void remember(Model& model) {
+    std::map<Reference, Model::Past> kept;
+    for (const look::Endpoint& endpoint : model.now.endpoints) {
+        Model::Past past = std::move(model.past[endpoint.reference]);
+        push(past.depth, static_cast<double>(endpoint.depth()));
+        if (const auto* rates = model.rates_of(endpoint.reference)) {
+            push(past.in, rates->in_per_s);
+            push(past.out, rates->out_per_s);
+        }
+        kept[endpoint.reference] = std::move(past);
+    }
+    model.past = std::move(kept);
+}
+
+[[nodiscard]] double quantile_of(const look::Histogram& histogram, double q) {
+    return static_cast<double>(histogram.quantile(q).value_or(0));
+}
+
+// What a column is sorted by, the greatest first.
+[[nodiscard]] double weight(const Model& model, const look::Endpoint& endpoint, Column column) {
+    const look::EndpointRates* const found = model.rates_of(endpoint.reference);
+    const look::EndpointRates rates = found ? *found : look::EndpointRates{};
+    switch (column) {
+        case Column::state:
+            return -static_cast<double>(state_of(model, endpoint));
+        case Column::name:
+            return 0;
+        case Column::kind:
+            return -static_cast<double>(endpoint.kind);
+        case Column::trend:
+        case Column::depth:
+            return static_cast<double>(endpoint.depth());
+        case Column::fill:
+            return endpoint.fill().value_or(0);
+        case Column::in:
+            return rates.in_per_s;
+        case Column::out:
+            return rates.out_per_s;
+        case Column::p50:
+            return quantile_of(rates.processing_ns, 0.5);
+        case Column::p99:
+            return quantile_of(rates.processing_ns, 0.99);
+        case Column::critical:
+            return quantile_of(rates.critical_ns, 0.99);
+        case Column::oldest:
+            return static_cast<double>(endpoint.oldest_ns().value_or(0));
+        case Column::consumers:
+            return static_cast<double>(endpoint.consumers.size());
+        case Column::retries:
+            return rates.redelivered_per_s + rates.threw_per_s;
+        case Column::failed:
+            return static_cast<double>(endpoint.metrics.counters.failed);
+        case Column::journal_lag:
+            return 0;
+    }
+    return 0;
+}
+
+}  // namespace
+
+const look::Lane* Model::lane() const noexcept {
+    const look::Endpoint* const of = endpoint();
+    if (!of) return nullptr;
+    for (const look::Lane& one : of->lanes)
+        if (one.id == view.lane) return &one;
+    return nullptr;
+}
+
+const look::EndpointRates* Model::rates_of(Reference reference) const noexcept {
+    const auto found = rates.endpoints.find(reference);
+    return rates.seconds > 0 && found != rates.endpoints.end() ? &found->second : nullptr;
+}
+
+void update(Model& model, look::Snapshot snapshot) {
+    model.rates = model.has_bus ? look::rates_of(model.now, snapshot) : look::Rates{};
+    model.now = std::move(snapshot);
+    model.has_bus = true;
+    model.trouble.clear();
+    remember(model);
+    if (!model.endpoint()) {
+        const auto rows = shown_endpoints(model);
+        if (!rows.empty() && model.view.screen == Screen::endpoints)
+            model.view.endpoint = rows.front()->reference;
+    }
+}
+
+State state_of(const Model& model, const look::Endpoint& endpoint) {
+    if (endpoint.is_damaged()) return State::damaged;
+    if (endpoint.kind == directory::EndpointKind::journal)
+        return model.now.journal.condition != 0 ? State::journal
+               : endpoint.is_full()             ? State::blocked
+               : endpoint.waiting() > 0         ? State::running
+                                                : State::idle;
+    if (endpoint.is_full()) return State::blocked;
+    bool any_alive = false;
+    bool any_stopped = false;
+    for (const look::Consumer& consumer : endpoint.consumers) {
+        const look::Process* const process = model.now.process(consumer.process);
+        if (!process) continue;
+        any_alive = any_alive || process->life != look::Life::dead;
+        any_stopped = any_stopped || process->is_stopped;
+    }
+    const bool has_messages = endpoint.depth() > 0;
+    if (endpoint.kind == directory::EndpointKind::error)
+        return has_messages ? State::failures : State::idle;
+    if (has_messages && !any_alive) return State::deserted;
+    if (any_stopped) return State::stopped;
+    const look::EndpointRates* const rates = model.rates_of(endpoint.reference);
+    const bool moves = rates && rates->in_per_s + rates->out_per_s > 0;
+    return moves || has_messages ? State::running : State::idle;
+}
+
+char letter_of(State state) noexcept { return "XBDPFJRI"[static_cast<std::size_t>(state)]; }
+
+Style style_of(State state) noexcept {
+    switch (state) {
+        case State::damaged:
+        case State::blocked:
+        case State::deserted:
+        case State::failures:
+            return Style::bad;
+        case State::stopped:
+        case State::journal:
+            return Style::warn;
+        case State::running:
+            return Style::good;
+        case State::idle:
+            return Style::dim;
+    }
+    return Style::plain;
+}
+
+bool passes(const Model& model, const look::Endpoint& endpoint, const std::string& filter) {
+    const std::size_t sign = filter.find_first_of("<>");
+    if (sign == std::string::npos || sign == 0)
+        return model.now.endpoint_name(endpoint).find(filter) != std::string::npos;
+    const std::string what = filter.substr(0, sign);
+    const double limit = std::strtod(filter.c_str() + sign + 1, nullptr);
+    const double value = what == "fill"   ? endpoint.fill().value_or(0) * 100
+                         : what == "in"   ? weight(model, endpoint, Column::in)
+                         : what == "out"  ? weight(model, endpoint, Column::out)
+                         : what == "fail" ? weight(model, endpoint, Column::failed)
+                                          : static_cast<double>(endpoint.depth());
+    return filter[sign] == '>' ? value > limit : value < limit;
+}
+
+std::vector<const look::Endpoint*> shown_endpoints(const Model& model) {
+    struct Row {
+        double weight;
+        std::string name;
+        const look::Endpoint* endpoint;
+    };
+    std::vector<Row> rows;
+    for (const look::Endpoint& endpoint : model.now.endpoints) {
+        const bool is_noise = endpoint.kind == directory::EndpointKind::reply_inbox &&
+                              state_of(model, endpoint) == State::idle;
+        const bool is_wanted =
+            model.view.filter.empty() ? !is_noise : passes(model, endpoint, model.view.filter);
+        if (is_wanted)
+            rows.push_back({weight(model, endpoint, model.view.sort),
+                            model.now.endpoint_name(endpoint), &endpoint});
+    }
+    std::stable_sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
+        return a.weight != b.weight ? a.weight > b.weight : a.name < b.name;
+    });
+    if (model.view.is_reversed) std::reverse(rows.begin(), rows.end());
+    std::vector<const look::Endpoint*> shown;
+    for (const Row& row : rows) shown.push_back(row.endpoint);
+    return shown;
+}
+
+}  // namespace shmbus::top

@@ -1,0 +1,125 @@
+// What shm-top knows and what its user has chosen; everything that a screen is drawn from.
+//
+// Changed by two things alone: a new snapshot (`update`) and a key (`press`). Knows nothing of
+// terminals and nothing of files.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "look/rates.h"
+#include "look/snapshot.h"
+#include "top/cells.h"
+#include "top/figures.h"
+
+namespace shmbus::top {
+
+using look::Reference;
+
+enum class Screen : std::uint8_t {
+    endpoints,
+    processes,
+    types,
+    journal,
+    endpoint,  // one of them, with its lanes
+    lane,      // its ring drawn
+    blocked,   // who holds up this endpoint
+    columns,   // which columns the main table has
+    help,
+};
+
+// Columns of the main table.
+enum class Column : std::uint8_t {
+    state,
+    name,
+    kind,
+    depth,
+    fill,
+    in,
+    out,
+    p50,
+    p99,
+    critical,
+    oldest,
+    consumers,
+    retries,
+    failed,
+    journal_lag,
+    trend,
+};
+inline constexpr std::size_t column_count = 16;
+
+// One letter says how an endpoint is; the order is that of urgency.
+enum class State : std::uint8_t {
+    damaged,   // X
+    blocked,   // B: some writer waits for room
+    deserted,  // D: messages and nobody alive to handle them
+    stopped,   // P: a consumer is stopped by a signal or a debugger
+    failures,  // F: failed messages lie here
+    journal,   // J: the journal is out of service, or behind
+    running,   // R
+    idle,      // I
+};
+
+enum class Input : std::uint8_t { none, find, filter, interval };
+
+struct View {
+    Screen screen = Screen::endpoints;
+    std::vector<Screen> before;         // where Esc leads back to
+    Reference endpoint = 0;             // chosen in the main table, drilled into
+    std::uint64_t lane = 0;             // chosen in the drill-down
+    std::map<Screen, std::size_t> row;  // chosen in the other tables
+    Column sort = Column::state;
+    bool is_reversed = false;
+    std::set<Column> hidden;
+    std::string filter;
+    std::string find;
+    Input input = Input::none;
+    std::string typed;
+    bool is_paused = false;
+    double interval_s = 1;
+    std::string said;  // one line for the user, until the next key
+};
+
+struct Model {
+    look::Snapshot now;
+    look::Rates rates;
+    // Per endpoint, oldest first.
+    struct Past {
+        std::vector<double> depth;
+        std::vector<double> in;
+        std::vector<double> out;
+    };
+    std::map<Reference, Past> past;
+    bool has_bus = false;
+    std::string trouble;  // why there is none, or why it cannot be read now
+    Alphabet alphabet = Alphabet::ascii;
+    View view;
+
+    // The endpoint that is drilled into; null when it went away.
+    [[nodiscard]] const look::Endpoint* endpoint() const noexcept {
+        return now.endpoint(view.endpoint);
+    }
+    [[nodiscard]] const look::Lane* lane() const noexcept;
+    [[nodiscard]] const look::EndpointRates* rates_of(Reference endpoint) const noexcept;
+};
+
+// Takes up what was looked at last.
+void update(Model& model, look::Snapshot snapshot);
+
+[[nodiscard]] State state_of(const Model& model, const look::Endpoint& endpoint);
+[[nodiscard]] char letter_of(State state) noexcept;
+[[nodiscard]] Style style_of(State state) noexcept;
+// Rows of the main table: filtered and in order. Without a filter reply inboxes that are empty are
+// left out.
+[[nodiscard]] std::vector<const look::Endpoint*> shown_endpoints(const Model& model);
+// True when the filter lets it through: a part of its name, or "depth>1000".
+[[nodiscard]] bool passes(const Model& model, const look::Endpoint& endpoint,
+                          const std::string& filter);
+
+}  // namespace shmbus::top

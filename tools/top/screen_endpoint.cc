@@ -1,0 +1,251 @@
+// One endpoint: its lanes and who writes them, its consumers and what they hold, how long it takes.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <bit>
+#include <map>
+#include <utility>
+
+#include "top/screens.h"
+#include "top/table.h"
+
+namespace shmbus::top {
+namespace {
+
+[[nodiscard]] std::string number(std::uint64_t value) {
+    return count_text(static_cast<double>(value));
+}
+
+[[nodiscard]] std::string pid_text(const Model& model, Reference process) {
+    if (process == wire::daemon_reference)
+        return model.now.daemon.pid ? std::to_string(*model.now.daemon.pid) : "-";
+    const look::Process* const found = model.now.process(process);
+    return found && found->pid ? std::to_string(*found->pid) : "-";
+}
+
+[[nodiscard]] Span life_of(const Model& model, Reference process) {
+    const look::Process* const found = model.now.process(process);
+    if (process == wire::daemon_reference)
+        return {look::name_of(model.now.daemon.life), Style::plain};
+    if (!found) return {"gone", Style::dim};
+    if (found->life == look::Life::dead) return {"DEAD", Style::bad};
+    if (found->is_stopped) return {"stopped", Style::warn};
+    return {look::name_of(found->life),
+            found->life == look::Life::alive ? Style::good : Style::warn};
+}
+
+[[nodiscard]] Line times(const char* what, const look::Histogram& histogram) {
+    const auto at = [&](double q) { return span_text(histogram.quantile(q)); };
+    return {{left(what, 11), Style::head},
+            {fmt::format("p50 {:<7} p90 {:<7} p99 {:<7} p99.9 {:<7} max {:<7} n {}", at(0.5),
+                         at(0.9), at(0.99), at(0.999), at(1), number(histogram.count()))}};
+}
+
+[[nodiscard]] Page head(const Model& model, const look::Endpoint& endpoint) {
+    const look::EndpointRates* const rates = model.rates_of(endpoint.reference);
+    const State state = state_of(model, endpoint);
+    Line name{{fmt::format("{} ", letter_of(state)), style_of(state)},
+              {plain(model.now.endpoint_name(endpoint)), Style::head},
+              {fmt::format("  {}  depth {} ({} waiting, {} in hand)  received {}  settled {}",
+                           look::name_of(endpoint.kind), number(endpoint.depth()),
+                           number(endpoint.waiting()), number(endpoint.in_hand()),
+                           number(endpoint.received()), number(endpoint.settled))}};
+    Page page{std::move(name)};
+    if (!endpoint.trouble.empty()) page.push_back({{plain(endpoint.trouble), Style::bad}});
+    const look::Metrics& ever = endpoint.metrics;
+    const auto latest = [&](look::Histogram look::EndpointRates::*of,
+                            const look::Histogram& all) -> const look::Histogram& {
+        return rates && !(rates->*of).empty() ? rates->*of : all;
+    };
+    page.push_back(
+        times("processing", latest(&look::EndpointRates::processing_ns, ever.processing_ns)));
+    page.push_back(times("critical", latest(&look::EndpointRates::critical_ns, ever.critical_ns)));
+    page.push_back(times("queue wait", latest(&look::EndpointRates::wait_ns, ever.wait_ns)));
+    const look::Counters& counters = ever.counters;
+    page.push_back(
+        {{left("counts", 11), Style::head},
+         {fmt::format("threw {}  redelivered {}  failed {}  dropped {}  wakeups {}",
+                      number(counters.threw), number(counters.redelivered), number(counters.failed),
+                      number(counters.dropped), number(counters.wakeups))}});
+    return page;
+}
+
+[[nodiscard]] Line past(const Model& model, const look::Endpoint& endpoint, std::size_t columns) {
+    const auto found = model.past.find(endpoint.reference);
+    if (found == model.past.end()) return {};
+    const std::size_t each =
+        std::min<std::size_t>(60, (columns - std::min<std::size_t>(columns, 30)) / 3);
+    const auto part = [&](const std::vector<double>& values) {
+        return Span{trend(values, each, model.alphabet), Style::bar};
+    };
+    return {{left("past", 11), Style::head}, {"in "},      part(found->second.in),   {"  out "},
+            part(found->second.out),         {"  depth "}, part(found->second.depth)};
+}
+
+[[nodiscard]] Page lanes(const Model& model, const look::Endpoint& endpoint, std::size_t columns,
+                         std::size_t rows) {
+    const Table table({{"LANE", 16, Side::left},
+                       {"WRITER", 0, Side::left},
+                       {"PID", 7},
+                       {"STATE", 8, Side::left},
+                       {"WAIT", 5},
+                       {"FILL", 6, Side::left},
+                       {"IN/s", 6},
+                       {"TOTAL", 6},
+                       {"OLDEST", 7},
+                       {"WAITS", 5},
+                       {"REFUSED", 7},
+                       {"DROPPED", 7},
+                       {"BYTES", 6}},
+                      columns);
+    Page page{table.head()};
+    const std::size_t at = chosen_row(model);
+    const Window window = window_around(at, endpoint.lanes.size(), rows);
+    for (std::size_t row = window.begin; row < window.end; ++row) {
+        const look::Lane& lane = endpoint.lanes[row];
+        const auto rate = model.rates.lanes.find(lane.id);
+        const bool is_bad = lane.sight == look::Sight::damaged || lane.is_poisoned;
+        const char* const state = lane.sight == look::Sight::damaged           ? "damaged"
+                                  : lane.is_poisoned                           ? "given up"
+                                  : lane.wants_room                            ? "BLOCKED"
+                                  : lane.is_closed                             ? "closed"
+                                  : lane.state == directory::RowState::pending ? "ahead"
+                                                                               : "open";
+        const double fill = lane.capacity_bytes > 0 ? static_cast<double>(lane.used_bytes()) /
+                                                          static_cast<double>(lane.capacity_bytes)
+                                                    : 0;
+        std::string oldest = span_text(lane.oldest_ns);
+        if (lane.oldest_ns && lane.oldest_is_at_least) oldest = fmt::format(">{}", oldest);
+        Line line = table.row({{wire::lane_file(lane.id)},
+                               {plain(model.now.process_name(lane.writer))},
+                               {pid_text(model, lane.writer)},
+                               {state, is_bad || lane.wants_room ? Style::bad : Style::plain},
+                               {number(lane.waiting)},
+                               {bar(fill, 6, model.alphabet), fill > 0.9   ? Style::bad
+                                                              : fill > 0.7 ? Style::warn
+                                                                           : Style::good},
+                               {rate == model.rates.lanes.end() ? "-" : count_text(rate->second)},
+                               {number(lane.messages)},
+                               {oldest},
+                               {number(lane.waits)},
+                               {number(lane.refused)},
+                               {number(lane.dropped_newest + lane.dropped_oldest)},
+                               {bytes_text(lane.capacity_bytes)}});
+        page.push_back(row == at ? chosen(std::move(line), columns) : std::move(line));
+    }
+    if (endpoint.lanes.empty()) page.push_back({{"no lane leads here", Style::dim}});
+    return page;
+}
+
+[[nodiscard]] Page consumers(const Model& model, const look::Endpoint& endpoint,
+                             std::size_t columns, std::size_t rows) {
+    const Table table({{"CONSUMER", 0, Side::left},
+                       {"PID", 7},
+                       {"STATE", 8, Side::left},
+                       {"HANDS", 5},
+                       {"HOLDS", 5},
+                       {"DONE", 5},
+                       {"SINCE", 7},
+                       {"HANDLED", 8}},
+                      columns);
+    Page page{table.head()};
+    for (const look::Consumer& consumer : endpoint.consumers) {
+        if (page.size() > rows) break;
+        std::size_t hands = 0;
+        std::uint64_t holds = 0;
+        std::uint64_t done = 0;
+        look::OptionalNumber since;
+        for (const look::Hand& hand : endpoint.hands) {
+            if (hand.owner != consumer.slot) continue;
+            ++hands;
+            holds += hand.count;
+            done += hand.done;
+            if (hand.held_ns) since = std::max(since.value_or(0), *hand.held_ns);
+        }
+        std::uint64_t handled = 0;
+        for (const auto& [type, count] : consumer.metrics.handled) handled += count;
+        Span life = life_of(model, consumer.process);
+        if (life.text == "alive" && consumer.sleeps) life = {"sleeps", Style::dim};
+        page.push_back(table.row({{plain(model.now.process_name(consumer.process))},
+                                  {pid_text(model, consumer.process)},
+                                  life,
+                                  {std::to_string(hands)},
+                                  {number(holds)},
+                                  {number(done)},
+                                  {span_text(since)},
+                                  {number(handled)}}));
+    }
+    if (endpoint.consumers.empty())
+        page.push_back(
+            {{endpoint.kind == directory::EndpointKind::journal ? "the daemon reads this"
+                                                                : "no process has it open",
+              Style::dim}});
+    return page;
+}
+
+[[nodiscard]] Line types_in_hand(const Model& model, const look::Endpoint& endpoint) {
+    Line line{{left("in hands", 11), Style::head}};
+    if (endpoint.types_in_hand.empty()) line.push_back({"nothing", Style::dim});
+    for (const auto& [type, count] : endpoint.types_in_hand)
+        line.push_back({fmt::format("{} {}   ", plain(model.now.type_name(type)), count)});
+    return line;
+}
+
+// Octaves of processing time, from the first to the last that has values.
+[[nodiscard]] Page histogram(const Model& model, const look::Endpoint& endpoint,
+                             std::size_t columns, std::size_t rows) {
+    const look::EndpointRates* const rates = model.rates_of(endpoint.reference);
+    const bool is_latest = rates && !rates->processing_ns.empty();
+    const look::Histogram& shown =
+        is_latest ? rates->processing_ns : endpoint.metrics.processing_ns;
+    if (shown.empty() || rows < 3) return {};
+    std::map<int, std::uint64_t> octaves;
+    for (const auto& bucket : shown.buckets())
+        octaves[static_cast<int>(std::bit_width(bucket.middle()))] += bucket.count;
+    std::uint64_t most = 0;
+    for (const auto& [octave, count] : octaves) most = std::max(most, count);
+    Page page{{{is_latest ? "processing time of the last interval" : "processing time of all time",
+                Style::head}}};
+    const int first = octaves.begin()->first;
+    const int last = octaves.rbegin()->first;
+    for (int octave = first; octave <= last && page.size() < rows; ++octave) {
+        const auto found = octaves.find(octave);
+        const std::uint64_t count = found == octaves.end() ? 0 : found->second;
+        const double share = static_cast<double>(count) / static_cast<double>(most);
+        const std::size_t wide =
+            std::min<std::size_t>(60, columns - std::min<std::size_t>(columns, 26));
+        const std::uint64_t begin = octave == 0 ? 0 : std::uint64_t{1} << (octave - 1);
+        page.push_back({{fmt::format("{:>8} ", span_text(begin))},
+                        {bar(share, wide, model.alphabet), Style::bar},
+                        {fmt::format(" {}", number(count))}});
+    }
+    return page;
+}
+
+void append(Page& page, Page more) {
+    page.insert(page.end(), std::make_move_iterator(more.begin()),
+                std::make_move_iterator(more.end()));
+}
+
+}  // namespace
+
+Page draw_endpoint(const Model& model, Size size) {
+    const look::Endpoint* const endpoint = model.endpoint();
+    if (!endpoint) return {{{"this endpoint is not there any more", Style::warn}}};
+    Page page = head(model, *endpoint);
+    page.push_back(past(model, *endpoint, size.columns));
+    page.push_back(types_in_hand(model, *endpoint));
+    const std::size_t left_over = size.rows - std::min(size.rows, page.size() + 2);
+    const std::size_t for_lanes =
+        std::max<std::size_t>(2, std::min(endpoint->lanes.size(), left_over / 2));
+    append(page, lanes(model, *endpoint, size.columns, for_lanes));
+    append(page, consumers(model, *endpoint, size.columns,
+                           std::max<std::size_t>(2, left_over - std::min(left_over, for_lanes))));
+    if (page.size() + 4 < size.rows)
+        append(page, histogram(model, *endpoint, size.columns, size.rows - page.size()));
+    return page;
+}
+
+}  // namespace shmbus::top

@@ -1,0 +1,205 @@
+// The main table: one line per endpoint.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <fmt/core.h>
+
+#include <array>
+
+#include "top/screens.h"
+#include "top/table.h"
+
+namespace shmbus::top {
+namespace {
+
+struct ColumnShape {
+    const char* head;
+    std::size_t columns;
+    Side side;
+    unsigned goes;  // the greater, the earlier it goes when the terminal is narrow
+};
+constexpr std::size_t name_columns = 15;
+constexpr std::array<ColumnShape, column_count> shapes{{
+    {"S", 1, Side::left, 0},
+    {"ENDPOINT", name_columns, Side::left, 0},
+    {"KIND", 8, Side::left, 8},
+    {"DEPTH", 5, Side::right, 0},
+    {"FILL", 8, Side::left, 1},
+    {"IN/s", 6, Side::right, 1},
+    {"OUT/s", 6, Side::right, 1},
+    {"P50", 6, Side::right, 4},
+    {"P99", 6, Side::right, 3},
+    {"CRIT", 6, Side::right, 3},
+    {"OLDEST", 6, Side::right, 2},
+    {"CONS", 4, Side::right, 2},
+    {"RETRY/s", 7, Side::right, 6},
+    {"FAIL", 5, Side::right, 5},
+    {"JLAG", 5, Side::right, 7},
+    {"TREND", 12, Side::left, 9},
+}};
+
+[[nodiscard]] const ColumnShape& shape_of(Column column) {
+    return shapes[static_cast<std::size_t>(column)];
+}
+
+[[nodiscard]] std::string quantile_text(const look::Histogram& histogram, double q) {
+    return span_text(histogram.quantile(q));
+}
+
+[[nodiscard]] Style style_of_fill(std::optional<double> fill) {
+    if (!fill) return Style::dim;
+    return *fill > 0.9 ? Style::bad : *fill > 0.7 ? Style::warn : Style::good;
+}
+
+class Row {
+public:
+    Row(const Model& model, const look::Endpoint& endpoint)
+        : model_(model), endpoint_(endpoint), rates_(model.rates_of(endpoint.reference)) {}
+
+    [[nodiscard]] Span cell(Column column, std::size_t columns) const {
+        const bool is_journal = endpoint_.kind == directory::EndpointKind::journal;
+        switch (column) {
+            case Column::state: {
+                const State state = state_of(model_, endpoint_);
+                return {std::string(1, letter_of(state)), style_of(state)};
+            }
+            case Column::name:
+                return {plain(model_.now.endpoint_name(endpoint_))};
+            case Column::kind:
+                return {look::name_of(endpoint_.kind), Style::dim};
+            case Column::depth:
+                return number(static_cast<double>(endpoint_.depth()));
+            case Column::fill:
+                return {bar(endpoint_.fill().value_or(0), columns, model_.alphabet),
+                        style_of_fill(endpoint_.fill())};
+            case Column::in:
+                return rate(&look::EndpointRates::in_per_s);
+            case Column::out:
+                return rate(&look::EndpointRates::out_per_s);
+            case Column::p50:
+                return quantile(&look::EndpointRates::processing_ns, 0.5);
+            case Column::p99:
+                return quantile(&look::EndpointRates::processing_ns, 0.99);
+            case Column::critical:
+                return quantile(&look::EndpointRates::critical_ns, 0.99);
+            case Column::oldest:
+                return {span_text(endpoint_.oldest_ns())};
+            case Column::consumers:
+                return is_journal ? Span{"-"}
+                                  : number(static_cast<double>(endpoint_.consumers.size()));
+            case Column::retries:
+                return rates_ ? number(rates_->redelivered_per_s + rates_->threw_per_s) : Span{"-"};
+            case Column::failed:
+                return failed();
+            case Column::journal_lag:
+                return model_.now.journal.is_in_use
+                           ? number(static_cast<double>(is_journal ? model_.now.journal.lag
+                                                                   : endpoint_.journal_lag))
+                           : Span{"-"};
+            case Column::trend:
+                return past(columns);
+        }
+        return {};
+    }
+
+private:
+    [[nodiscard]] Span number(double value) const {
+        return {count_text(value), value == 0 ? Style::dim : Style::plain};
+    }
+    [[nodiscard]] Span rate(double look::EndpointRates::*which) const {
+        return rates_ ? number(rates_->*which) : Span{"-", Style::dim};
+    }
+    // Of the last interval; where nothing came in it, of all time, dim.
+    [[nodiscard]] Span quantile(look::Histogram look::EndpointRates::*which, double q) const {
+        if (rates_ && !(rates_->*which).empty()) return {quantile_text(rates_->*which, q)};
+        const look::Histogram& ever = which == &look::EndpointRates::critical_ns
+                                          ? endpoint_.metrics.critical_ns
+                                          : endpoint_.metrics.processing_ns;
+        return {quantile_text(ever, q), Style::dim};
+    }
+    // What was given up here; in an error endpoint, what lies in it.
+    [[nodiscard]] Span failed() const {
+        const bool is_error = endpoint_.kind == directory::EndpointKind::error;
+        const std::uint64_t count =
+            is_error ? endpoint_.depth() : endpoint_.metrics.counters.failed;
+        return {count_text(static_cast<double>(count)), count > 0 ? Style::bad : Style::dim};
+    }
+    [[nodiscard]] Span past(std::size_t columns) const {
+        const auto found = model_.past.find(endpoint_.reference);
+        if (found == model_.past.end()) return {};
+        return {trend(found->second.depth, columns, model_.alphabet), Style::bar};
+    }
+
+    const Model& model_;
+    const look::Endpoint& endpoint_;
+    const look::EndpointRates* rates_;
+};
+
+}  // namespace
+
+const char* name_of(Column column) noexcept { return shape_of(column).head; }
+
+std::vector<Column> columns_shown(const Model& model, std::size_t columns) {
+    std::vector<Column> shown;
+    for (std::size_t at = 0; at < column_count; ++at)
+        if (model.view.hidden.count(static_cast<Column>(at)) == 0)
+            shown.push_back(static_cast<Column>(at));
+    const auto needed = [&] {
+        std::size_t all = shown.empty() ? 0 : shown.size() - 1;
+        for (const Column column : shown) all += shape_of(column).columns;
+        return all;
+    };
+    // Ends: one column goes in each turn, and those that stay are the last to go.
+    while (needed() > columns && shown.size() > 1)
+        shown.erase(std::max_element(shown.begin(), shown.end(), [](Column a, Column b) {
+            return shape_of(a).goes < shape_of(b).goes;
+        }));
+    return shown;
+}
+
+Page draw_endpoints(const Model& model, Size size) {
+    const auto columns = columns_shown(model, size.columns);
+    std::size_t spare = size.columns - std::min(size.columns, columns.size() - 1);
+    for (const Column column : columns) spare -= std::min(spare, shape_of(column).columns);
+    std::vector<Field> fields;
+    std::vector<std::size_t> widths;
+    for (const Column column : columns) {
+        const ColumnShape& shape = shape_of(column);
+        std::size_t wide = shape.columns;
+        // What is left over first makes names whole, then the past longer.
+        if (column == Column::name) {
+            const std::size_t more = std::min<std::size_t>(spare, 17);
+            wide += more;
+            spare -= more;
+        }
+        if (column == Column::trend) wide += spare;
+        const bool is_sorted = column == model.view.sort;
+        fields.push_back({is_sorted ? std::string(shape.head) + (model.view.is_reversed ? "^" : "v")
+                                    : shape.head,
+                          wide, shape.side});
+        // A head that is longer than its column by its mark keeps the mark.
+        if (is_sorted && fields.back().head.size() > wide && wide > 1)
+            fields.back().head = fields.back().head.substr(1);
+        widths.push_back(wide);
+    }
+    const Table table(fields, size.columns + 1);
+    Page page{table.head()};
+    const auto rows = shown_endpoints(model);
+    const std::size_t at = chosen_row(model);
+    const Window window =
+        window_around(at, rows.size(), size.rows - std::min<std::size_t>(size.rows, 1));
+    for (std::size_t row = window.begin; row < window.end; ++row) {
+        const Row cells(model, *rows[row]);
+        std::vector<Span> spans;
+        for (std::size_t each = 0; each < columns.size(); ++each)
+            spans.push_back(cells.cell(columns[each], widths[each]));
+        Line line = table.row(spans);
+        page.push_back(row == at ? chosen(std::move(line), size.columns) : std::move(line));
+    }
+    if (rows.empty())
+        page.push_back({{model.view.filter.empty() ? "no endpoint was made on this bus yet"
+                                                   : "no endpoint passes the filter",
+                         Style::dim}});
+    return page;
+}
+
+}  // namespace shmbus::top

@@ -1,0 +1,232 @@
+// The other screens: processes, types and subscriptions, journal, columns, help.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "top/screens.h"
+#include "top/table.h"
+
+namespace shmbus::top {
+namespace {
+
+[[nodiscard]] std::string number(std::uint64_t value) {
+    return count_text(static_cast<double>(value));
+}
+
+[[nodiscard]] Span life_of(const look::Process& process) {
+    if (process.life == look::Life::dead) return {"DEAD", Style::bad};
+    if (process.is_stopped) return {"stopped", Style::warn};
+    if (process.is_leaving) return {"leaving", Style::warn};
+    return {look::name_of(process.life),
+            process.life == look::Life::alive ? Style::good : Style::warn};
+}
+
+[[nodiscard]] std::string endpoints_of(const look::Snapshot& now, Reference process) {
+    std::string names;
+    for (const look::Endpoint& endpoint : now.endpoints)
+        for (const look::Consumer& consumer : endpoint.consumers)
+            if (consumer.process == process && !endpoint.name.empty())
+                names += (names.empty() ? "" : " ") + endpoint.name;
+    return names;
+}
+
+[[nodiscard]] Page types_of(const Model& model, Size size) {
+    const look::Snapshot& now = model.now;
+    const Table table({{"TYPE", 0, Side::left},
+                       {"KIND", 8, Side::left},
+                       {"DURABLE", 7, Side::left},
+                       {"BYTES", 6},
+                       {"GOES TO", 20, Side::left},
+                       {"HANDLED", 8},
+                       {"PER s", 7}},
+                      size.columns);
+    Page page{table.head()};
+    for (const look::Type& type : now.types) {
+        const look::Endpoint* const route = now.endpoint_at(type.route);
+        const auto rate = model.rates.types.find(type.index);
+        page.push_back(
+            table.row({{plain(type.name)},
+                       {look::name_of_type_kind(type.kind), Style::dim},
+                       {type.durability == 2 ? "yes" : "no"},
+                       {type.bytes == 0 ? "any" : std::to_string(type.bytes)},
+                       {route ? plain(route->name) : "-"},
+                       {number(type.handled)},
+                       {rate == model.rates.types.end() ? "-" : count_text(rate->second)}}));
+    }
+    return page;
+}
+
+[[nodiscard]] Page subscriptions_of(const Model& model, Size size) {
+    const look::Snapshot& now = model.now;
+    const Table table({{"EVENT", 0, Side::left},
+                       {"SUBSCRIBER", 20, Side::left},
+                       {"WHEN FULL", 11, Side::left},
+                       {"", 34, Side::left}},
+                      size.columns);
+    Page page{table.head()};
+    for (const look::Subscription& one : now.subscriptions) {
+        const look::Endpoint* const endpoint = now.endpoint_at(one.endpoint);
+        page.push_back(
+            table.row({{plain(now.type_name(one.event))},
+                       {endpoint ? plain(endpoint->name) : "-"},
+                       {look::name_of_when_full(one.when_full)},
+                       {one.is_orphaned ? "ORPHANED: nobody has it open" : "", Style::warn}}));
+    }
+    return page;
+}
+
+constexpr std::array<std::pair<const char*, const char*>, 20> help_lines{{
+    {"1 2 3 4 Tab", "endpoints, processes, types and subscriptions, journal"},
+    {"arrows h j k l", "choose, open, go back; PgUp PgDn Home End g G"},
+    {"Enter", "open the endpoint, draw the lane"},
+    {"Esc", "back"},
+    {"b", "who blocks this queue?"},
+    {"/ F3, n", "find an endpoint by a part of its name, find the next one"},
+    {"f \\ F4", "show only those that match: part of a name, depth>1000, fill>70, in>0"},
+    {"< >", "sort by another column;  r reverses"},
+    {"c  d", "choose the columns;  seconds between looks"},
+    {"p  Space  w", "pause;  look at once;  write what is known now to a file, as JSON"},
+    {"q F10 Ctrl-C", "quit"},
+    {"", ""},
+    {"S", "X damaged  B writers wait  D nobody alive reads it  P consumer stopped"},
+    {"", "F failed messages lie here  J journal in trouble  R in use  I idle"},
+    {"DEPTH", "messages waiting or in a hand;  FILL of the fullest lane"},
+    {"P50 P99", "time in the handler; dim: of all time, nothing came in the last interval"},
+    {"CRIT", "99 % took less from being sent to being handled"},
+    {"OLDEST", "age of the oldest message, as far as it is known"},
+    {"RETRY/s", "handed out again, after a death or a failure;  FAIL given up"},
+    {"JLAG", "durable messages for it that are not on disk yet"},
+}};
+
+}  // namespace
+
+Page draw_processes(const Model& model, Size size) {
+    const look::Snapshot& now = model.now;
+    const Table table({{"PROCESS", 14, Side::left},
+                       {"PID", 7},
+                       {"STATE", 8, Side::left},
+                       {"PROGRAM", 15, Side::left},
+                       {"LANES", 5},
+                       {"SENT/s", 6},
+                       {"SINCE", 6},
+                       {"HAS OPEN", 0, Side::left},
+                       {"UID", 6},
+                       {"SENT", 6}},
+                      size.columns);
+    Page page{table.head()};
+    const std::size_t at = chosen_row(model);
+    const Window window =
+        window_around(at, now.processes.size(), size.rows - std::min<std::size_t>(size.rows, 1));
+    for (std::size_t row = window.begin; row < window.end; ++row) {
+        const look::Process& process = now.processes[row];
+        const auto rate = model.rates.processes.find(process.reference);
+        const std::uint64_t since =
+            now.taken_ns > process.since_ns ? now.taken_ns - process.since_ns : 0;
+        Line line =
+            table.row({{plain(process.name)},
+                       {process.pid ? std::to_string(*process.pid) : "-"},
+                       life_of(process),
+                       {process.program.empty() ? "-" : plain(process.program)},
+                       {std::to_string(process.lanes)},
+                       {rate == model.rates.processes.end() ? "-" : count_text(rate->second)},
+                       {span_text(since)},
+                       {plain(endpoints_of(now, process.reference))},
+                       {std::to_string(process.uid)},
+                       {number(process.sent)}});
+        page.push_back(row == at ? chosen(std::move(line), size.columns) : std::move(line));
+    }
+    if (now.processes.empty()) page.push_back({{"no process is on this bus", Style::dim}});
+    return page;
+}
+
+Page draw_types(const Model& model, Size size) {
+    Page all = types_of(model, size);
+    const std::size_t types = all.size();
+    Page more = subscriptions_of(model, size);
+    all.push_back({});
+    all.insert(all.end(), std::make_move_iterator(more.begin()),
+               std::make_move_iterator(more.end()));
+    // The chosen row among both tables: two heads and an empty line are no rows.
+    const std::size_t row = chosen_row(model);
+    const std::size_t line = row + 1 < types ? row + 1 : row + 3;
+    if (line < all.size() && row_count(model) > 0)
+        all[line] = chosen(std::move(all[line]), size.columns);
+    const Window window = window_around(line, all.size(), size.rows);
+    return {std::make_move_iterator(all.begin() + static_cast<std::ptrdiff_t>(window.begin)),
+            std::make_move_iterator(all.begin() + static_cast<std::ptrdiff_t>(window.end))};
+}
+
+Page draw_journal(const Model& model, Size) {
+    const look::Journal& journal = model.now.journal;
+    const look::Rates& rates = model.rates;
+    Page page;
+    const auto say = [&](const char* what, std::string text, Style style = Style::plain) {
+        page.push_back({{left(what, 12), Style::head}, {std::move(text), style}});
+    };
+    say("path", plain(journal.path));
+    if (!journal.is_there) {
+        say("", "there is none: it is made at the first durable send", Style::dim);
+        return page;
+    }
+    say("condition", journal.is_in_use ? look::name_of_condition(journal.condition) : "not in use",
+        !journal.is_in_use       ? Style::dim
+        : journal.condition == 0 ? Style::good
+                                 : Style::bad);
+    if (journal.is_readable)
+        say("files", fmt::format("{} in {} segments and {} checkpoints", bytes_text(journal.bytes),
+                                 journal.segments, journal.checkpoints));
+    else
+        say("files", "its directory cannot be read by this user", Style::warn);
+    if (!journal.is_in_use) return page;
+    say("behind", fmt::format("{} messages sent and not yet on disk, the oldest for {}",
+                              journal.lag, span_text(journal.lag_ns)));
+    say("written",
+        fmt::format("{} since the bus was made, {}/s now", bytes_text(journal.written_bytes),
+                    rates.seconds > 0
+                        ? bytes_text(static_cast<std::uint64_t>(rates.journal_bytes_per_s))
+                        : "-"));
+    const look::Histogram& syncs = rates.sync_ns.empty() ? journal.sync_ns : rates.sync_ns;
+    say("fdatasync", fmt::format("p50 {}  p99 {}  max {}  n {}", span_text(syncs.quantile(0.5)),
+                                 span_text(syncs.quantile(0.99)), span_text(syncs.quantile(1)),
+                                 number(journal.sync_ns.count())));
+    const look::Histogram& batch =
+        rates.batch_records.empty() ? journal.batch_records : rates.batch_records;
+    const auto records = [&](double q) {
+        const auto value = batch.quantile(q);
+        return value ? number(*value) : std::string("-");
+    };
+    say("batch",
+        fmt::format("p50 {} records  p99 {}  max {}", records(0.5), records(0.99), records(1)));
+    return page;
+}
+
+Page draw_columns(const Model& model, Size size) {
+    Page page{{{"columns of the main table; those that do not fit are left out", Style::head}}};
+    const std::size_t at = chosen_row(model);
+    const Window window =
+        window_around(at, column_count, size.rows - std::min<std::size_t>(size.rows, 1));
+    for (std::size_t row = window.begin; row < window.end; ++row) {
+        const auto column = static_cast<Column>(row);
+        const bool is_hidden = model.view.hidden.count(column) != 0;
+        Line line{{fmt::format("[{}] {}", is_hidden ? ' ' : 'x', name_of(column))}};
+        page.push_back(row == at ? chosen(std::move(line), 20) : std::move(line));
+    }
+    return page;
+}
+
+Page draw_help(const Model&, Size size) {
+    Page page;
+    for (const auto& [keys, what] : help_lines) {
+        // A small terminal has no room for empty lines.
+        if (*keys == '\0' && *what == '\0' && size.rows < help_lines.size()) continue;
+        page.push_back({{left(keys, 16), Style::key}, {what}});
+    }
+    return page;
+}
+
+}  // namespace shmbus::top
