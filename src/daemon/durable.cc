@@ -10,6 +10,7 @@
 
 #include <shmbus/message.h>
 
+#include "daemon/journal_meter.h"
 #include "daemon/kept_rows.h"
 #include "daemon/step.h"
 
@@ -58,6 +59,7 @@ struct Durable::Service {
     journal::Journal journal;
     std::optional<Intake> intake;
     std::map<journal::Endpoint, Outlet> outlets;
+    std::unique_ptr<JournalMeter> meter;
 };
 
 Durable::Durable(State& state, MakeStorage storage)
@@ -158,6 +160,7 @@ void Durable::open_service() {
     state_.tables().commit();
     step("rows committed");
     service->intake.emplace(state_, at.endpoint, at.generation);
+    service->meter = std::make_unique<JournalMeter>(state_, at.endpoint, at.generation);
     static_cast<void>(state_.tables().take_changes());
     for (const DirectoryWriter::Changed row : kept_rows(state_.tables()))
         pending_rows_.insert(row);
@@ -300,6 +303,7 @@ bool Durable::commit() {
     settled_ = 0;
     if (committed.outcome == Outcome::ok) {
         step("committed");
+        if (committed.bytes != 0) service_->meter->count(committed);
         return true;
     }
     // Room for it was seen before each part of it was taken, so this is never for want of it.

@@ -68,6 +68,8 @@ struct Committed {
     std::uint64_t first_lsn = 0;
     std::uint64_t last_lsn = 0;
     bool rewritten = false;  // the first attempt failed; it stands in a fresh segment
+    std::uint64_t bytes = 0;    // written, padding included
+    std::uint64_t sync_ns = 0;  // that its fdatasync took
     std::string why;         // stopped: it is not known what of the batch is on disk
 };
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/clock.h"
 #include "base/check.h"
 #include "journal/batch_writer.h"
 
@@ -249,7 +250,10 @@ int OpenBatch::write(bool fresh_segment) {
         finish(Seed(segment.journal_id, segment.number, segment.salt), begin, offset);
     const std::span<const std::byte> all = std::span(bytes_).subspan(begin);
     int error = write_all(*core_.current.file, all, offset);
+    const std::uint64_t written_ns = base::now_ns();
     if (error == 0) error = core_.current.file->sync();
+    sync_ns_ = base::now_ns() - written_ns;
+    written_ = all.size();
     if (error != 0) {
         // Nothing of it may be believed from here on, and no second sync would say the truth.
         core_.current_is_finished = true;
@@ -310,6 +314,8 @@ Committed OpenBatch::commit(bool even_if_empty) {
                        "opened again, once the disk is well");
     }
     done.last_lsn = core_.end.lsn;
+    done.bytes = written_;
+    done.sync_ns = sync_ns_;
     if (error != 0) {
         done.outcome = Outcome::stopped;
         done.why = core_.stopped;

@@ -53,6 +53,8 @@ private:
     Core& core_;
     std::vector<std::byte> bytes_;  // room for a segment's begin, then the records
     std::uint64_t records_ = 0;
+    std::uint64_t written_ = 0;  // bytes of the last batch
+    std::uint64_t sync_ns_ = 0;  // that its fdatasync took
     std::vector<std::pair<Endpoint, std::uint64_t>> settled_;
     std::map<Endpoint, std::uint32_t> settling_;  // how many of them are whose
     std::uint64_t settled_bytes_ = 0;             // an upper bound for what will tell of them

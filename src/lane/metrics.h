@@ -44,9 +44,14 @@ static_assert(bucket_of(64) == 64 && bucket_of(65) == 64 && bucket_of(66) == 65)
 static_assert(bucket_begin(64) == 64 && bucket_begin(65) == 66 && bucket_begin(96) == 128);
 static_assert(bucket_of((std::uint64_t{2} << highest_bit) - 1) == buckets - 1);
 
-enum class Counter : std::uint8_t { threw, redelivered, failed, dropped, wakeups };
-inline constexpr std::size_t counters = 8;  // three to come
+// bytes: the journal's, written.
+enum class Counter : std::uint8_t { threw, redelivered, failed, dropped, wakeups, bytes };
+inline constexpr std::size_t counters = 8;  // two to come
 enum class Timed : std::uint8_t { processing, critical, queue_wait };
+// What the three are in the journal's inbox.
+inline constexpr Timed journal_sync_ns = Timed::processing;
+inline constexpr Timed journal_records = Timed::critical;  // a batch
+inline constexpr Timed journal_bytes = Timed::queue_wait;  // a batch
 inline constexpr std::size_t timed = 3;
 inline constexpr std::size_t most_counted_types = 63;
 

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "bus/messages.h"
 #include "bus/meter.h"
+#include "directory/reader.h"
 #include "lane/onlooker.h"
 #include "support/scene.h"
 
@@ -56,6 +57,12 @@ bool all_at_least(const lane::Metrics& metrics, lane::Timed which, std::uint64_t
     const auto& all = metrics.histogram(which);
     return std::all_of(all.begin(), all.begin() + static_cast<int>(lane::bucket_of(ns)),
                        [](std::uint64_t count) { return count == 0; });
+}
+
+shmbus::directory::DirectoryReader bus_directory(const shmbus::testing::TemporaryBus& temporary) {
+    const base::File folder = base::File::open_directory(temporary.directory());
+    return shmbus::directory::DirectoryReader(base::File::open_at(
+        folder.fd(), shmbus::wire::directory_file, base::Access::read_only));
 }
 
 void poll_all(shmbus::Endpoint& endpoint) {
@@ -164,6 +171,30 @@ TEST_CASE("with metrics turned off nothing is counted for others and no memory i
     poll_all(endpoint);
     CHECK(endpoint.counts().handled == 1);
     CHECK(metrics_of(temporary).types().empty());
+}
+
+TEST_CASE("the journal counts its batches, its bytes and the time of each fdatasync") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("kept");
+    endpoint.on<Kept>([](const Kept&) {});
+    for (std::uint64_t number = 0; number < 10; ++number)
+        REQUIRE(bus.send(Kept{number})->wait(10s));
+    const auto journal = bus_directory(temporary).journal_endpoint();
+    REQUIRE(journal);
+    const base::File inboxes =
+        base::File::open_directory(temporary.directory() + "/inboxes");
+    const lane::Metrics metrics =
+        lane::InboxOnlooker(base::File::open_at(inboxes.fd(),
+                                                shmbus::wire::numbered_file(journal->reference()),
+                                                base::Access::read_only))
+            .metrics(0);
+    // A receipt each, so a batch each; and some for the directory.
+    CHECK(samples(metrics, lane::journal_sync_ns) >= 10);
+    CHECK(samples(metrics, lane::journal_records) == samples(metrics, lane::journal_sync_ns));
+    CHECK(samples(metrics, lane::journal_bytes) == samples(metrics, lane::journal_sync_ns));
+    CHECK(metrics.counter(lane::Counter::bytes) >= 10 * 4096);
+    CHECK(all_at_least(metrics, lane::journal_bytes, 4096));
 }
 
 TEST_CASE("handlers that are timed now and then are told in their true proportion") {
