@@ -41,6 +41,7 @@ struct CommandLine {
     std::string bus;
     std::string directory;
     std::string config_file;
+    std::string group;
     std::string journal;
     bool foreground = false;
     double idle_exit_seconds = 0;
@@ -139,6 +140,12 @@ void choose_journal(const CommandLine& line, const shmbus::detail::BusLocation& 
     if (line.config_file.empty())
         line.config_file = shmbus::detail::environment("SHMBUS_CONFIG");
     if (!line.config_file.empty()) daemon::read_config(line.config_file, config);
+    if (!line.group.empty()) {
+        config.group = daemon::group_of_name(line.group);
+        if (!config.group)
+            throw SetupError{"letting a group use the bus", "the group '" + line.group + "'", 0,
+                             "there is no such group; 'getent group' lists those that are"};
+    }
     const std::string level = shmbus::detail::environment("SHMBUS_LOG");
     if (!level.empty()) {
         config.log_level = level;
@@ -182,6 +189,8 @@ void add_options(CLI::App& app, CommandLine& line) {
     auto* bus = app.add_option("--bus", line.bus,
                                "Name of the bus, or a path (with a slash); default: $SHMBUS_BUS");
     app.add_option("--dir", line.directory, "Directory of the bus itself")->excludes(bus);
+    app.add_option("--group", line.group,
+                   "Group whose members may use the bus; overrides the configuration");
     app.add_option("--config", line.config_file, "TOML file; default: $SHMBUS_CONFIG");
     app.add_flag("--foreground", line.foreground,
                  "Stay in the foreground and log to standard error (the default)");

@@ -76,9 +76,9 @@ void apply_keys(const toml::table& table, const Keys& keys) {
         return static_cast<gid_t>(*id);
     const auto name = node.value_exact<std::string>();
     if (!name) refuse(node, "the group is a name or a number");
-    const ::group* found = ::getgrnam(name->c_str());
+    const std::optional<gid_t> found = group_of_name(*name);
     if (!found) refuse(node, "there is no group '" + *name + "'");
-    return found->gr_gid;
+    return *found;
 }
 
 [[nodiscard]] Setter lane_size(std::uint64_t& into) {
@@ -89,6 +89,12 @@ void apply_keys(const toml::table& table, const Keys& keys) {
 }
 
 }  // namespace
+
+std::optional<gid_t> group_of_name(const std::string& name) {
+    const ::group* found = ::getgrnam(name.c_str());
+    if (found == nullptr) return std::nullopt;
+    return found->gr_gid;
+}
 
 void read_config(const std::string& path, Config& config) {
     toml::table parsed;

@@ -53,6 +53,7 @@ struct Config {
 };
 
 // Reads a TOML file into `config`, over what is there. Throws SetupError naming file, line and key.
+[[nodiscard]] std::optional<gid_t> group_of_name(const std::string& name);
 void read_config(const std::string& path, Config& config);
 
 }  // namespace shmbus::daemon

@@ -84,8 +84,16 @@ void Server::watch(const base::File& file, std::uint64_t key, bool once) {
 }
 
 Server::Ended Server::run() {
+    manager_.ready("serving the bus in " + state_.home().path());
+    const Ended ended = serve();
+    manager_.stopping();
+    return ended;
+}
+
+Server::Ended Server::serve() {
     // Ends by a signal or when idle; each turn handles at most `events` frames.
     for (;;) {
+        manager_.alive();
         std::array<epoll_event, 64> events;
         const bool goes_on = durable_.turn() || durable_.linger();
         watch_bell();
@@ -137,7 +145,11 @@ bool Server::may_remove_bus() const {
 int Server::sleep_ms() const {
     const auto left =
         std::chrono::ceil<std::chrono::milliseconds>(next_sweep_ - Clock::now()).count();
-    return static_cast<int>(std::clamp<std::int64_t>(left, 0, 1000));
+    const auto watchdog =
+        std::chrono::duration_cast<std::chrono::milliseconds>(manager_.watchdog()).count();
+    const std::int64_t most =
+        watchdog != 0 ? std::clamp<std::int64_t>(watchdog / 4, 1, 1000) : 1000;
+    return static_cast<int>(std::clamp<std::int64_t>(left, 0, most));
 }
 
 void Server::look_soon() noexcept {

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "daemon/reaper.h"
 #include "daemon/registrar.h"
+#include "daemon/service_manager.h"
 #include "daemon/state.h"
 
 namespace shmbus::daemon {
@@ -53,11 +54,13 @@ private:
     void sweep();
     void drop_strangers();
     [[nodiscard]] bool is_idle();
+    [[nodiscard]] Ended serve();
     [[nodiscard]] int sleep_ms() const;
     [[nodiscard]] std::uint32_t connections_of(uid_t uid) const;
 
     State& state_;
     Durable& durable_;
+    ServiceManager manager_;
     std::uint32_t known_bell_ = 0;
     Registrar registrar_;
     Reaper reaper_;
