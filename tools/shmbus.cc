@@ -25,6 +25,7 @@
 #include "bus/autostart.h"
 #include "bus/locate.h"
 #include "bus/session.h"
+#include "cli/metrics.h"
 #include "directory/reader.h"
 #include "journal_commands.h"
 #include "wire/names.h"
@@ -254,6 +255,7 @@ void add_commands(CLI::App& app, CommandLine& line) {
     sub->add_subcommand("ls", "List them")->callback([&] { list_subscriptions(line); });
     auto* process = app.add_subcommand("process", "Processes")->require_subcommand(1);
     process->add_subcommand("ls", "List them")->callback([&] { list_processes(line); });
+    shmbus::cli::add_metrics_commands(app, line.bus);
     shmbus::tools::add_journal_commands(app, line.journal, line.bus, line.json);
     auto* run = app.add_subcommand("run", "Run the daemon of the bus in the foreground");
     run->add_option("--config", line.config_file, "TOML file");

@@ -98,215 +98,217 @@ test::Process sender(const test::Folder& folder, std::uint64_t count) {
 }  // namespace
 
 TEST_SUITE("look") {
-    TEST_CASE("a look counts what was sent, what waits and what was handled, and who did it") {
-        const test::Folder folder;
+TEST_CASE("a look counts what was sent, what waits and what was handled, and who did it") {
+    const test::Folder folder;
+    test::Daemon daemon(folder.bus());
+    const test::Process working = worker(folder, 0);
+    const test::Process sending = sender(folder, 1000);
+    look::Looker looker(place_of(folder));
+    const look::Snapshot seen = looker.look();
+    CHECK(seen.daemon.life == look::Life::alive);
+    CHECK(seen.daemon.pid == daemon.process().pid());
+    CHECK(seen.memory.used_bytes > 0);
+    CHECK(seen.is_of_this_boot);
+    const look::Endpoint& work = endpoint_of(seen, "work");
+    CHECK(work.waiting() == 1000);
+    CHECK(work.received() == 1000);
+    CHECK(work.settled == 0);
+    REQUIRE(work.consumers.size() == 1);
+    const look::Process& process = process_of(seen, "worker");
+    CHECK(work.consumers[0].process == process.reference);
+    CHECK(process.life == look::Life::alive);
+    CHECK(process.pid == working.pid());
+    CHECK(process_of(seen, "sender").pid == sending.pid());
+    CHECK(process_of(seen, "sender").sent == 1000);
+    CHECK(seen.type_name(endpoint_of(seen, "work").lanes.empty() ? 0 : 1) != "");
+    REQUIRE(seen.subscriptions.size() == 1);
+    CHECK_FALSE(seen.subscriptions[0].is_orphaned);
+}
+
+TEST_CASE("two looks give the rates between them") {
+    const test::Folder folder;
+    test::Daemon daemon(folder.bus());
+    look::Looker looker(place_of(folder));
+    const test::Process sending = [&] {
+        const test::Process first = worker(folder, 0);
+        return sender(folder, 100);
+    }();
+    const look::Snapshot before = looker.look();
+    const test::Process working = worker(folder, 60);
+    const look::Snapshot after = looker.look();
+    const look::Rates rates = look::rates_of(before, after);
+    const look::Endpoint& work = endpoint_of(after, "work");
+    CHECK(work.settled == 60);
+    CHECK(work.waiting() == 40);
+    CHECK(rates.seconds > 0);
+    const look::EndpointRates& own = rates.endpoints.at(work.reference);
+    CHECK(own.out_per_s * rates.seconds == doctest::Approx(60));
+    CHECK(own.in_per_s == 0);
+    std::uint64_t handled = 0;
+    for (const look::Type& type : after.types)
+        if (type.name == "look.job") handled = type.handled;
+    CHECK(handled == 60);
+}
+
+TEST_CASE("with every process dead all is still seen, and no file changes by being looked at") {
+    const test::Folder folder;
+    {
         test::Daemon daemon(folder.bus());
         const test::Process working = worker(folder, 0);
-        const test::Process sending = sender(folder, 1000);
-        look::Looker looker(place_of(folder));
+        const test::Process sending = sender(folder, 500);
+        // First of all, or it would clear away after the others.
+        daemon.process().kill();
+    }
+    const std::string before = state_of_files(folder.bus());
+    look::Looker looker(place_of(folder));
+    for (int time = 0; time < 3; ++time) {
         const look::Snapshot seen = looker.look();
-        CHECK(seen.daemon.life == look::Life::alive);
-        CHECK(seen.daemon.pid == daemon.process().pid());
-        CHECK(seen.memory.used_bytes > 0);
-        CHECK(seen.is_of_this_boot);
-        const look::Endpoint& work = endpoint_of(seen, "work");
-        CHECK(work.waiting() == 1000);
-        CHECK(work.received() == 1000);
-        CHECK(work.settled == 0);
-        REQUIRE(work.consumers.size() == 1);
-        const look::Process& process = process_of(seen, "worker");
-        CHECK(work.consumers[0].process == process.reference);
-        CHECK(process.life == look::Life::alive);
-        CHECK(process.pid == working.pid());
-        CHECK(process_of(seen, "sender").pid == sending.pid());
-        CHECK(process_of(seen, "sender").sent == 1000);
-        CHECK(seen.type_name(endpoint_of(seen, "work").lanes.empty() ? 0 : 1) != "");
-        REQUIRE(seen.subscriptions.size() == 1);
-        CHECK_FALSE(seen.subscriptions[0].is_orphaned);
-    }
-
-    TEST_CASE("two looks give the rates between them") {
-        const test::Folder folder;
-        test::Daemon daemon(folder.bus());
-        look::Looker looker(place_of(folder));
-        const test::Process sending = [&] {
-            const test::Process first = worker(folder, 0);
-            return sender(folder, 100);
-        }();
-        const look::Snapshot before = looker.look();
-        const test::Process working = worker(folder, 60);
-        const look::Snapshot after = looker.look();
-        const look::Rates rates = look::rates_of(before, after);
-        const look::Endpoint& work = endpoint_of(after, "work");
-        CHECK(work.settled == 60);
-        CHECK(work.waiting() == 40);
-        CHECK(rates.seconds > 0);
-        const look::EndpointRates& own = rates.endpoints.at(work.reference);
-        CHECK(own.out_per_s * rates.seconds == doctest::Approx(60));
-        CHECK(own.in_per_s == 0);
-        std::uint64_t handled = 0;
-        for (const look::Type& type : after.types)
-            if (type.name == "look.job") handled = type.handled;
-        CHECK(handled == 60);
-    }
-
-    TEST_CASE("with every process dead all is still seen, and no file changes by being looked at") {
-        const test::Folder folder;
-        {
-            test::Daemon daemon(folder.bus());
-            const test::Process working = worker(folder, 0);
-            const test::Process sending = sender(folder, 500);
-        }
-        const std::string before = state_of_files(folder.bus());
-        look::Looker looker(place_of(folder));
-        for (int time = 0; time < 3; ++time) {
-            const look::Snapshot seen = looker.look();
-            CHECK(seen.daemon.life == look::Life::dead);
-            CHECK(endpoint_of(seen, "work").waiting() == 500);
-            CHECK(process_of(seen, "worker").life == look::Life::dead);
-            CHECK(process_of(seen, "sender").life == look::Life::dead);
-            CHECK(seen.subscriptions.at(0).is_orphaned);
-        }
-        CHECK(state_of_files(folder.bus()) == before);
-    }
-
-    TEST_CASE("of a copy everything is seen but who lives") {
-        const test::Folder folder;
-        test::Daemon daemon(folder.bus());
-        const test::Process working = worker(folder, 0);
-        const test::Process sending = sender(folder, 10);
-        const std::string copy = folder.path() + "/copy";
-        std::filesystem::create_directory(copy);
-        for (const char* name : {"directory", "daemon.lock", "participants", "inboxes", "lanes"})
-            std::filesystem::copy(folder.bus() + "/" + name, copy + "/" + name,
-                                  std::filesystem::copy_options::recursive);
-        const look::Snapshot seen = look::look({copy, "copy", copy + "/journal"});
         CHECK(seen.daemon.life == look::Life::dead);
-        CHECK(endpoint_of(seen, "work").waiting() == 10);
-        CHECK(process_of(seen, "worker").life == look::Life::unknown);
+        CHECK(endpoint_of(seen, "work").waiting() == 500);
+        CHECK(process_of(seen, "worker").life == look::Life::dead);
+        CHECK(process_of(seen, "sender").life == look::Life::dead);
+        CHECK(seen.subscriptions.at(0).is_orphaned);
     }
+    CHECK(state_of_files(folder.bus()) == before);
+}
 
-    TEST_CASE("a lane that is damaged is shown as damaged, and the others as they are") {
-        const test::Folder folder;
-        test::Daemon daemon(folder.bus());
-        const test::Process working = worker(folder, 0);
-        const test::Process first = sender(folder, 5);
-        const test::Process second = sender(folder, 7);
-        look::Looker looker(place_of(folder));
-        const look::Endpoint before = endpoint_of(looker.look(), "work");
-        REQUIRE(before.waiting() == 12);
-        std::uint64_t cut = 0;
-        for (const look::Lane& lane : before.lanes)
-            if (lane.messages == 5) cut = lane.id;
-        const std::string path = folder.bus() + "/lanes/" + shmbus::wire::lane_file(cut);
-        SUBCASE("cut short while it is open") { std::filesystem::resize_file(path, 4096); }
-        SUBCASE("cut short before it was opened") {
-            std::filesystem::resize_file(path, 100);
-            looker = look::Looker(place_of(folder));
-        }
-        SUBCASE("missing") {
-            std::filesystem::remove(path);
-            looker = look::Looker(place_of(folder));
-        }
-        const look::Endpoint after = endpoint_of(looker.look(), "work");
-        CHECK(after.is_damaged());
-        for (const look::Lane& lane : after.lanes) {
-            CHECK((lane.sight == look::Sight::damaged) == (lane.id == cut));
-            CHECK(lane.trouble.empty() == (lane.id != cut));
-            if (lane.messages == 7) CHECK(lane.waiting == 7);
-        }
+TEST_CASE("of a copy everything is seen but who lives") {
+    const test::Folder folder;
+    test::Daemon daemon(folder.bus());
+    const test::Process working = worker(folder, 0);
+    const test::Process sending = sender(folder, 10);
+    const std::string copy = folder.path() + "/copy";
+    std::filesystem::create_directory(copy);
+    for (const char* name : {"directory", "daemon.lock", "participants", "inboxes", "lanes"})
+        std::filesystem::copy(folder.bus() + "/" + name, copy + "/" + name,
+                              std::filesystem::copy_options::recursive);
+    const look::Snapshot seen = look::look({copy, "copy", copy + "/journal"});
+    CHECK(seen.daemon.life == look::Life::dead);
+    CHECK(endpoint_of(seen, "work").waiting() == 10);
+    CHECK(process_of(seen, "worker").life == look::Life::unknown);
+}
+
+TEST_CASE("a lane that is damaged is shown as damaged, and the others as they are") {
+    const test::Folder folder;
+    test::Daemon daemon(folder.bus());
+    const test::Process working = worker(folder, 0);
+    const test::Process first = sender(folder, 5);
+    const test::Process second = sender(folder, 7);
+    look::Looker looker(place_of(folder));
+    const look::Endpoint before = endpoint_of(looker.look(), "work");
+    REQUIRE(before.waiting() == 12);
+    std::uint64_t cut = 0;
+    for (const look::Lane& lane : before.lanes)
+        if (lane.messages == 5) cut = lane.id;
+    const std::string path = folder.bus() + "/lanes/" + shmbus::wire::lane_file(cut);
+    SUBCASE("cut short while it is open") { std::filesystem::resize_file(path, 4096); }
+    SUBCASE("cut short before it was opened") {
+        std::filesystem::resize_file(path, 100);
+        looker = look::Looker(place_of(folder));
     }
-
-    TEST_CASE("an inbox that is cut short is damaged, not empty") {
-        const test::Folder folder;
-        test::Daemon daemon(folder.bus());
-        const test::Process working = worker(folder, 0);
-        look::Looker looker(place_of(folder));
-        const look::Endpoint before = endpoint_of(looker.look(), "work");
-        std::filesystem::resize_file(
-            folder.bus() + "/inboxes/" + shmbus::wire::numbered_file(before.reference), 5000);
-        const look::Endpoint after = endpoint_of(looker.look(), "work");
-        CHECK(after.sight == look::Sight::damaged);
-        CHECK_FALSE(after.trouble.empty());
+    SUBCASE("missing") {
+        std::filesystem::remove(path);
+        looker = look::Looker(place_of(folder));
     }
+    const look::Endpoint after = endpoint_of(looker.look(), "work");
+    CHECK(after.is_damaged());
+    for (const look::Lane& lane : after.lanes) {
+        CHECK((lane.sight == look::Sight::damaged) == (lane.id == cut));
+        CHECK(lane.trouble.empty() == (lane.id != cut));
+        if (lane.messages == 7) CHECK(lane.waiting == 7);
+    }
+}
 
-    TEST_CASE("a message in a hand is seen there, with its holder and its type") {
-        const test::Folder folder;
-        test::Daemon daemon(folder.bus());
-        const test::Process sending = [&] {
-            const test::Process first = worker(folder, 0);
-            return sender(folder, 3);
-        }();
-        test::Process holding = test::fork_child([&folder] {
-            auto& bus = *new Bus(open_bus(folder, "holder"));
-            auto& endpoint = *new shmbus::Endpoint(bus.endpoint("work"));
-            endpoint.on<Job>([](const Job&) {
-                for (;;) ::pause();
-            });
-            // In the child's own thread nothing would ever answer.
-            new std::thread([&endpoint] { endpoint.poll(); });
+TEST_CASE("an inbox that is cut short is damaged, not empty") {
+    const test::Folder folder;
+    test::Daemon daemon(folder.bus());
+    const test::Process working = worker(folder, 0);
+    look::Looker looker(place_of(folder));
+    const look::Endpoint before = endpoint_of(looker.look(), "work");
+    std::filesystem::resize_file(
+        folder.bus() + "/inboxes/" + shmbus::wire::numbered_file(before.reference), 5000);
+    const look::Endpoint after = endpoint_of(looker.look(), "work");
+    CHECK(after.sight == look::Sight::damaged);
+    CHECK_FALSE(after.trouble.empty());
+}
+
+TEST_CASE("a message in a hand is seen there, with its holder and its type") {
+    const test::Folder folder;
+    test::Daemon daemon(folder.bus());
+    const test::Process sending = [&] {
+        const test::Process first = worker(folder, 0);
+        return sender(folder, 3);
+    }();
+    test::Process holding = test::fork_child([&folder] {
+        auto& bus = *new Bus(open_bus(folder, "holder"));
+        auto& endpoint = *new shmbus::Endpoint(bus.endpoint("work"));
+        endpoint.on<Job>([](const Job&) {
+            for (;;) ::pause();
         });
-        look::Looker looker(place_of(folder));
-        look::Snapshot seen;
-        CHECK(eventually([&] {
-            seen = looker.look();
-            return endpoint_of(seen, "work").in_hand() > 0;
-        }));
-        const look::Endpoint& work = endpoint_of(seen, "work");
-        REQUIRE(work.hands.size() == 1);
-        CHECK(seen.process_name(work.hands[0].process) == "holder");
-        CHECK(work.hands[0].held_ns.value_or(~0ULL) < 60'000'000'000);
-        CHECK(work.depth() == 3);
-        CHECK(work.received() == 3);
-        REQUIRE(work.types_in_hand.size() == 1);
-        CHECK(seen.type_name(work.types_in_hand.begin()->first) == "look.job");
-        holding.kill();
+        // In the child's own thread nothing would ever answer.
+        new std::thread([&endpoint] { endpoint.poll(); });
+    });
+    look::Looker looker(place_of(folder));
+    look::Snapshot seen;
+    CHECK(eventually([&] {
         seen = looker.look();
-        CHECK(endpoint_of(seen, "work").depth() == 3);
-        CHECK(process_of(seen, "holder").life == look::Life::dead);
-    }
+        return endpoint_of(seen, "work").in_hand() > 0;
+    }));
+    const look::Endpoint& work = endpoint_of(seen, "work");
+    REQUIRE(work.hands.size() == 1);
+    CHECK(seen.process_name(work.hands[0].process) == "holder");
+    CHECK(work.hands[0].held_ns.value_or(~0ULL) < 60'000'000'000);
+    CHECK(work.depth() == 3);
+    CHECK(work.received() == 3);
+    REQUIRE(work.types_in_hand.size() == 1);
+    CHECK(seen.type_name(work.types_in_hand.begin()->first) == "look.job");
+    holding.kill();
+    seen = looker.look();
+    CHECK(endpoint_of(seen, "work").depth() == 3);
+    CHECK(process_of(seen, "holder").life == look::Life::dead);
+}
 
-    TEST_CASE("a bus that is not there is told from one that cannot be read") {
-        const test::Folder folder;
-        CHECK_THROWS_AS(static_cast<void>(look::look(place_of(folder))), look::NoBus);
-        std::filesystem::create_directory(folder.bus());
-        CHECK_THROWS_AS(static_cast<void>(look::look(place_of(folder))), look::NoBus);
-        for (const char* name : {"participants", "inboxes", "lanes"})
-            std::filesystem::create_directory(folder.bus() + "/" + name);
-        std::ofstream(folder.bus() + "/directory") << "this is none";
-        bool is_no_bus = false;
-        bool is_unreadable = false;
-        try {
-            static_cast<void>(look::look(place_of(folder)));
-        } catch (const look::NoBus&) {
-            is_no_bus = true;
-        } catch (const shmbus::SetupError&) {
-            is_unreadable = true;
-        }
-        CHECK_FALSE(is_no_bus);
-        CHECK(is_unreadable);
+TEST_CASE("a bus that is not there is told from one that cannot be read") {
+    const test::Folder folder;
+    CHECK_THROWS_AS(static_cast<void>(look::look(place_of(folder))), look::NoBus);
+    std::filesystem::create_directory(folder.bus());
+    CHECK_THROWS_AS(static_cast<void>(look::look(place_of(folder))), look::NoBus);
+    for (const char* name : {"participants", "inboxes", "lanes"})
+        std::filesystem::create_directory(folder.bus() + "/" + name);
+    std::ofstream(folder.bus() + "/directory") << "this is none";
+    bool is_no_bus = false;
+    bool is_unreadable = false;
+    try {
+        static_cast<void>(look::look(place_of(folder)));
+    } catch (const look::NoBus&) {
+        is_no_bus = true;
+    } catch (const shmbus::SetupError&) {
+        is_unreadable = true;
     }
+    CHECK_FALSE(is_no_bus);
+    CHECK(is_unreadable);
+}
 
-    TEST_CASE("a bus that goes away and comes again is found again") {
-        const test::Folder folder;
-        look::Looker looker(place_of(folder));
-        {
-            test::Daemon daemon(folder.bus());
-            const test::Process working = worker(folder, 0);
-            CHECK(endpoint_of(looker.look(), "work").consumers.size() == 1);
-        }
-        std::filesystem::remove_all(folder.bus());
-        CHECK_THROWS_AS(static_cast<void>(looker.look()), look::NoBus);
+TEST_CASE("a bus that goes away and comes again is found again") {
+    const test::Folder folder;
+    look::Looker looker(place_of(folder));
+    {
         test::Daemon daemon(folder.bus());
-        CHECK(looker.look().endpoints.empty());
+        const test::Process working = worker(folder, 0);
+        CHECK(endpoint_of(looker.look(), "work").consumers.size() == 1);
     }
+    std::filesystem::remove_all(folder.bus());
+    CHECK_THROWS_AS(static_cast<void>(looker.look()), look::NoBus);
+    test::Daemon daemon(folder.bus());
+    CHECK(looker.look().endpoints.empty());
+}
 
-    TEST_CASE("names with quotes and backslashes stay one label in the metrics") {
-        look::Snapshot seen;
-        seen.name = "a\"b\\c\nd";
-        seen.daemon.life = look::Life::alive;
-        const std::string text = look::openmetrics(seen);
-        CHECK(text.find("shmbus_daemon_up{bus=\"a\\\"b\\\\c\\nd\"} 1\n") != std::string::npos);
-        CHECK(text.ends_with("# EOF\n"));
-    }
+TEST_CASE("names with quotes and backslashes stay one label in the metrics") {
+    look::Snapshot seen;
+    seen.name = "a\"b\\c\nd";
+    seen.daemon.life = look::Life::alive;
+    const std::string text = look::openmetrics(seen);
+    CHECK(text.find("shmbus_daemon_up{bus=\"a\\\"b\\\\c\\nd\"} 1\n") != std::string::npos);
+    CHECK(text.ends_with("# EOF\n"));
+}
 }

@@ -57,230 +57,230 @@ constexpr Size large{60, 200};
 }  // namespace
 
 TEST_SUITE("top") {
-    TEST_CASE("the main table says of each endpoint how it is, the worst first") {
-        const Model shown = model();
-        const Page page = top::draw(shown, small);
-        std::string letters;
-        for (const look::Endpoint* const row : top::shown_endpoints(shown))
-            letters += top::letter_of(top::state_of(shown, *row));
-        CHECK(letters == "BDFRRI");
-        CHECK(line_with(page, "sales").starts_with("B sales"));
-        CHECK(line_with(page, "shipping").starts_with("D shipping"));
-        CHECK(line_with(page, "error").starts_with("F error"));
-        CHECK(line_with(page, "audit").starts_with("I audit"));
-        CHECK(has(top::text_of(page[0]), "bus shop  daemon 4121 ok"));
-        CHECK(has(top::text_of(page[1]), "Endpoints 7 (2 stuck)   Processes 3 (1 dead)"));
-        CHECK(has(top::text_of(page[2]), "in 20/s out 20/s"));
-        CHECK(has(top::text_of(page[2]), "failed 3"));
-    }
+TEST_CASE("the main table says of each endpoint how it is, the worst first") {
+    const Model shown = model();
+    const Page page = top::draw(shown, small);
+    std::string letters;
+    for (const look::Endpoint* const row : top::shown_endpoints(shown))
+        letters += top::letter_of(top::state_of(shown, *row));
+    CHECK(letters == "BDFRRI");
+    CHECK(line_with(page, "sales").starts_with("B sales"));
+    CHECK(line_with(page, "shipping").starts_with("D shipping"));
+    CHECK(line_with(page, "error").starts_with("F error"));
+    CHECK(line_with(page, "audit").starts_with("I audit"));
+    CHECK(has(top::text_of(page[0]), "bus shop  daemon 4121 ok"));
+    CHECK(has(top::text_of(page[1]), "Endpoints 7 (2 stuck)   Processes 3 (1 dead)"));
+    CHECK(has(top::text_of(page[2]), "in 20/s out 20/s"));
+    CHECK(has(top::text_of(page[2]), "failed 3"));
+}
 
-    TEST_CASE("figures of the main table are those of the snapshot") {
-        const Model shown = model();
-        const std::string batch = top::batch_text(shown, {120, false, false});
-        CAPTURE(batch);
-        // 60 wait and 3 of the four in the hand are not done.
-        const std::string sales = line_with(top::draw(shown, small), "sales");
-        CHECK(has(sales, "    63 "));
-        CHECK(has(sales, "7.1s"));
-        const std::string billing = line_with(top::draw(shown, small), "billing");
-        CHECK(has(billing, "20"));
-        CHECK(has(billing, "2.0us"));
-        CHECK(has(billing, "305us"));
-        CHECK(has(batch, "sales"));
-        const std::string csv = top::csv_rows(shown);
-        CHECK(has(csv, "\"sales\",1.1,ordinary,B,63,60,3,1.0000,7100000000,1,1,100,37,"));
-        CHECK(std::count(csv.begin(), csv.end(), '\n') == 7);
-    }
+TEST_CASE("figures of the main table are those of the snapshot") {
+    const Model shown = model();
+    const std::string batch = top::batch_text(shown, {120, false, false});
+    CAPTURE(batch);
+    // 60 wait and 3 of the four in the hand are not done.
+    const std::string sales = line_with(top::draw(shown, small), "sales");
+    CHECK(has(sales, "    63 "));
+    CHECK(has(sales, "7.1s"));
+    const std::string billing = line_with(top::draw(shown, small), "billing");
+    CHECK(has(billing, "20"));
+    CHECK(has(billing, "2.0us"));
+    CHECK(has(billing, "305us"));
+    CHECK(has(batch, "sales"));
+    const std::string csv = top::csv_rows(shown);
+    CHECK(has(csv, "\"sales\",1.1,ordinary,B,63,60,3,1.0000,7100000000,1,1,100,37,"));
+    CHECK(std::count(csv.begin(), csv.end(), '\n') == 7);
+}
 
-    TEST_CASE("every screen fits its terminal, and in ASCII has nothing else") {
-        for (const Size size : {small, large, Size{1, 1}, Size{3, 10}, Size{10, 300}})
-            for (const Alphabet alphabet : {Alphabet::ascii, Alphabet::unicode})
-                for (int screen = 0; screen <= static_cast<int>(Screen::help); ++screen) {
-                    Model shown = model();
-                    shown.alphabet = alphabet;
-                    shown.view.endpoint = shown.now.endpoints[0].reference;
-                    shown.view.lane = 0x11;
-                    shown.view.screen = static_cast<Screen>(screen);
-                    const Page page = top::draw(shown, size);
-                    CAPTURE(screen);
-                    CHECK(page.size() == size.rows);
-                    for (const top::Line& line : page) {
-                        CAPTURE(top::text_of(line));
-                        CHECK(top::width(line) <= size.columns);
-                        for (const char c : top::text_of(line)) {
-                            CHECK(static_cast<unsigned char>(c) >= ' ');
-                            if (alphabet == Alphabet::ascii)
-                                CHECK(static_cast<unsigned char>(c) < 127);
-                        }
+TEST_CASE("every screen fits its terminal, and in ASCII has nothing else") {
+    for (const Size size : {small, large, Size{1, 1}, Size{3, 10}, Size{10, 300}})
+        for (const Alphabet alphabet : {Alphabet::ascii, Alphabet::unicode})
+            for (int screen = 0; screen <= static_cast<int>(Screen::help); ++screen) {
+                Model shown = model();
+                shown.alphabet = alphabet;
+                shown.view.endpoint = shown.now.endpoints[0].reference;
+                shown.view.lane = 0x11;
+                shown.view.screen = static_cast<Screen>(screen);
+                const Page page = top::draw(shown, size);
+                CAPTURE(screen);
+                CHECK(page.size() == size.rows);
+                for (const top::Line& line : page) {
+                    CAPTURE(top::text_of(line));
+                    CHECK(top::width(line) <= size.columns);
+                    for (const char c : top::text_of(line)) {
+                        CHECK(static_cast<unsigned char>(c) >= ' ');
+                        if (alphabet == Alphabet::ascii)
+                            CHECK(static_cast<unsigned char>(c) < 127);
                     }
                 }
-    }
+            }
+}
 
-    TEST_CASE("a narrow terminal has the columns that matter, a wide one all") {
-        const Model shown = model();
-        const auto narrow = top::columns_shown(shown, 80);
-        for (const Column column :
-             {Column::state, Column::name, Column::depth, Column::fill, Column::in, Column::out,
-              Column::p99, Column::critical, Column::oldest, Column::consumers})
-            CHECK(std::count(narrow.begin(), narrow.end(), column) == 1);
-        CHECK(top::columns_shown(shown, 200).size() == top::column_count);
-    }
+TEST_CASE("a narrow terminal has the columns that matter, a wide one all") {
+    const Model shown = model();
+    const auto narrow = top::columns_shown(shown, 80);
+    for (const Column column :
+         {Column::state, Column::name, Column::depth, Column::fill, Column::in, Column::out,
+          Column::p99, Column::critical, Column::oldest, Column::consumers})
+        CHECK(std::count(narrow.begin(), narrow.end(), column) == 1);
+    CHECK(top::columns_shown(shown, 200).size() == top::column_count);
+}
 
-    TEST_CASE("the choice stays with its endpoint when the order changes") {
-        Model shown = model();
-        press(shown, "jj");
-        const std::string name = chosen_name(shown);
-        press(shown, "r");
-        CHECK(chosen_name(shown) == name);
-        top::update(shown, shop_later());
-        CHECK(chosen_name(shown) == name);
-        press(shown, "g");
-        CHECK(chosen_name(shown) == "audit");
-    }
+TEST_CASE("the choice stays with its endpoint when the order changes") {
+    Model shown = model();
+    press(shown, "jj");
+    const std::string name = chosen_name(shown);
+    press(shown, "r");
+    CHECK(chosen_name(shown) == name);
+    top::update(shown, shop_later());
+    CHECK(chosen_name(shown) == name);
+    press(shown, "g");
+    CHECK(chosen_name(shown) == "audit");
+}
 
-    TEST_CASE("filter, find, sort and pause do what their keys promise") {
-        Model shown = model();
-        press(shown, "fill\x1b");
-        CHECK(shown.view.filter.empty());
-        press(shown, "fsal\n");
-        REQUIRE(top::shown_endpoints(shown).size() == 1);
-        CHECK(top::shown_endpoints(shown)[0]->name == "sales");
-        press(shown,
-              "f\x7f\x7f\x7f"
-              "depth>9\n");
-        CHECK(top::shown_endpoints(shown).size() == 2);
-        press(shown, "f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\n");
-        press(shown, "/ship\n");
-        CHECK(chosen_name(shown) == "shipping");
-        press(shown, "/nobody\n");
-        CHECK(has(shown.view.said, "nobody"));
-        press(shown, ">>>");
-        CHECK(shown.view.sort == Column::depth);
-        CHECK(top::shown_endpoints(shown)[0]->name == "sales");
-        press(shown, "r");
-        CHECK(top::shown_endpoints(shown)[0]->name == "audit");
-        press(shown, "p");
-        CHECK(has(text_of(top::draw(shown, small)), "PAUSED"));
-        press(shown, "d0.5\n");
-        CHECK(shown.view.interval_s == 0.5);
-        press(shown, "dsoon\n");
-        CHECK(shown.view.interval_s == 0.5);
-        CHECK(has(shown.view.said, "soon"));
-    }
+TEST_CASE("filter, find, sort and pause do what their keys promise") {
+    Model shown = model();
+    press(shown, "fill\x1b");
+    CHECK(shown.view.filter.empty());
+    press(shown, "fsal\n");
+    REQUIRE(top::shown_endpoints(shown).size() == 1);
+    CHECK(top::shown_endpoints(shown)[0]->name == "sales");
+    press(shown,
+          "f\x7f\x7f\x7f"
+          "depth>9\n");
+    CHECK(top::shown_endpoints(shown).size() == 2);
+    press(shown, "f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\n");
+    press(shown, "/ship\n");
+    CHECK(chosen_name(shown) == "shipping");
+    press(shown, "/nobody\n");
+    CHECK(has(shown.view.said, "nobody"));
+    press(shown, ">>>");
+    CHECK(shown.view.sort == Column::depth);
+    CHECK(top::shown_endpoints(shown)[0]->name == "sales");
+    press(shown, "r");
+    CHECK(top::shown_endpoints(shown)[0]->name == "audit");
+    press(shown, "p");
+    CHECK(has(text_of(top::draw(shown, small)), "PAUSED"));
+    press(shown, "d0.5\n");
+    CHECK(shown.view.interval_s == 0.5);
+    press(shown, "dsoon\n");
+    CHECK(shown.view.interval_s == 0.5);
+    CHECK(has(shown.view.said, "soon"));
+}
 
-    TEST_CASE("drilling down leads to an endpoint, its lane, and back") {
-        Model shown = model();
-        press(shown, "/sales\n\n");
-        CHECK(shown.view.screen == Screen::endpoint);
-        const std::string one = text_of(top::draw(shown, small));
-        CHECK(has(one, "depth 63 (60 waiting, 3 in hand)  received 100  settled 37"));
-        CHECK(has(one, "shop.place_order 3"));
-        CHECK(has(one, "0000000000000011 web"));
-        CHECK(has(one, "BLOCKED"));
-        CHECK(has(one, "stopped"));
-        press(shown, "\n");
-        CHECK(shown.view.screen == Screen::lane);
-        press(shown, "\x1b\x1b");
-        CHECK(shown.view.screen == Screen::endpoints);
-    }
+TEST_CASE("drilling down leads to an endpoint, its lane, and back") {
+    Model shown = model();
+    press(shown, "/sales\n\n");
+    CHECK(shown.view.screen == Screen::endpoint);
+    const std::string one = text_of(top::draw(shown, small));
+    CHECK(has(one, "depth 63 (60 waiting, 3 in hand)  came 100  left 37"));
+    CHECK(has(one, "shop.place_order 3"));
+    CHECK(has(one, "0000000000000011 web"));
+    CHECK(has(one, "BLOCKED"));
+    CHECK(has(one, "stopped"));
+    press(shown, "\n");
+    CHECK(shown.view.screen == Screen::lane);
+    press(shown, "\x1b\x1b");
+    CHECK(shown.view.screen == Screen::endpoints);
+}
 
-    TEST_CASE("a lane is drawn as it lies: free, published, in a hand, done") {
-        Model shown = model();
+TEST_CASE("a lane is drawn as it lies: free, published, in a hand, done") {
+    Model shown = model();
+    shown.view.endpoint = shown.now.endpoints[0].reference;
+    shown.view.lane = 0x11;
+    shown.view.screen = Screen::lane;
+    // 64 units: [36, 40) in a hand, [40, 100) published, nothing free.
+    CHECK(has(text_of(top::draw(shown, small)),
+              std::string(36, '#') + "hhhh" + std::string(24, '#') + "\n"));
+    look::Endpoint& sales = shown.now.endpoints[0];
+    sales.lanes[0] = lane(0x11, 1, 60, 70, 75);
+    sales.hands = {hand(0, 2, 0x11, 66, 70, 0)};
+    // Around the end: 60 to 66 is done, 66 to 70 held, 70 to 75 published.
+    CHECK(
+        has(text_of(top::draw(shown, small)), "--hhhh#####" + std::string(49, '.') + "----\n"));
+    shown.now.processes[1].life = look::Life::dead;
+    CHECK(has(text_of(top::draw(shown, small)), "--!!!!#####"));
+}
+
+TEST_CASE("who blocks a queue is told with its number and what helps") {
+    Model shown = model();
+    press(shown, "/sales\nb");
+    const std::string blocked = text_of(top::draw(shown, small));
+    CAPTURE(blocked);
+    CHECK(has(blocked, "sales (pid 4102, shop) holds 4 messages for 7.1s, 1 done"));
+    CHECK(has(blocked, "kill -CONT 4102"));
+    CHECK(has(blocked, "web (pid 4101, shop) waits for room"));
+    press(shown, "\x1b/ship\nb");
+    const std::string deserted = text_of(top::draw(shown, small));
+    CHECK(has(deserted, "nobody reads it: 10 messages wait"));
+    CHECK(has(deserted, "DEAD"));
+    press(shown, "\x1b/audit\nb");
+    CHECK(has(text_of(top::draw(shown, small)), "nobody: it is empty"));
+}
+
+TEST_CASE("the screens beside show processes, orphaned subscriptions and the journal") {
+    Model shown = model();
+    press(shown, "2");
+    const Page processes = top::draw(shown, small);
+    CHECK(has(line_with(processes, "shipping"), "DEAD"));
+    CHECK(has(line_with(processes, "4102"), "stopped"));
+    press(shown, "3");
+    const Page types = top::draw(shown, small);
+    CHECK(has(line_with(types, "shop.place_order"), "sales"));
+    CHECK(has(text_of(types), "ORPHANED"));
+    press(shown, "4");
+    CHECK(has(text_of(top::draw(shown, small)), "2 messages sent and not yet on disk"));
+}
+
+TEST_CASE("a name that tries to command the terminal cannot") {
+    Model shown = model();
+    shown.now.endpoints[0].name = "evil\x1b[2J\xc3\xa4";
+    shown.now.processes[0].name = "\x1b]0;title\x07";
+    for (int screen = 0; screen <= static_cast<int>(Screen::help); ++screen) {
+        shown.view.screen = static_cast<Screen>(screen);
         shown.view.endpoint = shown.now.endpoints[0].reference;
-        shown.view.lane = 0x11;
-        shown.view.screen = Screen::lane;
-        // 64 units: [36, 40) in a hand, [40, 100) published, nothing free.
-        CHECK(has(text_of(top::draw(shown, small)),
-                  std::string(36, '#') + "hhhh" + std::string(24, '#') + "\n"));
-        look::Endpoint& sales = shown.now.endpoints[0];
-        sales.lanes[0] = lane(0x11, 1, 60, 70, 75);
-        sales.hands = {hand(0, 2, 0x11, 66, 70, 0)};
-        // Around the end: 60 to 66 is done, 66 to 70 held, 70 to 75 published.
-        CHECK(
-            has(text_of(top::draw(shown, small)), "--hhhh#####" + std::string(49, '.') + "----\n"));
-        shown.now.processes[1].life = look::Life::dead;
-        CHECK(has(text_of(top::draw(shown, small)), "--!!!!#####"));
+        for (const top::Line& line : top::draw(shown, large))
+            CHECK_FALSE(has(top::text_of(line), "\x1b"));
     }
+}
 
-    TEST_CASE("who blocks a queue is told with its number and what helps") {
-        Model shown = model();
-        press(shown, "/sales\nb");
-        const std::string blocked = text_of(top::draw(shown, small));
-        CAPTURE(blocked);
-        CHECK(has(blocked, "sales (pid 4102, shop) holds 4 messages for 7.1s, 1 done"));
-        CHECK(has(blocked, "kill -CONT 4102"));
-        CHECK(has(blocked, "web (pid 4101, shop) waits for room"));
-        press(shown, "\x1b/ship\nb");
-        const std::string deserted = text_of(top::draw(shown, small));
-        CHECK(has(deserted, "nobody reads it: 10 messages wait"));
-        CHECK(has(deserted, "DEAD"));
-        press(shown, "\x1b/audit\nb");
-        CHECK(has(text_of(top::draw(shown, small)), "nobody: it is empty"));
-    }
+TEST_CASE("numbers are short, and what is not known is a dash") {
+    CHECK(top::count_text(0) == "0");
+    CHECK(top::count_text(0.5) == "0.5");
+    CHECK(top::count_text(118) == "118");
+    CHECK(top::count_text(999.9) == "1.00k");
+    CHECK(top::count_text(65536) == "65.5k");
+    CHECK(top::count_text(12'000'000) == "12.0M");
+    CHECK(top::bytes_text(1536) == "1.50K");
+    CHECK(top::bytes_text(std::uint64_t{1} << 20) == "1.00M");
+    CHECK(top::span_text(190) == "190ns");
+    CHECK(top::span_text(2'400) == "2.4us");
+    CHECK(top::span_text(41'000'000) == "41.0ms");
+    CHECK(top::span_text(999'600) == "1.0ms");
+    CHECK(top::span_text(7'100'000'000) == "7.1s");
+    CHECK(top::span_text(252'000'000'000) == "4m12s");
+    CHECK(top::span_text(look::OptionalNumber{}) == "-");
+    CHECK(top::bar(0.5, 4, Alphabet::ascii) == "||..");
+    CHECK(top::bar(0.001, 4, Alphabet::ascii) == "|...");
+    CHECK(top::bar(0, 4, Alphabet::ascii) == "....");
+    CHECK(top::bar(1.5, 4, Alphabet::unicode) == "████");
+    CHECK(top::trend({0, 1, 2, 4}, 6, Alphabet::ascii) == "  _:=#");
+}
 
-    TEST_CASE("the screens beside show processes, orphaned subscriptions and the journal") {
-        Model shown = model();
-        press(shown, "2");
-        const Page processes = top::draw(shown, small);
-        CHECK(has(line_with(processes, "shipping"), "DEAD"));
-        CHECK(has(line_with(processes, "4102"), "stopped"));
-        press(shown, "3");
-        const Page types = top::draw(shown, small);
-        CHECK(has(line_with(types, "shop.place_order"), "sales"));
-        CHECK(has(text_of(types), "ORPHANED"));
-        press(shown, "4");
-        CHECK(has(text_of(top::draw(shown, small)), "2 messages sent and not yet on disk"));
+TEST_CASE("any keys in any order leave something that can be drawn") {
+    const std::uint32_t seed = std::random_device{}();
+    MESSAGE("seed " << seed);
+    std::mt19937 random(seed);
+    Model shown = model();
+    for (int step = 0; step < 20'000; ++step) {
+        const auto key = static_cast<Key>(random() % 275);
+        static_cast<void>(top::press(shown, key, random() % 60));
+        if (step % 97 == 0) top::update(shown, random() % 2 == 0 ? shop() : shop_later());
+        if (step % 501 == 0) shown.now.endpoints.erase(shown.now.endpoints.begin());
+        const Size size{1 + random() % 70, 1 + random() % 220};
+        const Page page = top::draw(shown, size);
+        REQUIRE(page.size() == size.rows);
+        for (const top::Line& line : page) REQUIRE(top::width(line) <= size.columns);
     }
-
-    TEST_CASE("a name that tries to command the terminal cannot") {
-        Model shown = model();
-        shown.now.endpoints[0].name = "evil\x1b[2J\xc3\xa4";
-        shown.now.processes[0].name = "\x1b]0;title\x07";
-        for (int screen = 0; screen <= static_cast<int>(Screen::help); ++screen) {
-            shown.view.screen = static_cast<Screen>(screen);
-            shown.view.endpoint = shown.now.endpoints[0].reference;
-            for (const top::Line& line : top::draw(shown, large))
-                CHECK_FALSE(has(top::text_of(line), "\x1b"));
-        }
-    }
-
-    TEST_CASE("numbers are short, and what is not known is a dash") {
-        CHECK(top::count_text(0) == "0");
-        CHECK(top::count_text(0.5) == "0.5");
-        CHECK(top::count_text(118) == "118");
-        CHECK(top::count_text(999.9) == "1.00k");
-        CHECK(top::count_text(65536) == "65.5k");
-        CHECK(top::count_text(12'000'000) == "12.0M");
-        CHECK(top::bytes_text(1536) == "1.50K");
-        CHECK(top::bytes_text(std::uint64_t{1} << 20) == "1.00M");
-        CHECK(top::span_text(190) == "190ns");
-        CHECK(top::span_text(2'400) == "2.4us");
-        CHECK(top::span_text(41'000'000) == "41.0ms");
-        CHECK(top::span_text(999'600) == "1.0ms");
-        CHECK(top::span_text(7'100'000'000) == "7.1s");
-        CHECK(top::span_text(252'000'000'000) == "4m12s");
-        CHECK(top::span_text(look::OptionalNumber{}) == "-");
-        CHECK(top::bar(0.5, 4, Alphabet::ascii) == "||..");
-        CHECK(top::bar(0.001, 4, Alphabet::ascii) == "|...");
-        CHECK(top::bar(0, 4, Alphabet::ascii) == "....");
-        CHECK(top::bar(1.5, 4, Alphabet::unicode) == "████");
-        CHECK(top::trend({0, 1, 2, 4}, 6, Alphabet::ascii) == "  _:=#");
-    }
-
-    TEST_CASE("any keys in any order leave something that can be drawn") {
-        const std::uint32_t seed = std::random_device{}();
-        MESSAGE("seed " << seed);
-        std::mt19937 random(seed);
-        Model shown = model();
-        for (int step = 0; step < 20'000; ++step) {
-            const auto key = static_cast<Key>(random() % 275);
-            static_cast<void>(top::press(shown, key, random() % 60));
-            if (step % 97 == 0) top::update(shown, random() % 2 == 0 ? shop() : shop_later());
-            if (step % 501 == 0) shown.now.endpoints.erase(shown.now.endpoints.begin());
-            const Size size{1 + random() % 70, 1 + random() % 220};
-            const Page page = top::draw(shown, size);
-            REQUIRE(page.size() == size.rows);
-            for (const top::Line& line : page) REQUIRE(top::width(line) <= size.columns);
-        }
-    }
+}
 }

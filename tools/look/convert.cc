@@ -61,10 +61,9 @@ Metrics all_metrics_of(const lane::InboxOnlooker& inbox) {
 
 void add_journal(const lane::InboxOnlooker& inbox, Journal& into) {
     const lane::Metrics seen = inbox.metrics(0);
-    into.sync_ns = histogram_of(seen.histogram(lane::Timed::processing));
-    into.batch_records = histogram_of(seen.histogram(lane::Timed::critical));
-    const Histogram bytes = histogram_of(seen.histogram(lane::Timed::queue_wait));
-    into.written_bytes = static_cast<std::uint64_t>(bytes.sum());
+    into.sync_ns = histogram_of(seen.histogram(lane::journal_sync_ns));
+    into.batch_records = histogram_of(seen.histogram(lane::journal_records));
+    into.written_bytes = seen.counter(lane::Counter::bytes);
 }
 
 }  // namespace shmbus::look

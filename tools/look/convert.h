@@ -11,8 +11,7 @@ namespace shmbus::look {
 [[nodiscard]] Metrics metrics_of(const lane::Metrics& seen);
 // Of all who ever consumed from this inbox.
 [[nodiscard]] Metrics all_metrics_of(const lane::InboxOnlooker& inbox);
-// The journal's inbox has the daemon in place 0, whose times are others: of fdatasync, and how many
-// records and bytes a batch has.
+// The journal's inbox has the daemon in place 0, which counts and times other things.
 void add_journal(const lane::InboxOnlooker& inbox, Journal& into);
 
 }  // namespace shmbus::look

@@ -48,7 +48,7 @@ namespace {
     const State state = state_of(model, endpoint);
     Line name{{fmt::format("{} ", letter_of(state)), style_of(state)},
               {plain(model.now.endpoint_name(endpoint)), Style::head},
-              {fmt::format("  {}  depth {} ({} waiting, {} in hand)  received {}  settled {}",
+              {fmt::format("  {}  depth {} ({} waiting, {} in hand)  came {}  left {}",
                            look::name_of(endpoint.kind), number(endpoint.depth()),
                            number(endpoint.waiting()), number(endpoint.in_hand()),
                            number(endpoint.received()), number(endpoint.settled))}};

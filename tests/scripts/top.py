@@ -1,0 +1,516 @@
+#!/usr/bin/env python3
+"""shm-top on a bus with known traffic: its figures are the ledger's, on every way out; it writes
+nothing; it works with everybody dead and on a copy; the terminal is left as it was found.
+
+SPDX-License-Identifier: BSL-1.0
+"""
+import hashlib
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+from bus_stage import BUILD, ROOT, TOP, TRAFFIC, Checks, Stage, equal, wait_for
+
+SHMBUS = BUILD / "tools/shmbus"
+SCHEMA = ROOT / "tools/look/schemas/shmbus.top-1.json"
+checks = Checks()
+# Debian's modules, also where another Python comes first.
+sys.path.append("/usr/lib/python3/dist-packages")
+
+
+def snapshot(stage, *words):
+    made = stage.top("--json", "-n", "1", *words)
+    equal(made.returncode, 0, made.stderr)
+    return json.loads(made.stdout)
+
+
+def named(things, name):
+    found = [thing for thing in things if thing["name"] == name]
+    equal(len(found), 1, f"how many are called {name}")
+    return found[0]
+
+
+def make_traffic(stage):
+    """What is sent and handled here is the ledger that all below is compared with."""
+    shop = stage.actor("shop")
+    for endpoint in ("sales", "billing", "books", "narrow 4096"):
+        shop.say(f"open {endpoint}", "opened")
+    web = stage.actor("web")
+    web.say("hold 1", "sent 1")
+    clerk = stage.actor("clerk")
+    clerk.say("open sales", "opened")
+    clerk.say("run sales 0")
+    clerk.say("holding sales")
+    web.say("send 1000", "sent 1000")
+    shop.say("handle sales 400", "handled 400")
+    web.say("durable 30", "sent 30")
+    shop.say("handle books 10", "handled 10")
+    web.say("block", "blocks")
+    wait_for("a full lane", lambda: named(snapshot(stage)["endpoints"], "narrow")["lanes"] and any(
+        lane["wants_room"] for lane in named(snapshot(stage)["endpoints"], "narrow")["lanes"]))
+    return shop, web, clerk
+
+
+def check_ledger(seen, are_dead=False):
+    sales = named(seen["endpoints"], "sales")
+    for field, wanted in {"received_total": 1001, "settled_total": 400, "depth": 601,
+                          "waiting": 600, "in_hand": 1}.items():
+        equal(sales[field], wanted, f"sales {field}")
+    equal(sales["handled_total"], {"shop.order": 400}, "handled by type")
+    equal(len(sales["hands"]), 1, "hands that hold")
+    equal(sales["hands"][0]["process"], "clerk", "who holds it")
+    equal((sales["hands"][0]["messages"], sales["hands"][0]["done"]), (1, 0), "what it holds")
+    billing = named(seen["endpoints"], "billing")
+    equal((billing["depth"], billing["received_total"]), (400, 400), "billing")
+    books = named(seen["endpoints"], "books")
+    equal((books["received_total"], books["settled_total"], books["depth"]), (30, 10, 20), "books")
+    narrow = named(seen["endpoints"], "narrow")
+    equal((narrow["depth"], narrow["fill"]), (64, 1.0), "narrow")
+    equal(named(seen["types"], "shop.order")["handled_total"], 400, "orders")
+    equal(named(seen["types"], "shop.invoice")["durable"], True, "invoices are durable")
+    # 1 and 1000 orders, 64 that fill "narrow", 30 invoices.
+    equal(named(seen["processes"], "web")["sent_in_lanes"], 1095, "sent by web")
+    equal(seen["journal"]["lag_messages"], 0, "lag of the journal")
+    for name in ("web", "shop", "clerk"):
+        equal(named(seen["processes"], name)["life"], "dead" if are_dead else "alive", name)
+    equal(seen["bus"]["daemon"], "dead" if are_dead else "alive", "daemon")
+
+
+def check_pids(stage, seen):
+    for actor in stage.actors:
+        equal(named(seen["processes"], actor.name)["pid"], actor.pid, actor.name)
+    equal(seen["bus"]["daemon_pid"], stage.daemon.pid, "daemon")
+
+
+def check_schema(stage):
+    try:
+        import jsonschema
+    except ImportError:
+        checks.skip("JSON is what its schema says", "there is no python3-jsonschema")
+        return
+
+    def validate():
+        validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
+        lines = stage.top("--json", "-n", "2", "-d", "0.1").stdout.splitlines()
+        equal(len(lines), 2, "one object a line")
+        for line in lines:
+            validator.validate(json.loads(line))
+        # The schema itself can tell: a field too many, a field renamed.
+        broken = json.loads(lines[1])
+        broken["endpoints"][0]["depht"] = broken["endpoints"][0].pop("depth")
+        equal(validator.is_valid(broken), False, "a renamed field is noticed")
+    checks.check("JSON is what its schema says", validate)
+
+
+def check_rates(stage, web):
+    top = subprocess.Popen(stage.top_words("--json", "-n", "2", "-d", "0.4"),
+                           stdout=subprocess.PIPE, text=True)
+    before = json.loads(top.stdout.readline())
+    web.say("send 100", "sent 100")
+    after = json.loads(top.stdout.readline())
+    equal(top.wait(), 0, "status")
+    top.stdout.close()
+    equal(before["interval_ns"], None, "a first look has no rates")
+    sales = named(after["endpoints"], "sales")
+    sent = sales["interval"]["in_per_s"] * after["interval_ns"] / 1e9
+    equal(round(sent), 100, "messages by the rate")
+    equal(sales["received_total"] - named(before["endpoints"], "sales")["received_total"], 100)
+
+
+def check_text(stage):
+    said = stage.top("-b", "-n", "1", "-t").stdout
+    rows = {words[2]: words for words in (line.split() for line in said.splitlines())
+            if len(words) > 4}
+    equal(rows["sales"][4], "601", "depth of sales in the text")
+    equal(rows["narrow"][1], "B", "state of narrow")
+    assert re.match(r"\d\d:\d\d:\d\d ", said), said
+    assert "\x1b" not in said
+    quiet = stage.top("-b", "-n", "1", "-q", env={**os.environ, "LC_ALL": "C"}).stdout
+    assert quiet.isascii() and "ENDPOINT" not in quiet, quiet
+    table = [line.split(",") for line in stage.top("--csv", "-n", "1").stdout.splitlines()]
+    row = next(row for row in table if row[3] == '"sales"')
+    equal(row[table[0].index("depth")], "601", "depth in CSV")
+    equal(row[table[0].index("settled_total")], "400", "settled in CSV")
+
+
+def check_metrics(stage):
+    said = stage.top("--openmetrics").stdout
+    check_parsed(said, "OpenMetrics of shm-top")
+    assert said.endswith("# EOF\n"), said[-80:]
+
+
+def check_parsed(said, name):
+    """Read by the parser of those who will read it; the figures are the ledger's."""
+    try:
+        from prometheus_client.openmetrics import parser as openmetrics
+        from prometheus_client import parser as prometheus
+    except ImportError:
+        checks.skip(name, "there is no python3-prometheus-client")
+        return
+    parser = openmetrics if said.endswith("# EOF\n") else prometheus
+
+    def parse():
+        values = {}
+        for family in parser.text_string_to_metric_families(said):
+            assert family.documentation, family.name
+            for sample in family.samples:
+                equal(sample.labels["bus"], "shop", sample.name)
+                if "le" not in sample.labels and "lane" not in sample.labels:
+                    values[sample.name, sample.labels.get("endpoint")] = sample.value
+                elif sample.labels.get("le") == "+Inf":
+                    values[sample.name, sample.labels.get("endpoint")] = sample.value
+        equal(values["shmbus_endpoint_depth", "sales"], 601)
+        equal(values["shmbus_endpoint_in_hand", "sales"], 1)
+        equal(values["shmbus_endpoint_settled_total", "sales"], 400)
+        equal(values["shmbus_endpoint_handled_total", "sales"], 400)
+        equal(values["shmbus_endpoint_fill_ratio", "narrow"], 1)
+        equal(values["shmbus_daemon_up", None], 1)
+        equal(values["shmbus_journal_lag_messages", None], 0)
+        # A histogram agrees with itself.
+        equal(values["shmbus_endpoint_processing_seconds_bucket", "sales"],
+              values["shmbus_endpoint_processing_seconds_count", "sales"])
+    checks.check(f"{name} is what its parser reads, with the ledger's figures", parse)
+
+
+def metrics_words(stage, *words):
+    return [str(SHMBUS), "--bus", str(stage.bus), "metrics", "--journal", str(stage.journal), *words]
+
+
+def check_promtool(text):
+    if not shutil.which("promtool"):
+        checks.skip("promtool finds nothing wrong with the metrics", "there is no promtool")
+        return
+
+    def lint():
+        made = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True,
+                              text=True, check=False)
+        equal((made.returncode, made.stdout + made.stderr), (0, ""))
+        # It can tell: a counter that goes by another name.
+        bad = text.replace("shmbus_endpoint_settled_total", "shmbus_endpoint_settled")
+        equal(subprocess.run(["promtool", "check", "metrics"], input=bad, capture_output=True,
+                             text=True, check=False).returncode != 0, True, "a bad name is noticed")
+    checks.check("promtool finds nothing wrong with the metrics", lint)
+
+
+def check_dashboard(text):
+    families = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+    dashboard = json.loads((ROOT / "tools/grafana/shmbus.json").read_text())
+    used = {name for panel in dashboard["panels"] for target in panel["targets"]
+            for name in re.findall(r"shmbus_[a-z_]+", target["expr"])}
+    assert len(used) > 15, used
+    for name in used:
+        assert re.sub("_bucket$", "", name) in families, f"{name} is not among {families}"
+    places = [(p["gridPos"]["x"], p["gridPos"]["y"]) for p in dashboard["panels"]]
+    equal(len(set(places)), len(places), "panels have places of their own")
+
+
+def check_served(stage):
+    refused = subprocess.run(metrics_words(stage, "--listen", "0.0.0.0:0"), capture_output=True,
+                             text=True, timeout=20, check=False)
+    assert refused.returncode != 0 and "127.0.0.1" in refused.stderr, refused.stderr
+    server = subprocess.Popen(metrics_words(stage, "--listen", "127.0.0.1:0"),
+                              stdout=subprocess.PIPE, text=True)
+    try:
+        port = int(re.search(r"port (\d+)", server.stdout.readline()).group(1))
+        url = f"http://127.0.0.1:{port}"
+        # Connected first and silent: others are not kept waiting for ever.
+        silent = socket.create_connection(("127.0.0.1", port))
+        with urllib.request.urlopen(f"{url}/metrics", timeout=20) as answer:
+            equal(answer.headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8")
+            old = answer.read().decode()
+        silent.close()
+        asked = urllib.request.Request(f"{url}/metrics", headers={
+            "Accept": "application/openmetrics-text; version=1.0.0,text/plain;q=0.5"})
+        with urllib.request.urlopen(asked, timeout=20) as answer:
+            assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+            new = answer.read().decode()
+        for path, method, status in (("/", "GET", 404), ("/metrics", "POST", 405)):
+            try:
+                urllib.request.urlopen(urllib.request.Request(url + path, method=method),
+                                       timeout=20)
+                raise AssertionError(f"{method} {path} was answered")
+            except urllib.error.HTTPError as error:
+                equal(error.code, status, f"{method} {path}")
+        for text in (old, new):
+            assert re.search(r'shmbus_endpoint_depth{[^}]*endpoint="sales"[^}]*} 601\n', text), text
+        listening = subprocess.run(["ss", "-ltnp"], capture_output=True, text=True, check=False)
+        if listening.returncode == 0:
+            assert f"127.0.0.1:{port}" in listening.stdout, listening.stdout
+    finally:
+        server.terminate()
+        equal(server.wait(timeout=20), 0, "status of the server")
+        server.stdout.close()
+
+
+def check_metrics_command(stage):
+    if subprocess.run([SHMBUS, "metrics", "--help"], capture_output=True, check=False).returncode:
+        checks.skip("shmbus metrics", "this shmbus has no such command")
+        return
+    old = subprocess.run(metrics_words(stage), capture_output=True, text=True, check=False).stdout
+    new = subprocess.run(metrics_words(stage, "--openmetrics"), capture_output=True, text=True,
+                         check=False).stdout
+    check_parsed(old, "text of shmbus metrics")
+    check_parsed(new, "OpenMetrics of shmbus metrics")
+    check_promtool(old)
+    checks.check("the dashboard asks for metrics that there are", lambda: check_dashboard(old))
+    checks.check("metrics are served on loopback, in both formats, past a client that is silent",
+                 lambda: check_served(stage))
+
+
+def row_of(text, name):
+    return next((line.split() for line in text.splitlines()
+                 if len(line.split()) > 2 and line.split()[1] == name), [])
+
+
+def check_screens(stage, clerk):
+    screen = stage.screen(80, 24, " ".join(stage.top_words("-d", "0.2")))
+    shown = screen.waits_for("sales", "narrow")
+    equal(row_of(shown, "sales")[2], "601", "DEPTH of sales")
+    equal(row_of(shown, "billing")[2], "400", "DEPTH of billing")
+    equal(row_of(shown, "narrow")[0], "B", "S of narrow")
+    assert f"daemon {stage.daemon.pid} ok" in shown, shown
+    assert "█" in shown, shown
+    equal(len(shown.splitlines()), 24, "lines")
+    # Down to who blocks it, by keys alone.
+    screen.press("/", "s", "a", "l", "e", "s", "Enter", "Enter")
+    shown = screen.waits_for("depth 601 (600 waiting, 1 in hand)")
+    assert "came 1.00k  left 400" in shown, shown
+    assert "shop.order 1" in shown, shown
+    screen.press("Enter")
+    screen.waits_for("written 1001  waiting 600", "(pid")
+    screen.press("Escape", "b")
+    screen.waits_for(f"clerk (pid {clerk.pid}, top_traffic) holds 1 messages", "0 done")
+    os.kill(clerk.pid, signal.SIGSTOP)
+    screen.waits_for("STOPPED", f"kill -CONT {clerk.pid}")
+    os.kill(clerk.pid, signal.SIGCONT)
+    screen.waits_for("its handler is at work")
+    screen.press("2")
+    shown = screen.waits_for("PROCESS", "clerk", "web", "shop")
+    assert all(str(actor.pid) in shown for actor in stage.actors), shown
+    screen.press("3")
+    screen.waits_for("shop.order", "shop.invoice", "SUBSCRIBER")
+    screen.press("4")
+    screen.waits_for(str(stage.journal), "in service")
+    screen.press("1", "?")
+    screen.waits_for("who blocks this queue?")
+    screen.press("Escape", "p")
+    screen.waits_for("PAUSED", "sales")
+    screen.press("q")
+    wait_for("its end", lambda: screen.fact("pane_dead") == "1")
+    equal(screen.fact("pane_dead_status"), "0", "status")
+
+
+def check_wide_screen(stage):
+    screen = stage.screen(200, 60, " ".join(stage.top_words("-d", "0.2", "--color", "never")),
+                          {"LC_ALL": "C"})
+    shown = screen.waits_for("sales", "TREND")
+    for head in ("KIND", "DEPTH", "FILL", "IN/s", "OUT/s", "P50", "P99", "CRIT", "OLDEST", "CONS",
+                 "RETRY/s", "FAIL", "JLAG", "TREND"):
+        assert head in shown, f"{head}\n{shown}"
+    assert shown.isascii(), shown
+    equal(row_of(shown, "sales")[3], "601", "DEPTH")
+    equal(len(shown.splitlines()), 60, "lines")
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]", screen.text("-e")), "colours where none are wanted"
+    screen.press("q")
+
+
+def check_terminal(stage):
+    """Random keys and sizes; ended in every way; afterwards the terminal is as it was."""
+    seed = random.randrange(1 << 30)
+    chance = random.Random(seed)
+    try:
+        command = " ".join(stage.top_words("-d", "0.1"))
+        shell = stage.screen(80, 24, "sh -c 'PS1=; export PS1; exec sh'")
+        for round_number in range(6):
+            how = ("q", "C-c", "SIGTERM", "SIGHUP", "SIGTERM", "q")[round_number]
+            shell.press(f"clear; stty -g >{stage.folder}/before; {command} --endpoint sales; "
+                        f"echo status=$? end-{round_number}; stty -g >{stage.folder}/after", "Enter")
+            shell.waits_for("processing")
+            for _ in range(8):
+                shell.run("resize-window", "-x", str(chance.randrange(1, 220)), "-y",
+                          str(chance.randrange(1, 70)))
+                shell.press(chance.choice(["j", "k", "Enter", "Escape", "1", "2", "3", "4", "b",
+                                           "?", "c", "Tab", "r", ">", "Up", "F1"]))
+            shell.run("resize-window", "-x", "80", "-y", "24")
+            if how.startswith("SIG"):
+                pids = subprocess.run(["pgrep", "-P", shell.fact("pane_pid")], check=False,
+                                      capture_output=True, text=True).stdout.split()
+                equal(len(pids), 1, "programs in the terminal")
+                os.kill(int(pids[0]), getattr(signal, how))
+            else:
+                shell.press(how)
+            shown = shell.waits_for(f"end-{round_number}")
+            wanted = {"SIGTERM": 143, "SIGHUP": 129}.get(how, 0)
+            assert f"status={wanted} end-{round_number}" in shown, shown
+            after = pathlib.Path(stage.folder, "after")
+            wait_for("stty", lambda: after.exists() and after.read_text())
+            equal(after.read_text(), pathlib.Path(stage.folder, "before").read_text(), how)
+            after.unlink()
+            equal(shell.fact("alternate_on"), "0", f"{how}: the other screen is left")
+            equal(shell.fact("cursor_flag"), "1", f"{how}: the cursor is seen")
+    except AssertionError as error:
+        raise AssertionError(f"seed {seed}: {error}") from None
+
+
+def check_opens(stage):
+    """No open for writing below the bus, no shared mapping that could be written."""
+    trace = stage.folder / "trace"
+    made = subprocess.run(["strace", "-f", "-o", trace, "-e",
+                           "trace=open,openat,openat2,creat,mmap,mprotect,unlink,unlinkat,rename,"
+                           "renameat,renameat2,mkdir,mkdirat,ftruncate,fallocate,flock,fcntl",
+                           *stage.top_words("--json", "-n", "2", "-d", "0.1")],
+                          capture_output=True, text=True, check=False)
+    if made.returncode != 0 and "ptrace" in made.stderr.lower():
+        return "the kernel allows no tracing"
+    equal(made.returncode, 0, made.stderr)
+    # Of the program's own start: the loader's files are no business of the bus.
+    writes = re.compile(r"O_RDWR|O_WRONLY|O_CREAT|O_TRUNC|O_APPEND")
+    opened = 0
+    # By process: which descriptors are files of the bus.
+    ours = set()
+    for line in trace.read_text().splitlines():
+        call = line.split(None, 1)[1] if line[:1].isdigit() else line
+        result = re.search(r"= (\d+)", call)
+        if call.startswith(("openat(", "open(")) and result:
+            at = re.match(r"openat\((\d+|AT_FDCWD)", call)
+            path = re.search(r'"([^"]*)"', call).group(1)
+            of_bus = path.startswith(str(stage.folder)) or (
+                at and at.group(1) != "AT_FDCWD" and int(at.group(1)) in ours)
+            if of_bus:
+                opened += 1
+                assert not writes.search(call), call
+                ours.add(int(result.group(1)))
+            else:
+                ours.discard(int(result.group(1)))
+        elif call.startswith("mmap(") and "MAP_SHARED" in call:
+            assert "PROT_WRITE" not in call, call
+        elif call.startswith(("creat(", "unlink", "rename", "mkdir", "ftruncate", "fallocate",
+                              "flock(")):
+            raise AssertionError(call)
+        elif call.startswith("fcntl(") and re.search(r"F_(OFD_)?SETLK", call):
+            raise AssertionError(call)
+    assert opened > 10, f"only {opened} opens were seen"
+    return ""
+
+
+def state_of_files(folder):
+    state = {}
+    for path in sorted(pathlib.Path(folder).rglob("*")):
+        if path.is_file():
+            facts = path.stat()
+            state[str(path)] = (facts.st_size, facts.st_blocks, facts.st_mtime_ns, facts.st_mode,
+                                hashlib.sha256(path.read_bytes()).hexdigest())
+        else:
+            state[str(path)] = path.lstat().st_mtime_ns
+    return state
+
+
+def check_dead(stage):
+    stage.kill_all()
+    before = state_of_files(stage.bus)
+    seen = snapshot(stage)
+    check_ledger_after(seen)
+    stage.top("-b", "-n", "2", "-d", "0.1")
+    stage.top("--openmetrics")
+    screen = stage.screen(80, 24, " ".join(stage.top_words("-d", "0.1")))
+    shown = screen.waits_for("daemon none", "sales")
+    equal(row_of(shown, "sales")[0], "D", "sales has nobody")
+    screen.press("/", "s", "a", "l", "e", "s", "Enter", "b")
+    screen.waits_for("nobody reads it", "DEAD")
+    screen.press("q")
+    wait_for("its end", lambda: screen.fact("pane_dead") == "1")
+    equal(state_of_files(stage.bus), before, "the files")
+
+
+def check_ledger_after(seen):
+    # A hundred more were sent for the rates.
+    sales = named(seen["endpoints"], "sales")
+    equal((sales["received_total"], sales["settled_total"], sales["depth"]), (1101, 400, 701))
+    for process in seen["processes"]:
+        equal(process["life"], "dead", process["name"])
+    equal(seen["bus"]["daemon"], "dead")
+    orphaned = [one["endpoint"] for one in seen["subscriptions"] if one["is_orphaned"]]
+    equal(orphaned, ["billing"], "orphaned subscriptions")
+
+
+def check_copy(stage):
+    copy = stage.folder / "copy"
+    shutil.copytree(stage.bus, copy, ignore=shutil.ignore_patterns("control.sock"))
+    made = subprocess.run([TOP, "--dir", copy, "--json", "-n", "1"], capture_output=True,
+                          text=True, check=False)
+    equal(made.returncode, 0, made.stderr)
+    sales = named(json.loads(made.stdout)["endpoints"], "sales")
+    equal((sales["received_total"], sales["settled_total"], sales["depth"]), (1101, 400, 701))
+
+
+def check_refusals(stage):
+    nowhere = subprocess.run([TOP, "--dir", stage.folder / "nowhere", "-b"], capture_output=True,
+                             text=True, check=False)
+    equal(nowhere.returncode, 69, "status without a bus")
+    assert "no bus" in nowhere.stderr and str(stage.folder / "nowhere") in nowhere.stderr, (
+        nowhere.stderr)
+    plain = stage.top(stdin=subprocess.DEVNULL)
+    equal(plain.returncode, 64, "status without a terminal")
+    assert "-b" in plain.stderr, plain.stderr
+    equal(stage.top("--json", "-n", "1", "--nonsense").returncode, 64, "status of wrong usage")
+    equal(stage.top("-d", "0").returncode, 64, "status of an interval of zero")
+    broken = stage.folder / "broken"
+    shutil.copytree(stage.bus, broken, ignore=shutil.ignore_patterns("control.sock"))
+    (broken / "directory").write_bytes(b"this was one")
+    made = subprocess.run([TOP, "--dir", broken, "-b"], capture_output=True, text=True, check=False)
+    equal(made.returncode, 65, made.stderr)
+    # Nobody reads any more: it ends, quietly.
+    piped = subprocess.run(["bash", "-c", '"$@" | head -n 1 >/dev/null; echo "${PIPESTATUS[0]}"',
+                            "-", *stage.top_words("--json", "-d", "0.1")],
+                           capture_output=True, text=True, timeout=20, check=False)
+    equal((piped.stdout.strip(), piped.stderr), ("0", ""), "status of a broken pipe")
+
+
+def main():
+    if not TOP.exists() or not TRAFFIC.exists():
+        checks.skip("shm-top", f"{BUILD} has none; it needs libncurses-dev")
+        return
+    with Stage() as stage:
+        _, web, clerk = make_traffic(stage)
+        seen = snapshot(stage)
+        checks.check("figures in JSON are the ledger's", lambda: check_ledger(seen))
+        checks.check("processes are known by their numbers", lambda: check_pids(stage, seen))
+        check_schema(stage)
+        checks.check("text and CSV have the same figures", lambda: check_text(stage))
+        check_metrics(stage)
+        check_metrics_command(stage)
+        if shutil.which("tmux"):
+            checks.check("screens of 80x24 show the ledger, down to who blocks a queue",
+                         lambda: check_screens(stage, clerk))
+            checks.check("a screen of 200x60 has every column, in ASCII, without colours",
+                         lambda: check_wide_screen(stage))
+            checks.check("however it is resized and ended, the terminal is left as it was",
+                         lambda: check_terminal(stage))
+        else:
+            checks.skip("screens", "there is no tmux")
+        if shutil.which("strace"):
+            checks.check("nothing of a bus is opened or mapped for writing",
+                         lambda: check_opens(stage))
+        else:
+            checks.skip("nothing of a bus is opened or mapped for writing", "there is no strace")
+        checks.check("rates are what was sent between two looks", lambda: check_rates(stage, web))
+        if shutil.which("tmux"):
+            checks.check("with everybody dead all is shown, and no file changes",
+                         lambda: check_dead(stage))
+        checks.check("a copy of a bus is shown as well", lambda: check_copy(stage))
+        checks.check("no bus, no terminal, wrong words and a broken pipe end as they should",
+                     lambda: check_refusals(stage))
+
+
+if __name__ == "__main__":
+    main()
+    checks.finish()

@@ -1,0 +1,67 @@
+// shmbus metrics: the figures of a bus for those who collect them, printed or served.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "cli/metrics.h"
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+
+#include "look/look.h"
+#include "look/openmetrics.h"
+#include "look/serve_metrics.h"
+
+namespace shmbus::cli {
+namespace {
+
+struct Wanted {
+    std::string journal;
+    std::string address;
+    bool is_openmetrics = false;
+};
+
+// Static, because a signal handler has no argument to carry it.
+volatile std::sig_atomic_t is_told_to_end = 0;
+
+void serve(look::MetricsServer& server) {
+    struct sigaction action {};
+    action.sa_handler = [](int) { is_told_to_end = 1; };
+    for (const int number : {SIGINT, SIGTERM, SIGHUP}) ::sigaction(number, &action, nullptr);
+    server.serve([] { return is_told_to_end == 0; });
+}
+
+void run(const Wanted& wanted, const std::string& bus) {
+    const look::Place place = look::place_of(bus, wanted.journal);
+    if (wanted.address.empty()) {
+        const auto format = wanted.is_openmetrics ? look::MetricsFormat::openmetrics
+                                                  : look::MetricsFormat::prometheus;
+        fmt::print("{}", look::metrics_text(look::look(place), format));
+        return;
+    }
+    look::MetricsServer server(place, wanted.address);
+    fmt::print("serving the metrics of {} on port {}, path /metrics\n", place.directory,
+               server.port());
+    std::fflush(stdout);
+    serve(server);
+}
+
+}  // namespace
+
+void add_metrics_commands(CLI::App& app, const std::string& bus) {
+    // Owned by the callback, which the program keeps as long as it parses.
+    const auto wanted = std::make_shared<Wanted>();
+    auto* command = app.add_subcommand(
+        "metrics", "Figures for Prometheus, printed or served; needs no daemon, disturbs nobody");
+    command->add_option("--journal", wanted->journal,
+                        "Directory of the journal; default: $SHMBUS_JOURNAL, or its usual place");
+    command->add_flag("--openmetrics", wanted->is_openmetrics,
+                      "Print OpenMetrics and not the older format");
+    command->add_option("--listen", wanted->address,
+                        "Serve them here, until told to end: 127.0.0.1:9464. Loopback only");
+    command->callback([wanted, &bus] { run(*wanted, bus); });
+}
+
+}  // namespace shmbus::cli
