@@ -87,7 +87,7 @@ struct Failure {
     std::int32_t signal = 0;    // that ended the process, where it could be learnt
     std::int64_t pid = 0;       // of the process that gave up
     std::string_view endpoint;  // where it failed
-    std::string_view what;      // what the exception said, at most 95 bytes
+    std::string_view what;      // what the exception said, at most 75 bytes
 };
 
 // What the dispatcher knows of the message in hand. Filled per message; views point into it.
@@ -102,6 +102,8 @@ struct Envelope {
     bool redelivered = false;         // it may have been handled before: its taker died
     bool repeated = false;            // its sender's handler was redelivered when it sent this
     std::int64_t time_sent_ns = 0;    // CLOCK_MONOTONIC; 0: not sampled for this message
+    std::optional<TraceContext> trace;  // what it belongs to; its handling is the parent of what
+                                        // its handler sends
     Failure failure;
 };
 

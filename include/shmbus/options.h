@@ -14,6 +14,7 @@
 
 #include <shmbus/message.h>
 #include <shmbus/result.h>
+#include <shmbus/trace.h>
 
 namespace [[gnu::visibility("default")]] shmbus {
 
@@ -52,6 +53,9 @@ struct BusOptions {
     // Count messages by type and time handlers in shared memory, for shm-top. SHMBUS_METRICS=0
     // turns it off as well. What the lanes count by themselves stays.
     bool metrics = true;
+    // Told one line of JSON for each handling of a message of a sampled trace: a span. Called by
+    // whichever thread handled it; as LogCallback. Environment SHMBUS_SPANS=FILE appends to a file.
+    std::function<void(std::string_view)> spans{};
     LogCallback log{};
 };
 
@@ -91,10 +95,13 @@ struct SendOptions {
     // Durable messages only: the sender's own id, not zero. A message that comes again under it
     // within a day is dropped, also after a crash of everything. Zero: the bus gives one.
     MessageId id{};
+    // The trace that the message belongs to, instead of that of the message in hand. A loan
+    // carries none.
+    std::optional<TraceContext> trace{};
 
-    // Neither destination, durability nor id say anything.
+    // Neither destination, durability, id nor trace say anything.
     [[nodiscard]] constexpr bool is_usual() const noexcept {
-        return destination.empty() && !durability && id == MessageId{};
+        return destination.empty() && !durability && id == MessageId{} && !trace;
     }
 };
 // What a send without options uses; one constant, so that calls do not build it each time.
@@ -106,6 +113,7 @@ struct RequestOptions {
     std::chrono::nanoseconds deadline{std::chrono::seconds{30}};
     std::stop_token stop{};
     std::string_view destination{};
+    std::optional<TraceContext> trace{};
 };
 
 // Options of Context::reply: nothing yet but room to grow.

@@ -92,12 +92,20 @@ FailureReason Attempt::call_timed(const DispatchRow& row, std::span<const std::b
                                   bool& threw) noexcept {
     const lane::Entry entry = delivery_.in_hand().batch->entry(delivery_.in_hand().place.record());
     const bool tells_time = meter.is_on() && (entry.meta >> 52 & wire::has_time_sent) != 0;
+    const bool has_trace = (entry.meta >> 52 & wire::has_trace) != 0;
     const bool is_due = sampler.is_due(1);
-    if (!is_due && !tells_time) [[likely]] return call_once(row, payload, threw);
+    if (!is_due && !tells_time && !has_trace) [[likely]] return call_once(row, payload, threw);
     const std::uint64_t begin = base::ticks();
-    const std::uint64_t begin_ns = tells_time ? base::now_ns() : 0;
+    const std::uint64_t begin_ns = base::now_ns();
     const FailureReason reason = call_once(row, payload, threw);
     const std::uint64_t spent = base::ticks() - begin;
+    if (has_trace) {
+        const std::string_view said(complaint.text.data(), complaint.bytes);
+        const bool failed = threw || reason != FailureReason::none;
+        delivery_.tell_span(begin_ns, base::now_ns(), !failed          ? std::string_view()
+                                                      : said.empty() ? name_of(reason)
+                                                                     : said);
+    }
     if (reason != FailureReason::none || threw) return reason;
     if (is_due) sampler.took(meter, spent);
     if (!tells_time) return reason;

@@ -43,7 +43,7 @@ struct AttemptRules {
 
 // What an exception or a refused output said.
 struct Complaint {
-    std::array<char, 96> text{};
+    std::array<char, 76> text{};
     std::uint16_t bytes = 0;
     void say(std::string_view sentence) noexcept;
 };

@@ -8,6 +8,7 @@
 #include "base/barrier.h"
 #include "base/clock.h"
 #include "bus/refusal.h"
+#include "bus/trace.h"
 
 #include <fcntl.h>
 #include <sys/statvfs.h>
@@ -77,7 +78,11 @@ BusCore::BusCore(const BusLocation& location, BusOptions options)
       session_(location, session_options(options_)),
       version_word_(base::File::open_at(session_.folder().directory().fd(), wire::directory_file,
                                         base::Access::read_only)),
-      requests_(*this) {}
+      requests_(*this) {
+    if (options_.spans) return;
+    if (const std::string path = environment("SHMBUS_SPANS"); !path.empty())
+        options_.spans = spans_to_file(path);
+}
 
 BusCore::~BusCore() {
     requests_.close();

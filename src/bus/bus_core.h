@@ -58,6 +58,10 @@ public:
     }
     [[nodiscard]] const VersionWord& version_word() const noexcept { return version_word_; }
     [[nodiscard]] const BusOptions& options() const noexcept { return options_; }
+    // Where spans are told; empty: nowhere.
+    [[nodiscard]] const std::function<void(std::string_view)>& spans() const noexcept {
+        return options_.spans;
+    }
     [[nodiscard]] const std::string& path() const noexcept { return session_.folder().path(); }
     [[nodiscard]] Requests& requests() noexcept { return requests_; }
     // Senders fence, because this kernel has no barrier that a sleeper could make them pass.

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "bus/bus_core.h"
 #include "bus/refusal.h"
+#include "bus/trace.h"
 
 #include <unistd.h>
 
@@ -79,6 +80,13 @@ const Envelope& Delivery::envelope() {
     told.redelivered = in_hand_.redelivered || (flags & wire::is_again) != 0;
     told.repeated = (flags & wire::is_repeated) != 0;
     told.time_sent_ns = (flags & wire::has_time_sent) ? extensions_.time_sent.monotonic_ns : 0;
+    told.trace.reset();
+    if (flags & wire::has_trace) {
+        TraceContext& trace = told.trace.emplace();
+        std::copy_n(extensions_.trace.trace_id, 16, trace.trace_id.begin());
+        std::copy_n(extensions_.trace.parent_id, 8, trace.parent_id.begin());
+        trace.flags = extensions_.trace.flags;
+    }
     told.failure = {};
     if (flags & wire::has_failure) {
         const wire::FailureRecord& record = extensions_.failure;
@@ -102,11 +110,27 @@ void Delivery::derive(std::uint16_t ordinal, Outgoing& into) {
     wire::Extensions& extensions = into.extensions;
     extensions.id = wire::id_of_output(parent.id, is_root_, ordinal);
     extensions.flags |= wire::has_explicit_id;
+    if (parent.trace)
+        into.carry({parent.trace->trace_id, span_of(parent.id, parent.attempt),
+                    parent.trace->flags});
     if (parent.redelivered) into.flags |= wire::is_repeated;
     if (is_root_) return;
     extensions.lineage = {parent.id, parent.conversation, parent.correlation};
     extensions.flags |= wire::has_lineage;
     into.flags |= wire::is_mixed_id;
+}
+
+void Delivery::tell_span(std::uint64_t begin_ns, std::uint64_t end_ns,
+                         std::string_view complaint) noexcept {
+    if (!core_.spans()) return;
+    try {
+        const Envelope& message = envelope();
+        if (!message.trace || !message.trace->is_sampled()) return;
+        core_.spans()(span_line(message, {begin_ns, end_ns, endpoint_name_,
+                                          core_.session().process_name(), complaint}));
+    } catch (const std::exception& error) {
+        core_.log(LogLevel::warning, std::string("a span was not told: ") + error.what());
+    }
 }
 
 // ---- staging
@@ -115,7 +139,8 @@ void Delivery::derive(std::uint16_t ordinal, Outgoing& into) {
 // of an output is then its place and the output's number.
 bool Delivery::is_plain_root(std::uint64_t meta) const noexcept {
     constexpr std::uint64_t tells_of_origin =
-        wire::has_explicit_id | wire::has_lineage | wire::has_failure | wire::is_mixed_id;
+        wire::has_explicit_id | wire::has_lineage | wire::has_failure | wire::is_mixed_id |
+        wire::has_trace;
     return (meta >> 52 & tells_of_origin) == 0 && !in_hand_.redelivered;
 }
 
@@ -242,6 +267,7 @@ Result<void> Delivery::hold_to(Target& target, std::uint64_t type_meta, const Ty
     (*held)->type = wire::Meta::of(type_meta).type;
     (*held)->packed = packed;
     (*held)->target = &target;
+    (*held)->trace = options.trace;
     (*held)->when_full = options.when_full;
     (*held)->wait = options.wait;
     return {};
@@ -304,6 +330,7 @@ Result<void> Delivery::publish(const TypeDescriptor& type, std::span<const std::
         return too_large(bytes.size(), (*audience)->most_payload);
     const Result<Held*> held = hold(Verb::publish, type, bytes);
     if (!held) return held.error();
+    (*held)->trace = options.trace;
     (*held)->when_full = options.when_full;
     (*held)->wait = options.wait;
     return {};
@@ -323,12 +350,13 @@ Result<void> Delivery::reply(const TypeDescriptor& type, std::span<const std::by
 }
 
 Result<void> Delivery::hold_request(const TypeDescriptor& type, std::span<const std::byte> bytes,
-                                    std::string_view destination,
+                                    const RequestOptions& request,
                                     const std::shared_ptr<PendingCore>& pending) {
     const Result<wire::ReplyTo> address = core_.requests().address();
     if (!address) return noted(address.error());
     SendOptions options;
-    options.destination = destination;
+    options.destination = request.destination;
+    options.trace = request.trace;
     if (const Result<void> held = hold_send(type, bytes, 0, options); !held) return held;
     if (staged_.target != nullptr) hold_staged();
     Held& held = held_.back();
@@ -357,6 +385,7 @@ Outgoing Delivery::outgoing(const Held& held, bool any_extension) {
     message.packed = held.packed;
     message.payload = std::span(bytes_).subspan(held.offset, held.bytes);
     derive(held.ordinal, message);
+    if (held.trace) message.carry(*held.trace);
     if (held.is_durable) {
         message.extensions.durable = held.durable;
         message.extensions.flags |= wire::has_durable;
@@ -544,8 +573,8 @@ bool Delivery::give_to_error_endpoint(std::string_view error_endpoint,
     record.extensions.id = message.id;
     record.extensions.failure = failure;
     record.extensions.flags = static_cast<std::uint16_t>(
-        (extensions_.flags & (wire::has_reply_to | wire::has_lineage)) | wire::has_explicit_id |
-        wire::has_failure);
+        (extensions_.flags & (wire::has_reply_to | wire::has_lineage | wire::has_trace)) |
+        wire::has_explicit_id | wire::has_failure);
     record.flags = static_cast<std::uint16_t>(meta.flags & (wire::is_repeated | wire::is_mixed_id));
     const Result<Target*> to = error_target(error_endpoint, record);
     const Result<void> written = to ? outbound_->write_and_ring(**to, record, Patience{})

@@ -126,6 +126,10 @@ public:
     // Why there was none, or what the daemon was missed for.
     [[nodiscard]] const std::string& why_kept() const noexcept { return why_kept_; }
 
+    // The call that was just made is told as a span, if somebody wants to know.
+    void tell_span(std::uint64_t begin_ns, std::uint64_t end_ns,
+                   std::string_view complaint) noexcept;
+
     // Called by Context, and by the verbs of Bus inside a handler.
     const Envelope& envelope() override;
     Result<void> send(const TypeDescriptor& type, std::span<const std::byte> bytes,
@@ -138,7 +142,7 @@ public:
                            std::uint32_t packed, const SendOptions& options);
     // `pending` learns its id and is expected from now on.
     Result<void> hold_request(const TypeDescriptor& type, std::span<const std::byte> bytes,
-                              std::string_view destination,
+                              const RequestOptions& options,
                               const std::shared_ptr<PendingCore>& pending);
 
 private:
@@ -165,6 +169,7 @@ private:
         wire::ReplyTo address{};   // send: where answers go; reply: where it goes
         bool is_durable = false;   // send: into the journal, for
         wire::Durable durable{};
+        std::optional<TraceContext> trace;  // instead of the message's in hand
         std::size_t offset = 0;    // in bytes_
         std::size_t bytes = 0;
     };

@@ -38,8 +38,8 @@ void Dispatcher::forget() noexcept {
 const Dispatcher::Plain* Dispatcher::look_up_plain(std::uint64_t meta) noexcept {
     const wire::Meta told = wire::Meta::of(meta);
     const Quick* const known = quick(told.type);
-    // Those that tell when they were sent are timed: see Attempt.
-    constexpr unsigned others = wire::is_packed | wire::has_time_sent;
+    // Those that tell when they were sent, or belong to a trace, are timed: see Attempt.
+    constexpr unsigned others = wire::is_packed | wire::has_time_sent | wire::has_trace;
     if (known == nullptr || !extensions_fit(meta) || (told.flags & others) != 0 ||
         known->bytes != told.payload_bytes)
         return nullptr;

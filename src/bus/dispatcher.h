@@ -104,8 +104,9 @@ private:
             table[flags] = static_cast<std::uint8_t>(wire::extension_bytes(flags) / 16);
         return table;
     }();
+    static_assert(wire::has_trace == 1024 && wire::extension_bytes(wire::has_trace) == 32);
     static_assert(wire::has_durable == 256 && wire::extension_bytes(wire::has_durable) == 16);
-    return units[meta >> 52 & 31U] + (meta >> 60 & 1U) == (meta >> 48 & 0xFU);
+    return units[meta >> 52 & 31U] + (meta >> 60 & 1U) + (meta >> 61 & 2U) == (meta >> 48 & 0xFU);
 }
 
 }  // namespace shmbus::detail

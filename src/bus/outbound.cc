@@ -312,8 +312,16 @@ Result<void> Outbound::write_and_ring(Target& target, Outgoing& message, Patienc
     return {};
 }
 
+void Outgoing::carry(const TraceContext& trace) noexcept {
+    std::copy_n(trace.trace_id.begin(), 16, extensions.trace.trace_id);
+    std::copy_n(trace.parent_id.begin(), 8, extensions.trace.parent_id);
+    extensions.trace.flags = trace.flags;
+    extensions.flags |= wire::has_trace;
+}
+
 Result<void> Outbound::send(const TypeDescriptor& type, Outgoing& message,
                             const SendOptions& options) {
+    if (options.trace) message.carry(*options.trace);
     if (is_durable(type, options)) [[unlikely]] return send_durably(type, message, options);
     const Result<Route*> found = route(type, options.destination);
     if (!found) return found.error();

@@ -128,6 +128,7 @@ struct Outgoing {
     std::span<const std::byte> payload;
     wire::Extensions extensions{};
 
+    void carry(const TraceContext& trace) noexcept;
     // Units of 64 bytes that it takes at most: with the time, should it get one.
     [[nodiscard]] std::uint64_t most_units() const noexcept;
 };

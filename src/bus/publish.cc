@@ -56,6 +56,7 @@ Result<void> Outbound::look_up(Audience& audience, const TypeDescriptor& type) {
 
 Result<Published> Outbound::publish(const TypeDescriptor& type, Outgoing& message,
                                     const SendOptions& options) {
+    if (options.trace) message.carry(*options.trace);
     if (is_durable(type, options)) [[unlikely]] {
         if (const Result<void> written = send_durably(type, message, options); !written)
             return written.error();

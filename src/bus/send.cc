@@ -318,7 +318,7 @@ Result<std::shared_ptr<detail::PendingCore>> Bus::request_bytes(const TypeDescri
         Outbound::patience_of(WhenFull::wait, options.deadline).deadline_ns;
     if (out->delivery != nullptr) {
         const Result<void> held =
-            out->delivery->hold_request(type, bytes, options.destination, pending);
+            out->delivery->hold_request(type, bytes, options, pending);
         if (!held) return held.error();
         return pending;
     }
@@ -328,6 +328,7 @@ Result<std::shared_ptr<detail::PendingCore>> Bus::request_bytes(const TypeDescri
     message.payload = bytes;
     message.extensions.reply_to = *address;
     message.extensions.flags = wire::has_reply_to;
+    if (options.trace) message.carry(*options.trace);
     const Result<Target*> found = out->target_of(type, options.destination, message);
     if (!found) return found.error();
     Target& target = **found;

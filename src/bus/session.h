@@ -105,6 +105,10 @@ public:
         return *directory_;
     }
     [[nodiscard]] const BusFolder& folder() const noexcept { return folder_; }
+    // What this process is called in tools.
+    [[nodiscard]] const std::string& process_name() const noexcept {
+        return options_.process_name;
+    }
     // The name of this process's own page inside folder().participants(). Never open that file by
     // name in this process: closing any descriptor of it would drop the record lock that proves
     // us alive.

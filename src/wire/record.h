@@ -16,9 +16,10 @@
 //   reply_to     16  endpoint that expects the answer, and its request
 //   time_sent    16  CLOCK_MONOTONIC, nanoseconds; and the endpoint of origin
 //   lineage      48  related-to, conversation and correlation, where the id does not tell them
-//   failure     128  why the message is in the error endpoint
+//   failure      96  why the message is in the error endpoint
 //   durable      16  on its way into the journal: which endpoint it is for, or none: subscribers;
 //                    on its way out: its number there
+//   trace        32  W3C trace context
 //
 // Ids. A message sent outside a handler is {lane:52, index:12 | position:48, ordinal:0} and stores
 // nothing. An output of its handler is {the same | position, ordinal:n}: its related-to,
@@ -53,6 +54,7 @@ enum Flag : std::uint16_t {
     is_mixed_id = 1 << 7,  // the explicit id cannot be taken apart
     has_durable = 1 << 8,
     is_again = 1 << 9,     // out of the journal, and may have been delivered before a reboot
+    has_trace = 1 << 10,
 };
 
 struct Meta {
@@ -112,16 +114,22 @@ struct FailureRecord {
     std::int32_t signal;
     std::int64_t pid;
     std::uint32_t endpoint;
-    char what[108];
+    char what[76];
 };
 struct Durable {
     std::uint32_t endpoint;  // 0: an event's subscribers
     std::uint32_t generation;
     std::uint64_t lsn;       // of the journal's record; 0: not there yet
 };
-static_assert(sizeof(Durable) == 16);
+struct Trace {
+    std::uint8_t trace_id[16];
+    std::uint8_t parent_id[8];
+    std::uint8_t flags;
+    std::uint8_t spare[7];
+};
+static_assert(sizeof(Durable) == 16 && sizeof(Trace) == 32);
 static_assert(sizeof(ReplyTo) == 16 && sizeof(TimeSent) == 16 && sizeof(Lineage) == 48);
-static_assert(sizeof(FailureRecord) == 128 && sizeof(MessageId) == 16);
+static_assert(sizeof(FailureRecord) == 96 && sizeof(MessageId) == 16);
 
 // The extensions of one record, as read or to be written.
 struct Extensions {
@@ -132,6 +140,7 @@ struct Extensions {
     Lineage lineage{};
     FailureRecord failure{};
     Durable durable{};
+    Trace trace{};
 };
 
 // Bytes of the extension block that these flags ask for; a multiple of 16, at most 240.
@@ -143,6 +152,7 @@ struct Extensions {
     if (flags & has_lineage) bytes += sizeof(Lineage);
     if (flags & has_failure) bytes += sizeof(FailureRecord);
     if (flags & has_durable) bytes += sizeof(Durable);
+    if (flags & has_trace) bytes += sizeof(Trace);
     return bytes;
 }
 static_assert(extension_bytes(0xFFF) == 240 && extension_bytes(0xFFF) / 16 <= 15);
@@ -161,6 +171,7 @@ inline void write_extensions(const Extensions& extensions, std::byte* into) noex
     put(has_lineage, extensions.lineage);
     put(has_failure, extensions.failure);
     put(has_durable, extensions.durable);
+    put(has_trace, extensions.trace);
 }
 
 // Reads the block of a record copied out of a lane. False when the flags and the length of the
@@ -181,6 +192,7 @@ inline void write_extensions(const Extensions& extensions, std::byte* into) noex
     get(has_lineage, into.lineage);
     get(has_failure, into.failure);
     get(has_durable, into.durable);
+    get(has_trace, into.trace);
     return true;
 }
 
