@@ -187,7 +187,8 @@ public:
     // durability was chosen. Covers all that the thread sent before.
     [[nodiscard]] Receipt receipt() const;
     // Waits until every durable message that this process has sent on this Bus before the call is
-    // on disk. Errors: timeout, lane_lost.
+    // on disk. Errors: timeout; lane_lost: of some it cannot be known any more, because a lane of
+    // theirs was damaged; said once.
     Result<void> sync(std::chrono::nanoseconds limit = std::chrono::seconds{30});
 
     // Opens an endpoint to receive: makes it if it does not exist, joins its other processes if

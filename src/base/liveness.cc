@@ -134,6 +134,7 @@ Presence::Presence(File file, std::size_t mark_offset)
     require_lock(file_);
     const MappedPart page = page_around(mark_offset);
     mapping_ = std::make_shared<Mapping>(file_, page, Access::read_write);
+    guard_ = FaultGuard(mapping_->data(), page.bytes, &lost_);
     within_page_ = mark_offset - page.offset;
     // relaxed: nobody but us writes this file.
     if (mark().state.load(std::memory_order_relaxed) != LifeMark::empty)
@@ -176,7 +177,8 @@ void Presence::hold_futex(const std::string& path) {
 bool Presence::holds_futex() const noexcept {
     // relaxed: a hint to call rearm; the value stands alone.
     const std::uint32_t word = mark().futex_word.load(std::memory_order_relaxed);
-    return !says_dead(word);
+    // relaxed: behind the look at a word of the page, see FaultGuard.
+    return lost_.load(std::memory_order_relaxed) || !says_dead(word);
 }
 
 bool Presence::descriptor_is_ours() const noexcept {
@@ -212,6 +214,8 @@ void Presence::restore_lock(File file) {
 
 void Presence::let_go_of_futex() noexcept {
     if (!holds_futex()) static_cast<void>(rearm());
+    // Zeros where the mutex was; a thread's list of held mutexes runs through them, so they stay.
+    if (lost_.load(std::memory_order_relaxed)) return remove_own(mapping_, true);  // relaxed: ours
     // relaxed: if the number is this thread's, this thread wrote it.
     const std::uint32_t word = mark().futex_word.load(std::memory_order_relaxed);
     const bool unlocked = static_cast<pid_t>(word & FUTEX_TID_MASK) == ::gettid() &&

@@ -78,7 +78,8 @@ public:
         rearmed,    // the holding thread had ended; this thread holds the futex now
         lock_lost,  // somebody closed our descriptor: call restore_lock with a new one
     };
-    // One load: false after the holding thread has ended (or after close).
+    // One load: false after the holding thread has ended (or after close). True when the file was
+    // cut short: there is no futex any more to be held again.
     [[nodiscard]] bool holds_futex() const noexcept;
     // Makes the futex held again, by this thread, and looks whether the lock is still there. Call
     // it now and then, and whenever holds_futex() says no. Any thread; one at a time.
@@ -100,6 +101,9 @@ private:
 
     File file_;
     std::shared_ptr<Mapping> mapping_;
+    // Somebody cut our own file short: the lock alone shows us to be alive from then on.
+    std::atomic<bool> lost_{false};
+    FaultGuard guard_;  // goes before the mapping
     std::size_t within_page_ = 0;
     std::uint64_t token_ = 0;
     std::uint64_t device_ = 0;

@@ -139,6 +139,14 @@ void Outbound::add_receipts(std::vector<Receipt>& into) const {
         into.emplace_back(journal_->receipts, journal_->writer->tail());
 }
 
+void Outbound::forget_lost_receipts() {
+    const std::lock_guard lock(counting_);
+    std::erase_if(receipts_of_old_, [](const Receipt& old) {
+        const Result<void> there = old.wait(0ns);
+        return there || there.error() == ErrorCode::lane_lost;
+    });
+}
+
 // ---- receipts
 
 bool is_received(const ReceiptLane& lane, std::uint64_t end) noexcept {
@@ -179,12 +187,20 @@ Result<void> BusCore::sync(std::chrono::nanoseconds limit) {
         for (const auto& outbound : outbounds_) outbound->add_receipts(due);
     }
     const std::uint64_t deadline = deadline_of(limit);
+    Result<void> answer;
     for (const Receipt& receipt : due) {
         const std::uint64_t now = base::now_ns();
         const std::chrono::nanoseconds left(deadline > now ? deadline - now : 0);
-        if (const Result<void> there = receipt.wait(left); !there) return there;
+        const Result<void> there = receipt.wait(left);
+        if (!there && answer) answer = there;
+        if (!there && !(there.error() == ErrorCode::lane_lost)) return there;
     }
-    return {};
+    // Said once: what follows went through other lanes.
+    if (!answer) {
+        const std::lock_guard lock(mutex_);
+        for (const auto& outbound : outbounds_) outbound->forget_lost_receipts();
+    }
+    return answer;
 }
 
 std::string BusCore::why_journal_waits() const {

@@ -296,6 +296,8 @@ public:
     [[nodiscard]] Receipt last_receipt() const;
     // What was sent into the journal by this thread, for sync(). Any thread.
     void add_receipts(std::vector<Receipt>& into) const;
+    // Those of lanes that were lost, once somebody has heard of it. Any thread.
+    void forget_lost_receipts();
 
     // Messages that were let go for want of room, for our counters and the lane's.
     void note_dropped(Target& target, lane::Writer::Account why, std::uint64_t how_many) noexcept;

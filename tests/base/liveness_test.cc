@@ -342,6 +342,40 @@ TEST_CASE("a reader's lock on the file is no sign of life") {
 }
 
 // What its owner may do to its own file, and nobody else.
+TEST_CASE("a process whose own mark is cut short lives on, and its lock goes on saying so") {
+    const TemporaryDirectory directory;
+    const File file = directory.make("someone", page_bytes());
+    SharedStep step;
+    Child child([&] {
+        const auto presence = show(directory);
+        step.reach(1);
+        if (!step.wait_for(2)) return 1;
+        if (!presence->holds_futex()) return 2;
+        if (presence->rearm() != Presence::Hold::fine) return 3;
+        // Whoever holds other robust mutexes goes on doing so.
+        pthread_mutexattr_t attributes;
+        ::pthread_mutexattr_init(&attributes);
+        ::pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+        pthread_mutex_t other;
+        ::pthread_mutex_init(&other, &attributes);
+        if (::pthread_mutex_lock(&other) != 0 || ::pthread_mutex_unlock(&other) != 0) return 4;
+        step.reach(3);
+        if (!step.wait_for(4)) return 5;
+        presence->close();
+        return 7;
+    });
+    REQUIRE(step.wait_for(1));
+    const Witness witness(directory.fd(), "someone", mark_offset);
+    CHECK(witness.is_ready());
+    REQUIRE(::ftruncate(file.fd(), 0) == 0);
+    step.reach(2);
+    REQUIRE(step.wait_for(3));
+    CHECK_FALSE(witness.proved_dead());
+    step.reach(4);
+    CHECK(exited_with(child.reap(), 7));
+    CHECK(dies_for(witness));
+}
+
 TEST_CASE("a mark that was cut short or wiped is judged by the lock alone") {
     bool is_seen_before = true;
     off_t bytes_left = 0;
