@@ -28,6 +28,7 @@ using namespace std::chrono_literals;
 struct Job {
     static constexpr auto message = shmbus::command("look.job", shmbus::transient);
     std::uint64_t number = 0;
+    static constexpr auto fields = shmbus::fields(shmbus::field<&Job::number>("number"));
 };
 struct News {
     static constexpr auto message = shmbus::event("look.news", shmbus::transient);
@@ -262,6 +263,16 @@ TEST_CASE("a message in a hand is seen there, with its holder and its type") {
     CHECK(work.received() == 3);
     REQUIRE(work.types_in_hand.size() == 1);
     CHECK(seen.type_name(work.types_in_hand.begin()->first) == "look.job");
+    // The others, too, are shown as they lie, and stay where they are.
+    const auto messages = looker.messages(seen, work, 10);
+    REQUIRE(messages.size() == 3);
+    CHECK(messages[0].holder == work.hands[0].process);
+    CHECK(messages[0].text == "number=1");
+    CHECK(messages[1].text == "number=2");
+    CHECK(messages[2].holder == 0);
+    CHECK(seen.process_name(messages[2].sender) == "sender");
+    CHECK(looker.messages(seen, work, 2).size() == 2);
+    CHECK(endpoint_of(looker.look(), "work").depth() == 3);
     holding.kill();
     seen = looker.look();
     CHECK(endpoint_of(seen, "work").depth() == 3);

@@ -111,6 +111,26 @@ def check_schema(stage):
     checks.check("JSON is what its schema says", validate)
 
 
+def check_failures(stage):
+    """One that its handler throws at lies in the error endpoint, and says why."""
+    shop = stage.actor("shop")
+    shop.say("open sales", "opened")
+    stage.actor("web").say("fail 1", "sent 1")
+    shop.say("run sales 0")
+    error = wait_for("the failed message", lambda: next(
+        (one for one in snapshot(stage)["endpoints"] if one["name"] == "error" and one["depth"]),
+        None))
+    equal((error["depth"], error["kind"]), (1, "error"), "error endpoint")
+    sales = named(snapshot(stage)["endpoints"], "sales")
+    equal((sales["failed_total"], sales["threw_total"]), (1, 5), "failed, threw")
+    screen = stage.screen(80, 24, " ".join(stage.top_words("-d", "0.2", "--endpoint", "error")))
+    screen.waits_for("depth 1")
+    screen.press("m")
+    screen.waits_for("handler_threw at sales, 5 attempts: this order cannot be handled",
+                     "number=1 how=1")
+    screen.press("q")
+
+
 def check_rates(stage, web):
     top = subprocess.Popen(stage.top_words("--json", "-n", "2", "-d", "0.4"),
                            stdout=subprocess.PIPE, text=True)
@@ -293,6 +313,10 @@ def check_screens(stage, clerk):
     screen.waits_for("STOPPED", f"kill -CONT {clerk.pid}")
     os.kill(clerk.pid, signal.SIGCONT)
     screen.waits_for("its handler is at work")
+    screen.press("m")
+    shown = screen.waits_for("1 in hands, 600 wait", "number=1 how=2")
+    # The one that is held is the first that was sent; those that wait begin behind the 400.
+    assert "number=402 how=0" in shown and "number=401 " not in shown, shown
     screen.press("2")
     shown = screen.waits_for("PROCESS", "clerk", "web", "shop")
     assert all(str(actor.pid) in shown for actor in stage.actors), shown
@@ -306,7 +330,7 @@ def check_screens(stage, clerk):
     screen.waits_for("PAUSED", "sales")
     screen.press("q")
     wait_for("its end", lambda: screen.fact("pane_dead") == "1")
-    equal(screen.fact("pane_dead_status"), "0", "status")
+    equal(wait_for("its status", lambda: screen.fact("pane_dead_status")), "0", "status")
 
 
 def check_wide_screen(stage):
@@ -509,6 +533,10 @@ def main():
         checks.check("a copy of a bus is shown as well", lambda: check_copy(stage))
         checks.check("no bus, no terminal, wrong words and a broken pipe end as they should",
                      lambda: check_refusals(stage))
+    if shutil.which("tmux"):
+        with Stage() as stage:
+            checks.check("a failed message is seen in the error endpoint, with its reason",
+                         lambda: check_failures(stage))
 
 
 if __name__ == "__main__":

@@ -218,6 +218,29 @@ TEST_CASE("who blocks a queue is told with its number and what helps") {
     CHECK(has(text_of(top::draw(shown, small)), "nobody: it is empty"));
 }
 
+TEST_CASE("messages are shown with who has them and what they say, failed ones with the reason") {
+    Model shown = model();
+    shown.view.endpoint = shown.now.endpoints[0].reference;
+    press(shown, "m");
+    CHECK(shown.view.screen == Screen::messages);
+    look::Message held;
+    held.type = 1;
+    held.sender = shown.now.processes[0].reference;
+    held.holder = shown.now.processes[1].reference;
+    held.text = "order_id=7 customer=\"\x1b[31mAnn\"";
+    look::Message failed = held;
+    failed.holder = 0;
+    failed.failure = "threw at sales, 5 attempts: no such customer";
+    shown.messages = {held, failed};
+    const Page page = top::draw(shown, large);
+    CHECK(has(text_of(page), "3 in hands, 60 wait; the first 2 are shown"));
+    CHECK(has(line_with(page, "order_id=7"), "shop.place_order   web        sales"));
+    CHECK(has(line_with(page, "no such customer"), "threw at sales, 5 attempts"));
+    CHECK_FALSE(has(text_of(page), "\x1b"));
+    press(shown, "G");
+    CHECK(top::chosen_row(shown) == 1);
+}
+
 TEST_CASE("the screens beside show processes, orphaned subscriptions and the journal") {
     Model shown = model();
     press(shown, "2");

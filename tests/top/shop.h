@@ -120,7 +120,8 @@ inline look::Snapshot shop() {
     seen.journal.path = "/var/lib/shmbus/shop";
     seen.journal.is_there = seen.journal.is_readable = seen.journal.is_in_use = true;
     seen.journal.lag = 2;
-    seen.types = {{1, "shop.place_order", 1, 1, 32, 1, 37}, {2, "shop.ordered", 2, 1, 8, 0, 10}};
+    seen.types = {{1, 1, "shop.place_order", 1, 1, 32, 1, 37},
+                  {2, 2, "shop.ordered", 2, 1, 8, 0, 10}};
     seen.subscriptions = {{2, 2, 1, false}, {2, 3, 1, true}};
     return seen;
 }

@@ -29,6 +29,8 @@ struct Order {
     static constexpr auto message = shmbus::command("shop.order", shmbus::transient);
     std::uint64_t number = 0;
     std::uint64_t how = 0;  // what its handler does with it
+    static constexpr auto fields =
+        shmbus::fields(shmbus::field<&Order::number>("number"), shmbus::field<&Order::how>("how"));
 };
 struct Ordered {
     static constexpr auto message = shmbus::event("shop.ordered", shmbus::transient);

@@ -33,6 +33,15 @@ void require(bool read, const std::string& path) {
                          "they kept changing, or their file was cut short; look again"};
 }
 
+// Holds nothing where there is no such folder.
+[[nodiscard]] base::File open_if_folder(const std::string& path) {
+    try {
+        return base::File::open_directory(path);
+    } catch (const SetupError&) {
+        return {};
+    }
+}
+
 [[nodiscard]] std::uint64_t since(std::uint64_t now, std::uint64_t then) {
     return now > then ? now - then : 0;
 }
@@ -135,7 +144,8 @@ void Looker::look_at_tables(Snapshot& into) {
         into.endpoints.push_back(std::move(endpoint));
     }
     for (const auto& row : types)
-        into.types.push_back({.index = row.index,
+        into.types.push_back({.reference = row.reference(),
+                              .index = row.index,
                               .name = std::string(row.name()),
                               .kind = row.row.kind,
                               .durability = row.row.durability,
@@ -290,6 +300,36 @@ void Looker::look_at_inbox(Endpoint& endpoint, Journal& journal) const {
         endpoint.sight = Sight::damaged;
         endpoint.trouble = error.tried();
     }
+}
+
+std::vector<Message> Looker::messages(const Snapshot& seen, const Endpoint& endpoint,
+                                      std::size_t most) const {
+    std::vector<Message> found;
+    const base::File types = open_if_folder(place_.directory + "/" + wire::types_folder);
+    const auto add = [&](const Lane& lane, Reference holder, std::uint64_t from, std::uint64_t end,
+                         std::uint64_t done) {
+        const lane::LaneOnlooker* const onlooker = onlooker_of(lane.id);
+        lane::SeenRecord record;
+        // Taken and written over meanwhile: what follows it in this lane is as well.
+        for (std::uint64_t position = from; onlooker != nullptr && position < end &&
+                                            found.size() < most && onlooker->look(position, record);
+             position += record.units) {
+            if (done >= record.messages()) {
+                done -= record.messages();
+                continue;
+            }
+            found.push_back(message_of(record, seen, types));
+            found.back().lane = lane.id;
+            found.back().sender = lane.writer;
+            found.back().holder = holder;
+        }
+    };
+    for (const Hand& hand : endpoint.hands)
+        for (const Lane& lane : endpoint.lanes)
+            if (lane.id == hand.lane && !hand.is_taking && hand.done < hand.count)
+                add(lane, hand.process, hand.from, hand.end, hand.done);
+    for (const Lane& lane : endpoint.lanes) add(lane, 0, lane.head, lane.tail, 0);
+    return found;
 }
 
 void Looker::look_at_journal(Snapshot& into) const {

@@ -21,6 +21,7 @@
 #include "bus/locate.h"
 #include "directory/reader.h"
 #include "lane/onlooker.h"
+#include "look/message.h"
 #include "look/snapshot.h"
 
 namespace shmbus::look {
@@ -46,6 +47,10 @@ public:
 
     // Throws NoBus; SetupError when the tables cannot be read.
     [[nodiscard]] Snapshot look();
+    // What stands in this endpoint, of the last look: messages in hands first, then those that
+    // wait, lane by lane; at most so many. Copied out, not taken.
+    [[nodiscard]] std::vector<Message> messages(const Snapshot& seen, const Endpoint& endpoint,
+                                                std::size_t most) const;
     [[nodiscard]] const Place& place() const noexcept { return place_; }
 
 private:

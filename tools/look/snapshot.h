@@ -159,6 +159,7 @@ struct Endpoint {
 };
 
 struct Type {
+    Reference reference = 0;
     std::uint32_t index = 0;
     std::string name;
     std::uint8_t kind = 0;        // shmbus::Kind

@@ -168,6 +168,11 @@ void sort_by_neighbour(Model& model, int step) {
         case 'b':
             if (model.endpoint()) enter(model, Screen::blocked);
             break;
+        case 'm':
+            if (!model.endpoint()) break;
+            model.messages.clear();
+            enter(model, Screen::messages);
+            return Wish::look;
         case 'c':
             enter(model, Screen::columns);
             break;

@@ -37,6 +37,8 @@ namespace top = shmbus::top;
 using shmbus::SetupError;
 using Clock = std::chrono::steady_clock;
 
+constexpr std::size_t most_messages = 500;
+
 struct CommandLine {
     std::string bus;
     std::string directory;
@@ -142,6 +144,9 @@ void save(top::Model& model) {
 void look_again(look::Looker& looker, top::Model& model) {
     try {
         top::update(model, looker.look());
+        // Copied out only where they are shown.
+        if (model.view.screen == top::Screen::messages && model.endpoint())
+            model.messages = looker.messages(model.now, *model.endpoint(), most_messages);
     } catch (const look::NoBus&) {
         model.trouble = "the bus is gone; what is shown is the last that was seen; waiting for it";
     } catch (const SetupError& error) {

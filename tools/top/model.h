@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "look/message.h"
 #include "look/rates.h"
 #include "look/snapshot.h"
 #include "top/cells.h"
@@ -28,6 +29,7 @@ enum class Screen : std::uint8_t {
     journal,
     endpoint,  // one of them, with its lanes
     lane,      // its ring drawn
+    messages,  // that stand in an endpoint
     blocked,   // who holds up this endpoint
     columns,   // which columns the main table has
     help,
@@ -96,6 +98,7 @@ struct Model {
         std::vector<double> out;
     };
     std::map<Reference, Past> past;
+    std::vector<look::Message> messages;  // of the endpoint, where they are shown
     bool has_bus = false;
     std::string trouble;  // why there is none, or why it cannot be read now
     Alphabet alphabet = Alphabet::ascii;

@@ -33,12 +33,13 @@ constexpr std::size_t lines_around = summary_lines + 1;
             keys = "? help  / find  f filter  <> sort  r reverse  Enter open  b block  p pause  q";
             break;
         case Screen::endpoint:
-            keys = "Enter draw this lane  b who blocks  Esc back  q quit";
+            keys = "Enter draw this lane  m messages  b who blocks  Esc back  q quit";
             break;
         case Screen::columns:
             keys = "Space show or hide  Esc back  q quit";
             break;
         case Screen::lane:
+        case Screen::messages:
         case Screen::blocked:
         case Screen::help:
             keys = "Esc back  q quit";
@@ -58,6 +59,8 @@ constexpr std::size_t lines_around = summary_lines + 1;
             return draw_endpoint(model, size);
         case Screen::lane:
             return draw_lane(model, size);
+        case Screen::messages:
+            return draw_messages(model, size);
         case Screen::blocked:
             return draw_blocked(model, size);
         case Screen::processes:
@@ -220,6 +223,8 @@ std::size_t row_count(const Model& model) {
             return model.now.processes.size();
         case Screen::types:
             return model.now.types.size() + model.now.subscriptions.size();
+        case Screen::messages:
+            return model.messages.size();
         case Screen::columns:
             return column_count;
         case Screen::endpoint:

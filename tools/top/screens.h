@@ -28,6 +28,7 @@ namespace shmbus::top {
 [[nodiscard]] Page draw_endpoints(const Model& model, Size size);
 [[nodiscard]] Page draw_endpoint(const Model& model, Size size);
 [[nodiscard]] Page draw_lane(const Model& model, Size size);
+[[nodiscard]] Page draw_messages(const Model& model, Size size);
 [[nodiscard]] Page draw_blocked(const Model& model, Size size);
 [[nodiscard]] Page draw_processes(const Model& model, Size size);
 [[nodiscard]] Page draw_types(const Model& model, Size size);

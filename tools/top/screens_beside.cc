@@ -85,7 +85,7 @@ constexpr std::array<std::pair<const char*, const char*>, 20> help_lines{{
     {"arrows h j k l", "choose, open, go back; PgUp PgDn Home End g G"},
     {"Enter", "open the endpoint, draw the lane"},
     {"Esc", "back"},
-    {"b", "who blocks this queue?"},
+    {"b  m", "who blocks this queue?  which messages stand in it?"},
     {"/ F3, n", "find an endpoint by a part of its name, find the next one"},
     {"f \\ F4", "show only those that match: part of a name, depth>1000, fill>70, in>0"},
     {"< >", "sort by another column;  r reverses"},

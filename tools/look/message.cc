@@ -1,0 +1,85 @@
+// One message as an onlooker shows it.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "look/message.h"
+
+#include <fmt/core.h>
+#include <shmbus/context.h>
+
+#include <algorithm>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "look/message_text.h"
+#include "wire/fields.h"
+
+namespace shmbus::look {
+namespace {
+
+constexpr std::size_t most_shown_bytes = 256;
+
+[[nodiscard]] std::optional<std::vector<wire::Field>> fields_of(const Type& type,
+                                                                const base::File& types) {
+    if (!types) return std::nullopt;
+    try {
+        const auto file = base::File::open_if_there(types.fd(), wire::numbered_file(type.reference),
+                                                    base::Access::read_only);
+        if (!file) return std::nullopt;
+        std::string text(wire::most_field_text, '\0');
+        text.resize(file->read_all(std::as_writable_bytes(std::span(text)), 0));
+        return wire::parse_fields(text, type.bytes);
+    } catch (const SetupError&) {
+        return std::nullopt;
+    }
+}
+
+[[nodiscard]] std::string text_of_bytes(std::span<const std::byte> payload) {
+    const bool is_text = std::all_of(payload.begin(), payload.end(), [](std::byte byte) {
+        const auto c = std::to_integer<unsigned char>(byte);
+        return c >= ' ' && c <= '~';
+    });
+    const auto shown = payload.first(std::min(payload.size(), most_shown_bytes));
+    if (!is_text) return tools::hex_of(shown);
+    return std::string(reinterpret_cast<const char*>(shown.data()), shown.size());
+}
+
+[[nodiscard]] std::string text_of(const wire::FailureRecord& failure, const Snapshot& seen) {
+    const std::size_t bytes = std::min<std::size_t>(failure.what_bytes, sizeof(failure.what));
+    const Endpoint* const endpoint = seen.endpoint_at(failure.endpoint);
+    std::string text =
+        fmt::format("{} at {}, {} attempts", name_of(static_cast<FailureReason>(failure.reason)),
+                    endpoint ? endpoint->name : "an endpoint that is gone", failure.attempts);
+    if (failure.signal != 0) text += fmt::format(", signal {}", failure.signal);
+    if (bytes > 0) text += ": " + std::string(failure.what, bytes);
+    return text;
+}
+
+}  // namespace
+
+Message message_of(const lane::SeenRecord& record, const Snapshot& seen, const base::File& types) {
+    Message message;
+    message.position = record.position;
+    message.type = record.meta.type;
+    message.count = record.messages();
+    message.bytes = record.payload().size();
+    wire::Extensions extensions;
+    if (record.extensions(extensions)) {
+        const auto sent = static_cast<std::uint64_t>(extensions.time_sent.monotonic_ns);
+        if ((extensions.flags & wire::has_time_sent) != 0 && sent <= seen.monotonic_ns)
+            message.age_ns = seen.monotonic_ns - sent;
+        if ((extensions.flags & wire::has_failure) != 0)
+            message.failure = text_of(extensions.failure, seen);
+    }
+    if (message.count > 1) {
+        message.text = fmt::format("{} messages behind one header", message.count);
+        return message;
+    }
+    const Type* const type = seen.type(message.type);
+    const auto fields = type ? fields_of(*type, types) : std::nullopt;
+    message.text = fields && !fields->empty() ? tools::text_of(*fields, record.payload())
+                                              : text_of_bytes(record.payload());
+    return message;
+}
+
+}  // namespace shmbus::look

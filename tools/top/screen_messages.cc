@@ -1,0 +1,71 @@
+// The messages that stand in an endpoint: what they are, who has them, why they failed.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "top/screens.h"
+#include "top/table.h"
+
+namespace shmbus::top {
+namespace {
+
+// Lines at the bottom for all that the chosen message says.
+constexpr std::size_t whole_lines = 5;
+
+[[nodiscard]] Page whole_text(const look::Message& message, std::size_t columns) {
+    Page page{{{fmt::format("position {} of lane {}, {} bytes", message.position,
+                            wire::lane_file(message.lane), message.bytes),
+                Style::dim}}};
+    for (const std::string& part : {message.failure, message.text})
+        for (std::size_t at = 0; at < part.size() && page.size() < whole_lines; at += columns)
+            page.push_back({{plain(part.substr(at, columns)), Style::plain}});
+    return page;
+}
+
+}  // namespace
+
+Page draw_messages(const Model& model, Size size) {
+    const look::Endpoint* const endpoint = model.endpoint();
+    if (!endpoint) return {{{"this endpoint is not there any more", Style::warn}}};
+    Page page{{{"messages in ", Style::head},
+               {plain(model.now.endpoint_name(*endpoint)), Style::head},
+               {fmt::format("  {} in hands, {} wait; the first {} are shown", endpoint->in_hand(),
+                            endpoint->waiting(), model.messages.size())}}};
+    const bool has_failures = endpoint->kind == directory::EndpointKind::error;
+    const Table table({{"TYPE", 18, Side::left},
+                       {"FROM", 10, Side::left},
+                       {"HAS IT", 10, Side::left},
+                       {"AGE", 6},
+                       {has_failures ? "WHY, AND WHAT IT SAYS" : "WHAT IT SAYS", 0, Side::left}},
+                      size.columns);
+    page.push_back(table.head());
+    const std::size_t at = chosen_row(model);
+    const std::size_t rows = size.rows - std::min(size.rows, 2 + whole_lines);
+    const Window window = window_around(at, model.messages.size(), rows);
+    for (std::size_t row = window.begin; row < window.end; ++row) {
+        const look::Message& message = model.messages[row];
+        const std::string says =
+            message.failure.empty() ? message.text : message.failure + "  " + message.text;
+        Line line =
+            table.row({{plain(model.now.type_name(message.type))},
+                       {plain(model.now.process_name(message.sender))},
+                       {message.holder == 0 ? "-" : plain(model.now.process_name(message.holder))},
+                       {span_text(message.age_ns)},
+                       {plain(says), message.failure.empty() ? Style::plain : Style::bad}});
+        page.push_back(row == at ? chosen(std::move(line), size.columns) : std::move(line));
+    }
+    if (model.messages.empty()) {
+        page.push_back({{"nothing stands here", Style::dim}});
+        return page;
+    }
+    page.resize(std::max(page.size(), size.rows - std::min(size.rows, whole_lines)));
+    for (Line& line : whole_text(model.messages[at], std::max<std::size_t>(size.columns, 1)))
+        page.push_back(std::move(line));
+    return page;
+}
+
+}  // namespace shmbus::top
