@@ -66,6 +66,26 @@ namespace {
     return page;
 }
 
+// Those that could take what waits.
+[[nodiscard]] Page idle_consumers(const Model& model, const look::Endpoint& endpoint) {
+    Page page;
+    for (const look::Consumer& consumer : endpoint.consumers) {
+        const look::Process* const process = model.now.process(consumer.process);
+        const bool holds =
+            std::any_of(endpoint.hands.begin(), endpoint.hands.end(), [&](const look::Hand& hand) {
+                return hand.owner == consumer.slot && !hand.is_taking && hand.count > hand.done;
+            });
+        if (holds || !process || process->life == look::Life::dead) continue;
+        page.push_back({{fmt::format("  {} holds nothing", who(model, consumer.process))}});
+        if (process->is_stopped)
+            page.push_back({{fmt::format("    STOPPED by a signal or a debugger; 'kill -CONT {}' "
+                                         "lets it go on",
+                                         process->pid.value_or(0)),
+                             Style::bad}});
+    }
+    return page;
+}
+
 [[nodiscard]] Line verdict(const Model& model, const look::Endpoint& endpoint) {
     if (endpoint.is_damaged())
         return {{"something of it is damaged: see its lanes (Enter)", Style::bad}};
@@ -85,9 +105,10 @@ namespace {
                              endpoint.depth()),
                  Style::bad}};
     const std::uint64_t held = endpoint.in_hand();
-    return {{fmt::format("{} messages wait, {} are in hands; the longest in these:",
-                         endpoint.waiting(), held),
-             held > 0 ? Style::warn : Style::plain}};
+    return {
+        {fmt::format("{} messages wait, {} are in hands; who reads it, the longest holders first:",
+                     endpoint.waiting(), held),
+         held > 0 ? Style::warn : Style::plain}};
 }
 
 }  // namespace
@@ -101,6 +122,8 @@ Page draw_blocked(const Model& model, Size) {
               verdict(model, *endpoint)};
     const Page held = holders(model, *endpoint);
     page.insert(page.end(), held.begin(), held.end());
+    const Page idle = endpoint->depth() > 0 ? idle_consumers(model, *endpoint) : Page{};
+    page.insert(page.end(), idle.begin(), idle.end());
     const Page waiting = writers_that_wait(model, *endpoint);
     page.push_back({});
     page.push_back({{"who is blocked by it?", Style::head}});

@@ -122,7 +122,11 @@ Terminal::Terminal(bool has_colours) {
     if (has_colours_) make_colours();
 }
 
-Terminal::~Terminal() { ::endwin(); }
+Terminal::~Terminal() {
+    // Keys that were meant for the screen are none for the shell that comes after it.
+    if (ending_signal != 0) ::flushinp();
+    ::endwin();
+}
 
 Size Terminal::size() const noexcept {
     const int rows = ::getmaxy(stdscr);
