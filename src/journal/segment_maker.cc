@@ -48,10 +48,11 @@ int SegmentMaker::finish(Storage& storage) {
 }
 
 int SegmentMaker::step(Storage& storage, const SegmentHead& head, std::uint64_t slice_bytes,
-                       std::optional<Spare>& done) {
+                       bool is_urgent, std::optional<Spare>& done) {
     int error = is_busy() ? 0 : begin(storage, head);
-    if (error == 0 && zeroed_bytes_ < head_.file_bytes) error = write_slice(slice_bytes);
-    if (error == 0 && zeroed_bytes_ < head_.file_bytes) return 0;
+    const auto is_zeroed = [&] { return is_urgent || zeroed_bytes_ >= head_.file_bytes; };
+    if (error == 0 && !is_zeroed()) error = write_slice(slice_bytes);
+    if (error == 0 && !is_zeroed()) return 0;
     if (error == 0) error = finish(storage);
     if (error == 0)
         done = Spare{head_, std::move(file_)};

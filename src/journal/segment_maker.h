@@ -1,8 +1,10 @@
 // Makes segments ahead of need, a slice at a time, so that no commit waits for one.
 //
 // The journal's thread. A file gets its segment's name only when it is whole and synced, and
-// counts only when the directory is synced too. Zeros are really written: a sync into space that
-// was merely reserved would make the file system write its own books as well.
+// counts only when the directory is synced too. Zeros are really written as long as there is time
+// for it: a sync into space that was merely reserved makes the file system write its own books as
+// well. A stream of messages that is faster than that gets segments that are only reserved, since
+// to write each byte twice would cost it half of its disk.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
@@ -27,9 +29,10 @@ public:
 
     // Goes on with the one that was begun, or begins one with this head. Writes at most
     // `slice_bytes`. Returns an errno: what was made so far is then removed, and the next call
-    // begins anew, with the head it is given.
+    // begins anew, with the head it is given. `is_urgent`: messages wait for it; the zeros that are
+    // not written yet are left to the file system, whose reserved space reads as zeros.
     [[nodiscard]] int step(Storage& storage, const SegmentHead& head, std::uint64_t slice_bytes,
-                           std::optional<Spare>& done);
+                           bool is_urgent, std::optional<Spare>& done);
     [[nodiscard]] bool is_busy() const noexcept { return file_ != nullptr; }
 
 private:

@@ -22,7 +22,8 @@ void Upkeep::complain(const char* what, int error) {
 
 bool Upkeep::step(bool idle, bool batch_is_open) {
     if (!core_.stopped.empty()) return false;
-    const bool made = make_spare();
+    // The last one is for acknowledgements: messages wait, or are about to.
+    const bool made = make_spare(core_.spares.size() <= 1);
     if (batch_is_open) return made && core_.spares.size() < wanted_spares;
     const bool wrote = write_superblock(idle);
     if (checkpoint_is_due(idle)) return write_checkpoint();
@@ -31,11 +32,11 @@ bool Upkeep::step(bool idle, bool batch_is_open) {
 }
 
 // True when it made progress.
-bool Upkeep::make_spare() {
+bool Upkeep::make_spare(bool messages_wait) {
     if (core_.spares.size() >= wanted_spares && !maker_.is_busy()) return false;
     std::optional<Spare> done;
-    spare_error_ =
-        maker_.step(core_.storage, core_.next_segment_head(), core_.options.slice_bytes, done);
+    spare_error_ = maker_.step(core_.storage, core_.next_segment_head(),
+                               core_.options.slice_bytes, messages_wait, done);
     if (spare_error_ != 0) complain("making a spare segment", spare_error_);
     if (!done) return spare_error_ == 0;
     core_.trouble.clear();
@@ -46,7 +47,7 @@ bool Upkeep::make_spare() {
 }
 
 void Upkeep::make_all_spares() {
-    while (core_.spares.size() < wanted_spares && make_spare()) continue;
+    while (core_.spares.size() < wanted_spares && make_spare(false)) continue;
 }
 
 bool Upkeep::write_superblock(bool even_if_only_the_end_moved, bool is_clean) {

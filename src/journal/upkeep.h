@@ -30,7 +30,7 @@ public:
     void make_all_spares();
 
 private:
-    bool make_spare();
+    bool make_spare(bool messages_wait);
     [[nodiscard]] bool checkpoint_is_due(bool idle) const;
     bool write_checkpoint();
     [[nodiscard]] std::uint64_t oldest_needed() const;
