@@ -110,10 +110,7 @@ FailureReason Attempt::call_timed(const DispatchRow& row, std::span<const std::b
     if (is_due) sampler.took(meter, spent);
     if (!tells_time) return reason;
     const auto sent = static_cast<std::uint64_t>(delivery_.extensions().time_sent.monotonic_ns);
-    // Nobody sends in the future; a stranger may say so.
-    if (sent == 0 || sent > begin_ns) return reason;
-    meter.time_ns(lane::Timed::queue_wait, begin_ns - sent);
-    meter.time_ns(lane::Timed::critical, base::now_ns() - sent);
+    meter.handled_since(sent, begin_ns, base::now_ns());
     return reason;
 }
 

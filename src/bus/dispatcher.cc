@@ -38,12 +38,13 @@ void Dispatcher::forget() noexcept {
 const Dispatcher::Plain* Dispatcher::look_up_plain(std::uint64_t meta) noexcept {
     const wire::Meta told = wire::Meta::of(meta);
     const Quick* const known = quick(told.type);
-    // Those that tell when they were sent, or belong to a trace, are timed: see Attempt.
-    constexpr unsigned others = wire::is_packed | wire::has_time_sent | wire::has_trace;
+    // Those of a trace are told of: see Attempt.
+    constexpr unsigned others = wire::is_packed | wire::has_trace;
     if (known == nullptr || !extensions_fit(meta) || (told.flags & others) != 0 ||
         known->bytes != told.payload_bytes)
         return nullptr;
-    plain_ = {meta, *known, told.payload_offset()};
+    plain_ = {meta, *known, told.payload_offset(),
+              (told.flags & wire::has_time_sent) != 0 ? wire::time_sent_at(told.flags) : 0};
     return &plain_;
 }
 

@@ -49,6 +49,7 @@ public:
         std::uint64_t meta = none;
         Quick handler;
         std::size_t payload_offset = 0;
+        std::size_t time_sent_at = 0;  // where in the record; 0: it does not tell
     };
     using Any = std::function<void(std::span<const std::byte>, Context&)>;
 

@@ -4,6 +4,9 @@
 #include "bus/fast_path.h"
 
 #include <algorithm>
+#include <cstring>
+
+#include "base/clock.h"
 
 namespace shmbus::detail {
 
@@ -65,21 +68,28 @@ Place FastPath::fail(lane::Batch& batch, std::string_view why) noexcept {
     return place;
 }
 
-// The same, and times the first of them when that is due.
-[[gnu::always_inline]] inline Place FastPath::handle_timed(lane::Batch& batch, Place place,
-                                                           Place each, std::size_t count,
-                                                           const std::byte* payload,
-                                                           std::size_t step,
-                                                           const Dispatcher::Quick& quick) {
-    if (attempt_.sampler.is_due(count)) [[unlikely]] {
-        const std::uint64_t begin = base::ticks();
-        const Place reached = handle_run(batch, place, each, 1, payload, step, quick);
-        if (reached == place) return place;
-        attempt_.sampler.took(attempt_.meter, base::ticks() - begin);
-        if (--count == 0) return reached;
-        place = reached;
-        payload += step;
-    }
+// The same, the first of them timed.
+[[gnu::noinline, gnu::cold]] Place FastPath::handle_sampled(lane::Batch& batch, Place place,
+                                                            Place each, std::size_t count,
+                                                            const std::byte* payload,
+                                                            std::size_t step,
+                                                            Dispatcher::Quick quick) {
+    const std::uint64_t begin = base::ticks();
+    const Place reached = handle_run(batch, place, each, 1, payload, step, quick);
+    if (reached == place) return place;
+    attempt_.sampler.took(attempt_.meter, base::ticks() - begin);
+    if (count == 1) return reached;
+    return handle_run(batch, reached, each, count - 1, payload + step, step, quick);
+}
+
+// Out of line: the loop gets all registers.
+[[gnu::noinline]] Place FastPath::handle_timed(lane::Batch& batch, Place place, Place each,
+                                               std::size_t count, const std::byte* payload,
+                                               std::size_t step,
+                                               const Dispatcher::Quick& quick) {
+    // A copy: handlers may change handlers.
+    if (attempt_.sampler.is_due(count)) [[unlikely]]
+        return handle_sampled(batch, place, each, count, payload, step, quick);
     return handle_run(batch, place, each, count, payload, step, quick);
 }
 
@@ -107,8 +117,26 @@ FastPath::Reached FastPath::handle_packed(lane::Batch& batch, Place from, std::s
     return {reached, reached.item() == items.count};
 }
 
+// Records that tell when they were sent, one in a thousand as a rule.
+[[gnu::noinline]] FastPath::Reached FastPath::handle_told(lane::Batch& batch, Place from,
+                                                          const Dispatcher::Plain& plain) {
+    const std::byte* const record = batch.entry(from.record()).record;
+    const std::byte* const payload = record + plain.payload_offset;
+    wire::TimeSent sent{};
+    std::memcpy(&sent, record + plain.time_sent_at, sizeof(sent));
+    const std::uint64_t begin_ns = base::now_ns();
+    const Place reached =
+        handle_timed(batch, from, Place::at(1, 0), 1, payload, 0, plain.handler);
+    if (reached == from) return {reached, false};
+    attempt_.meter.handled_since(static_cast<std::uint64_t>(sent.monotonic_ns), begin_ns,
+                                 base::now_ns());
+    return {reached, true};
+}
+
 [[gnu::always_inline]] inline FastPath::Reached FastPath::handle_plain(
     lane::Batch& batch, Place from, std::size_t limit, const Dispatcher::Plain& plain) {
+    if (plain.time_sent_at != 0 && attempt_.meter.is_on()) [[unlikely]]
+        return handle_told(batch, from, plain);
     const std::byte* const payload = batch.entry(from.record()).record + plain.payload_offset;
     const std::size_t alike = batch.units_each != 0 ? batch.count - from.record() : 1;
     const std::size_t count = std::min(alike, limit);
@@ -125,8 +153,14 @@ bool FastPath::handle_single(lane::Batch& batch) {
     delivery_.aim_at(batch);
     Place reached;
     try {
-        reached = handle_timed(batch, Place::at(0, 0), Place::at(1, 0), 1,
-                               batch.first.record + plain->payload_offset, 0, plain->handler);
+        constexpr Place first = Place::at(0, 0);
+        constexpr Place each = Place::at(1, 0);
+        const std::byte* const payload = batch.first.record + plain->payload_offset;
+        if (plain->time_sent_at != 0 && attempt_.meter.is_on()) [[unlikely]]
+            reached = handle_told(batch, first, *plain).place;
+        else if (attempt_.sampler.is_due(1)) [[unlikely]]
+            reached = handle_sampled(batch, first, each, 1, payload, 0, plain->handler);
+        else reached = handle_run(batch, first, each, 1, payload, 0, plain->handler);
     } catch (const std::exception& error) {
         fail(batch, error.what());
     } catch (...) {

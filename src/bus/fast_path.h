@@ -34,11 +34,14 @@ private:
     };
     Place handle_run(lane::Batch& batch, Place place, Place each, std::size_t count,
                      const std::byte* payload, std::size_t step, const Dispatcher::Quick& quick);
+    Place handle_sampled(lane::Batch& batch, Place place, Place each, std::size_t count,
+                         const std::byte* payload, std::size_t step, Dispatcher::Quick quick);
     Place handle_timed(lane::Batch& batch, Place place, Place each, std::size_t count,
                        const std::byte* payload, std::size_t step,
                        const Dispatcher::Quick& quick);
     void count(Meter::Word* counted, std::size_t handled) noexcept;
     Reached handle_packed(lane::Batch& batch, Place from, std::size_t limit);
+    Reached handle_told(lane::Batch& batch, Place from, const Dispatcher::Plain& plain);
     Reached handle_plain(lane::Batch& batch, Place from, std::size_t limit,
                          const Dispatcher::Plain& plain);
     Place fail(lane::Batch& batch, std::string_view why) noexcept;

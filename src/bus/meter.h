@@ -56,6 +56,14 @@ public:
     void time_ticks(lane::Timed what, std::uint64_t ticks, std::uint64_t weight) noexcept {
         time_ns(what, rate_.to_ns(ticks), weight);
     }
+    // A message that was sent at `sent_ns` was handled. Nobody sends in the future; a stranger may
+    // say so.
+    void handled_since(std::uint64_t sent_ns, std::uint64_t begin_ns,
+                       std::uint64_t end_ns) noexcept {
+        if (sent_ns == 0 || sent_ns > begin_ns) return;
+        time_ns(lane::Timed::queue_wait, begin_ns - sent_ns);
+        time_ns(lane::Timed::critical, end_ns - sent_ns);
+    }
     // A handler this short is looked at once in so many messages: see Sampler.
     [[nodiscard]] std::uint32_t pause_after(std::uint64_t ticks) const noexcept {
         return static_cast<std::uint32_t>(

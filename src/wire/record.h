@@ -157,6 +157,11 @@ struct Extensions {
 }
 static_assert(extension_bytes(0xFFF) == 240 && extension_bytes(0xFFF) / 16 <= 15);
 
+// Where in a record that tells when it was sent that stands.
+[[nodiscard]] constexpr std::size_t time_sent_at(std::uint16_t flags) noexcept {
+    return head_bytes + extension_bytes(flags & (has_explicit_id | has_reply_to));
+}
+
 // Writes the block for `extensions.flags` to `into`, which has extension_bytes(flags) bytes.
 inline void write_extensions(const Extensions& extensions, std::byte* into) noexcept {
     const auto put = [&](Flag flag, const auto& field) {
