@@ -131,7 +131,8 @@ class Terminal:
         self.run("set-option", "-g", "window-size", "manual")
         self.run("set-option", "-g", "status", "off")
         self.run("resize-window", "-x", str(columns), "-y", str(rows))
-        self.run("respawn-window", "-k", *settings, command)
+        # In a directory of its own: a shell that gets keys meant for another may write there.
+        self.run("respawn-window", "-k", "-c", str(folder), *settings, command)
 
     def run(self, *words):
         made = subprocess.run(["tmux", "-u", "-S", self.socket, *words], capture_output=True,

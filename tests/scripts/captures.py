@@ -12,6 +12,9 @@ import shutil
 import signal
 import sys
 
+# Nothing is written beside the sources.
+sys.dont_write_bytecode = True
+
 from bus_stage import ROOT, TOP, TRAFFIC, Checks, Stage, wait_for
 
 README = ROOT / "README.md"

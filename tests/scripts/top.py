@@ -18,6 +18,9 @@ import sys
 import urllib.error
 import urllib.request
 
+# Nothing is written beside the sources.
+sys.dont_write_bytecode = True
+
 from bus_stage import BUILD, ROOT, TOP, TRAFFIC, Checks, Stage, equal, wait_for
 
 SHMBUS = BUILD / "tools/shmbus"
