@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: BSL-1.0
 #include "crew.h"
+#include "profile.h"
 #include "report.h"
 #include "rounds.h"
 #include "scenarios.h"
@@ -16,6 +17,9 @@ namespace {
 
 struct Options {
     std::string scenario;
+    std::string profiled;
+    std::size_t steps = 0;
+    bool by_callgrind = false;
     std::size_t bytes = 0;
     double seconds = 0;
     bool json = false;
@@ -64,6 +68,16 @@ int run(const Options& options) {
         list_scenarios();
         return 0;
     }
+    if (options.scenario == "step") {
+        step_through(options.profiled, options.steps);
+        return 0;
+    }
+    if (options.scenario == "profile") {
+        const Profile profile = bench::profile(options.profiled, options.by_callgrind);
+        std::printf("%s\n",
+                    (options.json ? json_line(profile) : table_text(profile)).c_str());
+        return 0;
+    }
     if (usable_cores().size() < 2) {
         std::fprintf(stderr, "shm-bench: needs two cores; this process may use only one. See "
                              "taskset(1) and the cpuset of the container.\n");
@@ -84,7 +98,12 @@ int run(const Options& options) {
 int main(int argc, char** argv) {
     shmbus::bench::Options options;
     CLI::App app("Measures the bus beside the raw limits of the same second.", "shm-bench");
-    app.add_option("SCENARIO", options.scenario, "what to measure; see --list");
+    app.add_option("SCENARIO", options.scenario,
+                   "what to measure, see --list; or 'profile', for what a message costs in counts");
+    app.add_option("PROFILED", options.profiled, "what to profile: pingpong, oneway, packed");
+    app.add_option("STEPS", options.steps)->group("");
+    app.add_flag("--callgrind", options.by_callgrind,
+                 "profile: count by callgrind, which is the same on every machine");
     app.add_option("--bytes", options.bytes, "only variants with payloads of this size");
     app.add_option("--seconds", options.seconds,
                    "measure this long; without it until five rounds are kept, within 40 s");
