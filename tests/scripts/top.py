@@ -134,6 +134,29 @@ def check_failures(stage):
     screen.press("q")
 
 
+def check_lag(stage, web):
+    """While the daemon is stopped, what is sent durably is not on disk, and that is shown."""
+    os.kill(stage.daemon.pid, signal.SIGSTOP)
+    try:
+        web.say("late 5", "sent 5")
+        seen = snapshot(stage)
+        equal(seen["bus"]["daemon_is_stopped"], True, "the daemon is stopped")
+        equal(seen["journal"]["lag_messages"], 5, "lag")
+        equal(named(seen["endpoints"], "books")["journal_lag"], 5, "lag of books")
+        assert "STOPPED" in stage.top("-b", "-n", "1").stdout
+    finally:
+        os.kill(stage.daemon.pid, signal.SIGCONT)
+    wait_for("the disk", lambda: snapshot(stage)["journal"]["lag_messages"] == 0)
+    seen = snapshot(stage)
+    equal(named(seen["endpoints"], "books")["received_total"], 35, "books")
+    equal(seen["journal"]["batch_records"]["count"], seen["journal"]["sync_ns"]["count"], "batches")
+    assert seen["journal"]["written_bytes_total"] > 35 * 16, seen["journal"]
+    # Told nothing, it finds the journal that the daemon has open.
+    found = subprocess.run([SHMBUS, "--bus", stage.bus, "metrics"], capture_output=True, text=True,
+                           check=False).stdout
+    assert re.search(r"shmbus_journal_segments{[^}]*} [1-9]", found), found
+
+
 def check_rates(stage, web):
     top = subprocess.Popen(stage.top_words("--json", "-n", "2", "-d", "0.4"),
                            stdout=subprocess.PIPE, text=True)
@@ -339,8 +362,8 @@ def check_screens(stage, clerk):
 
 
 def check_wide_screen(stage):
-    screen = stage.screen(200, 60, " ".join(stage.top_words("-d", "0.2", "--color", "never")),
-                          {"LC_ALL": "C"})
+    screen = stage.screen(200, 60, " ".join(stage.top_words("-d", "0.2")),
+                          {"LC_ALL": "C", "NO_COLOR": "1"})
     shown = screen.waits_for("sales", "TREND")
     for head in ("KIND", "DEPTH", "FILL", "IN/s", "OUT/s", "P50", "P99", "CRIT", "OLDEST", "CONS",
                  "RETRY/s", "FAIL", "JLAG", "TREND"):
@@ -492,6 +515,9 @@ def check_refusals(stage):
         nowhere.stderr)
     plain = stage.top(stdin=subprocess.DEVNULL)
     equal(plain.returncode, 64, "status without a terminal")
+    unknown = stage.screen(80, 24, "sh -c 'TERM=nonsense " + " ".join(stage.top_words()) +
+                           "; echo status=$?; exec cat'")
+    assert "TERM" in unknown.waits_for("status=64"), unknown.text()
     assert "-b" in plain.stderr, plain.stderr
     equal(stage.top("--json", "-n", "1", "--nonsense").returncode, 64, "status of wrong usage")
     equal(stage.top("-d", "0").returncode, 64, "status of an interval of zero")
@@ -500,6 +526,15 @@ def check_refusals(stage):
     (broken / "directory").write_bytes(b"this was one")
     made = subprocess.run([TOP, "--dir", broken, "-b"], capture_output=True, text=True, check=False)
     equal(made.returncode, 65, made.stderr)
+    # Goes away while it is looked at, and comes again.
+    shutil.copy(stage.bus / "directory", broken)
+    screen = stage.screen(80, 24, f"{TOP} --dir {broken} -d 0.1")
+    screen.waits_for("sales")
+    (broken / "directory").rename(broken / "away")
+    screen.waits_for("the bus is gone", "sales")
+    (broken / "away").rename(broken / "directory")
+    wait_for("the bus again", lambda: "the bus is gone" not in screen.text())
+    screen.press("q")
     # Nobody reads any more: it ends, quietly.
     piped = subprocess.run(["bash", "-c", '"$@" | head -n 1 >/dev/null; echo "${PIPESTATUS[0]}"',
                             "-", *stage.top_words("--json", "-d", "0.1")],
@@ -534,6 +569,8 @@ def main():
                          lambda: check_opens(stage))
         else:
             checks.skip("nothing of a bus is opened or mapped for writing", "there is no strace")
+        checks.check("what is not on disk yet is told, and for whom it is",
+                     lambda: check_lag(stage, web))
         checks.check("rates are what was sent between two looks", lambda: check_rates(stage, web))
         if shutil.which("tmux"):
             checks.check("with everybody dead all is shown, and no file changes",

@@ -150,7 +150,8 @@ public:
         if (what == "send") return send(count, 0);
         if (what == "fail") return send(count, throws);
         if (what == "hold") return send(count, holds);
-        if (what == "durable") return send_durably(count);
+        if (what == "durable") return send_durably(count, true);
+        if (what == "late") return send_durably(count, false);
         if (what == "narrow") return fill(count);
         if (what == "block") return block();
         if (what == "flow") return flow(count);
@@ -177,10 +178,10 @@ private:
         for (std::uint64_t at = 0; at < count; ++at) bus_.send(Order{++number_, how}).value();
         return "sent " + std::to_string(count);
     }
-    std::string send_durably(std::uint64_t count) {
+    std::string send_durably(std::uint64_t count, bool until_on_disk) {
         for (std::uint64_t at = 0; at < count; ++at)
             static_cast<void>(bus_.send(Invoice{++number_}).value());
-        bus_.sync().value();
+        if (until_on_disk) bus_.sync().value();
         return "sent " + std::to_string(count);
     }
     // Until one finds no room; a further one then waits for it, in a thread of its own.

@@ -51,7 +51,7 @@ void require(bool read, const std::string& path) {
 Place place_of(const std::string& bus, const std::string& journal) {
     const detail::BusLocation location = detail::locate_bus(bus);
     Place place{location.directory, std::filesystem::path(location.directory).filename().string(),
-                journal};
+                journal, !journal.empty()};
     if (place.journal.empty()) place.journal = detail::environment("SHMBUS_JOURNAL");
     if (place.journal.empty()) place.journal = detail::usual_journal(location);
     return place;
@@ -333,7 +333,9 @@ std::vector<Message> Looker::messages(const Snapshot& seen, const Endpoint& endp
 }
 
 void Looker::look_at_journal(Snapshot& into) const {
-    find_journal(place_.journal, into.journal);
+    std::string path;
+    if (!place_.is_journal_told && into.daemon.pid) path = journal_of_daemon(*into.daemon.pid);
+    find_journal(path.empty() ? place_.journal : path, into.journal);
     for (Endpoint& endpoint : into.endpoints) {
         if (endpoint.kind != directory::EndpointKind::journal) continue;
         for (const Lane& lane : endpoint.lanes) {

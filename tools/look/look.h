@@ -32,9 +32,10 @@ struct NoBus : SetupError {
 };
 
 struct Place {
-    std::string directory;  // of the bus
-    std::string name;       // for people
-    std::string journal;    // its directory; it may not be there
+    std::string directory;        // of the bus
+    std::string name;             // for people
+    std::string journal;          // its directory; it may not be there
+    bool is_journal_told = true;  // false: `journal` is only where it usually lies
 };
 // Of a bus by name, or of a directory with a slash in its name, as everywhere; the journal by
 // `journal` if it is not empty, else as a daemon started in this environment would find it.

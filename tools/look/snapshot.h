@@ -30,6 +30,7 @@ enum class Sight : std::uint8_t { seen, gone, damaged };
 struct Daemon {
     Life life = Life::unknown;
     std::optional<pid_t> pid;
+    bool is_stopped = false;  // by a signal or a debugger
 };
 
 struct Memory {

@@ -67,6 +67,11 @@ namespace {
     return at == std::string::npos || at + 2 >= line.size() ? '?' : line[at + 2];
 }
 
+[[nodiscard]] bool is_stopped(pid_t pid) {
+    const char state = state_letter(pid);
+    return state == 'T' || state == 't';
+}
+
 [[nodiscard]] std::string program_of(pid_t pid) {
     std::error_code error;
     const auto link = std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/exe", error);
@@ -77,6 +82,9 @@ namespace {
     std::getline(file, name);
     return name;
 }
+
+// Held open by the daemon that writes the journal: src/journal/FORMAT.md.
+constexpr const char* journal_lock_file = "LOCK";
 
 [[nodiscard]] bool begins_with(const std::string& name, const char* with) {
     return name.compare(0, std::strlen(with), with) == 0;
@@ -93,6 +101,7 @@ Daemon find_daemon(const base::File& directory, const std::string&) {
     }
     found.pid = holder_of_lock(lock);
     found.life = found.pid ? Life::alive : knock(directory);
+    found.is_stopped = found.pid && is_stopped(*found.pid);
     return found;
 }
 
@@ -113,8 +122,7 @@ void find_process(const base::File& participants, Process& process) {
         process.life = Life::dead;
     }
     if (process.life != Life::alive || !process.pid) return;
-    const char state = state_letter(*process.pid);
-    process.is_stopped = state == 'T' || state == 't';
+    process.is_stopped = is_stopped(*process.pid);
     process.program = program_of(*process.pid);
 }
 
@@ -136,6 +144,18 @@ Memory measure_memory(const base::File& directory, const std::string& path) {
         memory.free_bytes = std::uint64_t{system.f_bavail} * system.f_frsize;
     }
     return memory;
+}
+
+std::string journal_of_daemon(pid_t daemon) {
+    std::error_code error;
+    namespace fs = std::filesystem;
+    fs::directory_iterator entry("/proc/" + std::to_string(daemon) + "/fd", error);
+    for (const fs::directory_iterator end; !error && entry != end; entry.increment(error)) {
+        std::error_code gone;
+        const fs::path file = fs::read_symlink(entry->path(), gone);
+        if (!gone && file.filename() == journal_lock_file) return file.parent_path().string();
+    }
+    return {};
 }
 
 void find_journal(const std::string& path, Journal& into) {

@@ -21,6 +21,9 @@ void find_process(const base::File& participants, Process& process);
 // Bytes that the files of a bus take, and the file system that they lie on.
 [[nodiscard]] Memory measure_memory(const base::File& directory, const std::string& path);
 
+// The journal that this daemon has open, read off its descriptors; empty when they cannot be read.
+[[nodiscard]] std::string journal_of_daemon(pid_t daemon);
+
 // Files of a journal by their names; none of them is opened.
 void find_journal(const std::string& path, Journal& into);
 

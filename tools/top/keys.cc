@@ -135,6 +135,24 @@ void sort_by_neighbour(Model& model, int step) {
         shown[static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(at + step, 0, last))];
 }
 
+// The messages of the error endpoint that has most.
+[[nodiscard]] Wish show_failed(Model& model) {
+    const look::Endpoint* most = nullptr;
+    for (const look::Endpoint& endpoint : model.now.endpoints)
+        if (endpoint.kind == directory::EndpointKind::error &&
+            (most == nullptr || endpoint.depth() > most->depth()))
+            most = &endpoint;
+    if (most == nullptr) {
+        model.view.said = "this bus has no error endpoint: nothing has failed yet";
+        return Wish::nothing;
+    }
+    go_to(model, Screen::endpoints);
+    model.view.endpoint = most->reference;
+    model.messages.clear();
+    enter(model, Screen::messages);
+    return Wish::look;
+}
+
 [[nodiscard]] Wish press_letter(Model& model, char letter) {
     View& view = model.view;
     switch (letter) {
@@ -168,6 +186,9 @@ void sort_by_neighbour(Model& model, int step) {
         case 'b':
             if (model.endpoint()) enter(model, Screen::blocked);
             break;
+        case '5':
+        case 'F':
+            return show_failed(model);
         case 'm':
             if (!model.endpoint()) break;
             model.messages.clear();

@@ -208,7 +208,6 @@ int run(const CommandLine& line) {
 
 [[nodiscard]] int status_of(const SetupError& error) {
     if (error.system_error() == EACCES || error.system_error() == EPERM) return EX_NOPERM;
-    if (error.system_error() == ENOTTY) return EX_USAGE;
     return EX_DATAERR;
 }
 
@@ -230,6 +229,9 @@ int main(int count, char** words) {
     } catch (const look::NoBus& error) {
         std::cerr << error.what() << '\n';
         return EX_UNAVAILABLE;
+    } catch (const top::NoTerminal& error) {
+        std::cerr << error.what() << '\n';
+        return EX_USAGE;
     } catch (const SetupError& error) {
         std::cerr << error.what() << '\n';
         return status_of(error);

@@ -45,7 +45,7 @@ constexpr std::size_t lines_around = summary_lines + 1;
             keys = "Esc back  q quit";
             break;
         default:
-            keys = "1 endpoints  2 processes  3 types  4 journal  ? help  q quit";
+            keys = "1 endpoints  2 processes  3 types  4 journal  5 failed  ? help  q quit";
             break;
     }
     return {{keys, Style::key}};
@@ -92,6 +92,10 @@ constexpr std::size_t lines_around = summary_lines + 1;
     Line line{{"shm-top", Style::head}, {"  bus "}, {plain(now.name), Style::head}, {"  daemon "}};
     switch (now.daemon.life) {
         case look::Life::alive:
+            if (now.daemon.is_stopped) {
+                line.push_back({fmt::format("{} STOPPED", now.daemon.pid.value_or(0)), Style::bad});
+                break;
+            }
             line.push_back(
                 {now.daemon.pid ? fmt::format("{} ok", *now.daemon.pid) : "ok", Style::good});
             break;

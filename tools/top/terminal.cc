@@ -103,13 +103,13 @@ bool take_up_locale() noexcept {
 
 Terminal::Terminal(bool has_colours) {
     if (::isatty(STDOUT_FILENO) == 0 || ::isatty(STDIN_FILENO) == 0)
-        throw SetupError{"showing a screen", "standard input and output", ENOTTY,
+        throw NoTerminal{"showing a screen", "standard input and output", ENOTTY,
                          "these are no terminal: use -b for lines of text, or --json, --csv, "
                          "--openmetrics"};
     // Before ncurses, which otherwise would end the process in its own handlers.
     catch_signals();
     if (::newterm(nullptr, stdout, stdin) == nullptr)
-        throw SetupError{"showing a screen", "a terminal of the kind that TERM names", 0,
+        throw NoTerminal{"showing a screen", "a terminal of the kind that TERM names", 0,
                          "set TERM to what this terminal is, for example xterm; or use -b"};
     ::cbreak();
     ::noecho();

@@ -6,6 +6,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <shmbus/result.h>
+
 #include <chrono>
 #include <optional>
 
@@ -14,9 +16,14 @@
 
 namespace shmbus::top {
 
+// There is none that a screen could be shown on.
+struct NoTerminal : SetupError {
+    using SetupError::SetupError;
+};
+
 class Terminal {
 public:
-    // Throws SetupError when the standard output is no terminal, or of a kind that is not known.
+    // Throws NoTerminal when the standard output is no terminal, or of a kind that is not known.
     explicit Terminal(bool has_colours);
     Terminal(const Terminal&) = delete;
     Terminal& operator=(const Terminal&) = delete;
