@@ -101,8 +101,9 @@ Server::Ended Server::serve() {
         const int limit = std::min(sleep_ms(), static_cast<int>(rest.count()));
         const int count = ::epoll_wait(epoll_.fd(), events.data(),
                                        static_cast<int>(events.size()), limit);
-        if (rest != 0ms) durable_.withdraw();
+        // Looked at before withdraw() makes calls of its own: a stop and a continue are an EINTR.
         if (count < 0 && errno != EINTR) fail("waiting for requests", "epoll_wait(2)");
+        if (rest != 0ms) durable_.withdraw();
         for (int at = 0; at < count; ++at) {
             const std::uint64_t key = events[static_cast<std::size_t>(at)].data.u64;
             if (key == signals_key) return Ended::by_signal;
