@@ -27,17 +27,25 @@ struct Counted {
     std::uint64_t messages = 0;
 };
 
+// The higher mark is never the one that is being written, unless another one was completed
+// meanwhile: then a position has moved, and it is looked at again.
 template <class A>
 [[nodiscard]] Counted last_mark(const WriterPage<A>& page) noexcept {
     Counted best;
-    for (const CountMark<A>& mark : page.marks) {
-        // MARKED: the messages. Other end: set_mark.
-        const std::uint64_t position = mark.position.load(std::memory_order_acquire);
-        if (position < best.position) continue;
-        // relaxed: carried by MARKED; of a later mark if the position moved meanwhile, so look.
-        const std::uint64_t messages = mark.messages.load(std::memory_order_relaxed);
-        if (position == 0 || mark.position.load(std::memory_order_acquire) != position) continue;
-        best = {position, messages};
+    // Ends: each turn that repeats means that the writer has filled a mark, once in a lap.
+    for (int turn = 0; turn < 16; ++turn) {
+        std::array<Counted, 2> seen;
+        for (std::size_t i = 0; i < 2; ++i) {
+            // MARKED: the messages. Other end: set_mark.
+            seen[i].position = page.marks[i].position.load(std::memory_order_acquire);
+            // MARKED: that the other mark was completed before this one is written again.
+            seen[i].messages = page.marks[i].messages.load(std::memory_order_acquire);
+        }
+        best = seen[0].position > seen[1].position ? seen[0] : seen[1];
+        // relaxed, both: behind the acquire loads, which carry what is compared here.
+        if (page.marks[0].position.load(std::memory_order_relaxed) == seen[0].position &&
+            page.marks[1].position.load(std::memory_order_relaxed) == seen[1].position)
+            break;
     }
     return best;
 }
@@ -45,14 +53,13 @@ template <class A>
 template <class A>
 void set_mark(WriterPage<A>& page, const Counted& counted) noexcept {
     // relaxed: this thread alone writes them.
-    const auto at = [&](std::size_t which) {
-        return page.marks[which].position.load(std::memory_order_relaxed);
-    };
-    if (std::max(at(0), at(1)) >= counted.position) return;
-    CountMark<A>& lower = page.marks[at(0) <= at(1) ? 0 : 1];
-    // relaxed: carried by the next store.
-    lower.messages.store(counted.messages, std::memory_order_relaxed);
-    // MARKED. Other end: last_mark.
+    const std::uint64_t first = page.marks[0].position.load(std::memory_order_relaxed);
+    const std::uint64_t second = page.marks[1].position.load(std::memory_order_relaxed);
+    if (std::max(first, second) >= counted.position) return;
+    CountMark<A>& lower = page.marks[first <= second ? 0 : 1];
+    // MARKED, both: the messages behind the other mark, the position behind the messages. Other
+    // end: last_mark.
+    lower.messages.store(counted.messages, std::memory_order_release);
     lower.position.store(counted.position, std::memory_order_release);
 }
 

@@ -6,6 +6,7 @@
 
 #include "world.h"
 
+#include "lane/count.h"
 #include "lane/doorbell.h"
 
 namespace shmbus::test {
@@ -268,6 +269,34 @@ struct FallAsleep : LaneModel<FallAsleep, 3> {
                 ++awake;
         RL_ASSERT(awake > 0);
     }
+};
+
+// Somebody looks at the count of a lane while its writer makes one mark after the other.
+struct Marks : rl::test_suite<Marks, 2> {
+    lane::WriterPage<A> page;
+
+    void before() {
+        run().left.fill(Run::never);
+        for (auto& mark : page.marks) {
+            mark.position.watch();
+            mark.messages.watch();
+        }
+    }
+    void thread(unsigned index) {
+        if (index == 0) {
+            for (std::uint64_t position = 1; position <= 5; ++position)
+                lane::set_mark(page, {position, position * 10});
+            return;
+        }
+        std::uint64_t before = 0;
+        for (int looks = 0; looks < 2; ++looks) {
+            const lane::Counted seen = lane::last_mark(page);
+            RL_ASSERT(seen.messages == seen.position * 10);
+            RL_ASSERT(seen.position >= before);
+            before = seen.position;
+        }
+    }
+    void after() { RL_ASSERT(lane::last_mark(page).messages == 50); }
 };
 
 }  // namespace shmbus::test

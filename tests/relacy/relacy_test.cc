@@ -53,6 +53,7 @@ constexpr std::array all_models{
     Entry{"a place is given again", check<PlaceGivenAgain>},
     Entry{"a writer waits", check<WriterWaits>},
     Entry{"two fall asleep", check<FallAsleep>},
+    Entry{"marks", check<Marks>},
 };
 
 // The model that notices what is planted now, or nothing.
