@@ -9,7 +9,10 @@
 
 #include <filesystem>
 #include <fstream>
+#include <span>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "base/support.h"
 #include "daemon/fixture.h"
@@ -283,6 +286,36 @@ TEST_CASE("a message in a hand is seen there, with its holder and its type") {
     seen = looker.look();
     CHECK(endpoint_of(seen, "work").depth() == 101);
     CHECK(process_of(seen, "holder").life == look::Life::dead);
+}
+
+TEST_CASE("messages that are packed behind one header are counted each") {
+    const test::Folder folder;
+    test::Daemon daemon(folder.bus());
+    const test::Process first = worker(folder, 0);
+    const test::Process sending = test::fork_child([&folder] {
+        auto& bus = *new Bus(open_bus(folder, "sender"));
+        const std::vector<Job> jobs{{1}, {2}, {3}, {4}, {5}, {6}, {7}};
+        bus.send_batch(std::span<const Job>(jobs)).value();
+    });
+    look::Looker looker(place_of(folder));
+    look::Snapshot seen = looker.look();
+    CHECK(endpoint_of(seen, "work").waiting() == 7);
+    const auto messages = looker.messages(seen, endpoint_of(seen, "work"), 10);
+    REQUIRE(messages.size() == 1);
+    CHECK(messages[0].count == 7);
+    const test::Process holding = test::fork_child([&folder] {
+        auto& bus = *new Bus(open_bus(folder, "holder"));
+        auto& endpoint = *new shmbus::Endpoint(bus.endpoint("work"));
+        endpoint.on<Job>([](const Job&) {
+            for (;;) ::pause();
+        });
+        new std::thread([&endpoint] { endpoint.poll(); });
+    });
+    CHECK(eventually([&] {
+        seen = looker.look();
+        return endpoint_of(seen, "work").in_hand() == 7;
+    }));
+    CHECK(endpoint_of(seen, "work").depth() == 7);
 }
 
 TEST_CASE("a bus that is not there is told from one that cannot be read") {
