@@ -555,7 +555,10 @@ Result<Target*> Delivery::error_target(std::string_view error_endpoint, Outgoing
     if (!there) return there.error();
     if ((extensions_.flags & wire::has_durable) == 0)
         return outbound_->target(there->index, there->generation, record.payload.size());
-    record.extensions.durable = {there->index, there->generation, 0};
+    record.extensions.durable = {
+        there->index, there->generation,
+        wire::sent_on_from(extensions_.durable.lsn,
+                           wire::make_reference(endpoint_.index, endpoint_.generation))};
     record.extensions.flags |= wire::has_durable;
     return outbound_->journal_target();
 }

@@ -124,14 +124,15 @@ const std::vector<journal::Endpoint>& Intake::audience(std::uint16_t type,
 bool Intake::is_known(const journal::Journal& journal, MessageId id,
                       const wire::Extensions& extensions, MessageId& key) const {
     key = id;
-    // The same message once more, as one that failed: another message to the error endpoint.
-    constexpr std::uint16_t as_failed = 65'534;
-    if (extensions.flags & wire::has_failure) key = wire::id_of_output(id, false, as_failed);
+    // Sent on under its id, as one that failed or is tried again: another message.
+    constexpr std::uint16_t as_sent_on = 65'534;
+    const std::uint64_t from = extensions.durable.lsn;
+    if (from != 0) key = wire::id_of_output({id.high ^ from, id.low}, false, as_sent_on);
     if (journal.was_seen(key)) return true;
     if (keys_.contains({key.high, key.low})) return true;
     // Sent again under the id that its place in a lane gave it.
-    const bool is_place = (extensions.flags & (wire::is_mixed_id | wire::has_failure)) == 0 &&
-                          (id.low & 0xFFFFU) == 0;
+    const bool is_place =
+        from == 0 && (extensions.flags & wire::is_mixed_id) == 0 && (id.low & 0xFFFFU) == 0;
     return is_place && id.low >> 16 < journal.consumed_of(id.high >> 12);
 }
 
@@ -155,7 +156,7 @@ Outcome Intake::read_record(Source& source, journal::Journal& journal) {
     std::memcpy(head.data() + sizeof(meta_word), record + wire::head_bytes,
                 kept_head.size() - sizeof(meta_word));
     if (!wire::read_extensions(meta, head.data() + sizeof(meta_word), extensions) ||
-        (meta.flags & wire::has_durable) == 0 || extensions.durable.lsn != 0) {
+        (meta.flags & wire::has_durable) == 0) {
         poison(source, "a record says not where it is to go");
         return Outcome::ok;
     }

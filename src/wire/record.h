@@ -17,8 +17,8 @@
 //   time_sent    16  CLOCK_MONOTONIC, nanoseconds; and the endpoint of origin
 //   lineage      48  related-to, conversation and correlation, where the id does not tell them
 //   failure      96  why the message is in the error endpoint
-//   durable      16  on its way into the journal: which endpoint it is for, or none: subscribers;
-//                    on its way out: its number there
+//   durable      16  on its way into the journal: which endpoint it is for, or none: subscribers,
+//                    and what it was sent on from; on its way out: its number there
 //   trace        32  W3C trace context
 //
 // Ids. A message sent outside a handler is {lane:52, index:12 | position:48, ordinal:0} and stores
@@ -119,7 +119,7 @@ struct FailureRecord {
 struct Durable {
     std::uint32_t endpoint;  // 0: an event's subscribers
     std::uint32_t generation;
-    std::uint64_t lsn;       // of the journal's record; 0: not there yet
+    std::uint64_t lsn;       // of the journal's record; not there yet: 0, or sent_on_from()
 };
 struct Trace {
     std::uint8_t trace_id[16];
@@ -225,6 +225,14 @@ constexpr std::uint64_t mixed(std::uint64_t value) noexcept {
     const std::uint64_t high = detail::mixed(parent.high + 0x9E3779B97F4A7C15U * ordinal);
     return {high, detail::mixed(parent.low ^ high)};
 }
+// A durable message that is sent on under its id (one that failed, that is tried again, that is
+// moved) is another record of the journal. This names what it was sent on from, its number there
+// and who had it, so that doing it twice, after a death, is known from doing it once more. Never 0.
+[[nodiscard]] constexpr std::uint64_t sent_on_from(std::uint64_t lsn,
+                                                   std::uint64_t endpoint) noexcept {
+    return detail::mixed(detail::mixed(lsn) ^ endpoint) | 1U;
+}
+
 // Takes a first-generation id apart: the root message whose handler sent it.
 [[nodiscard]] constexpr MessageId root_of(MessageId output) noexcept {
     return {output.high, output.low & ~std::uint64_t{0xFFFF}};

@@ -1,0 +1,63 @@
+// Durable messages that fail: each failure is in the error endpoint once, whoever dies.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <doctest/doctest.h>
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "served_bus.h"
+
+namespace durable_tests {
+
+using shmbus::Bus;
+using shmbus::Context;
+using shmbus::Endpoint;
+
+namespace {
+
+shmbus::EndpointOptions one_attempt() {
+    shmbus::EndpointOptions options;
+    options.attempts_when_throwing = 1;
+    return options;
+}
+
+template <class Holds>
+bool eventually(Holds&& holds) {
+    const auto deadline = std::chrono::steady_clock::now() + 20s;
+    while (std::chrono::steady_clock::now() < deadline)
+        if (holds()) return true;
+    return false;
+}
+
+TEST_SUITE("durable") {
+
+TEST_CASE("an event that two subscribers fail to handle is in the error endpoint for each") {
+    ServedBus served;
+    served.serve();
+    Bus bus = served.open();
+    Endpoint one = bus.endpoint("one", one_attempt());
+    Endpoint two = bus.endpoint("two", one_attempt());
+    for (Endpoint* endpoint : {&one, &two})
+        endpoint->on<Done>([](const Done&) { throw std::runtime_error("cannot"); });
+    std::vector<std::string> failed_at;
+    Endpoint errors = bus.endpoint("error");
+    errors.on_any([&](std::span<const std::byte>, Context& context) {
+        failed_at.emplace_back(context.envelope().failure.endpoint);
+    });
+    REQUIRE(bus.publish(Done{1})->wait());
+    CHECK(eventually([&] {
+        one.poll();
+        two.poll();
+        errors.poll();
+        return failed_at.size() == 2;
+    }));
+    CHECK(failed_at.size() == 2);
+    CHECK((failed_at.size() < 2 || failed_at[0] != failed_at[1]));
+}
+
+}
+
+}  // namespace
+}  // namespace durable_tests
