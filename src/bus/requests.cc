@@ -7,6 +7,8 @@
 
 #include "base/clock.h"
 #include "bus/bus_core.h"
+#include "bus/delivery.h"
+#include "bus/outbound.h"
 #include "bus/refusal.h"
 
 namespace shmbus::detail {
@@ -141,6 +143,16 @@ void Requests::read_patiently(std::uint64_t deadline_ns) noexcept {
 }
 
 Result<std::vector<std::byte>> Requests::wait(PendingCore& pending, const TypeDescriptor& reply) {
+    if (const Result<void> there = await(pending); !there) return there.error();
+    return take(pending, reply);
+}
+
+Result<Requests::Answer> Requests::wait_for_any(PendingCore& pending) {
+    if (const Result<void> there = await(pending); !there) return there.error();
+    return take_any(pending);
+}
+
+Result<void> Requests::await(PendingCore& pending) {
     const Outbound* mine = core_.outbound();
     if (mine == nullptr || mine->delivery != nullptr) {
         give_up(pending);
@@ -176,8 +188,7 @@ Result<std::vector<std::byte>> Requests::wait(PendingCore& pending, const TypeDe
             }
         }
     }
-    lock.unlock();
-    return take(pending, reply);
+    return {};
 }
 
 void Requests::when_ready(PendingCore& pending, std::function<void()> ready) {
@@ -195,21 +206,21 @@ void Requests::when_received(Receipt receipt, std::uint64_t deadline_ns,
 }
 
 Result<std::vector<std::byte>> Requests::take(PendingCore& pending, const TypeDescriptor& reply) {
-    std::uint16_t type = 0;
-    std::vector<std::byte> bytes;
-    {
-        const std::lock_guard lock(mutex_);
-        if (pending.state == PendingCore::State::ended) return Error(pending.why);
-        if (pending.state == PendingCore::State::waiting) return Error(ErrorCode::would_block);
-        type = pending.type;
-        bytes = std::move(pending.bytes);
-        pending.state = PendingCore::State::ended;
-        pending.why = ErrorCode::closed;
-    }
+    Result<Answer> answer = take_any(pending);
+    if (!answer) return answer.error();
     const Result<std::uint16_t> wanted = core_.type_index(reply);
     if (!wanted) return wanted.error();
-    if (*wanted != type) return Error(ErrorCode::wrong_type);
-    return bytes;
+    if (*wanted != answer->type) return Error(ErrorCode::wrong_type);
+    return std::move(answer->bytes);
+}
+
+Result<Requests::Answer> Requests::take_any(PendingCore& pending) {
+    const std::lock_guard lock(mutex_);
+    if (pending.state == PendingCore::State::ended) return Error(pending.why);
+    if (pending.state == PendingCore::State::waiting) return Error(ErrorCode::would_block);
+    pending.state = PendingCore::State::ended;
+    pending.why = ErrorCode::closed;
+    return Answer{pending.type, std::move(pending.bytes)};
 }
 
 void Requests::end_overdue(std::uint64_t now_ns) noexcept {
@@ -263,6 +274,47 @@ void Requests::close() noexcept {
         receipts_.clear();
     }
     for (const auto& call : calls) call();
+}
+
+// ---- asking
+
+Result<std::shared_ptr<PendingCore>> request(BusCore& core, const TypeDescriptor& type,
+                                             std::span<const std::byte> bytes,
+                                             const RequestOptions& options) {
+    Outbound* const out = core.outbound();
+    if (out == nullptr) return Error(ErrorCode::closed);
+    auto pending = std::make_shared<PendingCore>();
+    pending->bus = core.weak_from_this();
+    pending->stop = options.stop;
+    pending->deadline_ns =
+        Outbound::patience_of(WhenFull::wait, options.deadline).deadline_ns;
+    if (out->delivery != nullptr) {
+        const Result<void> held = out->delivery->hold_request(type, bytes, options, pending);
+        if (!held) return held.error();
+        return pending;
+    }
+    const Result<wire::ReplyTo> address = core.requests().address();
+    if (!address) return address.error();
+    Outgoing message;
+    message.payload = bytes;
+    message.extensions.reply_to = *address;
+    message.extensions.flags = wire::has_reply_to;
+    if (options.trace) message.carry(*options.trace);
+    const Result<Target*> found = out->target_of(type, options.destination, message);
+    if (!found) return found.error();
+    Target& target = **found;
+    if (bytes.size() > target.most_payload())
+        return too_large(bytes.size(), target.most_payload());
+    const Result<void> room = out->make_room(target, message.most_units(),
+                                             {.deadline_ns = pending->deadline_ns});
+    if (!room) return room.error();
+    // Expected before it can be answered. The id is the place where it is about to be written.
+    pending->id = wire::id_at(target.writer->lane_id(), target.writer->tail(), 0);
+    core.requests().expect(pending);
+    out->write(target, message);
+    Outbound::ring(target);
+    out->sent.add(1);
+    return pending;
 }
 
 // ---- what the public templates call

@@ -7,6 +7,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <shmbus/options.h>
 #include <shmbus/pending.h>
 #include <shmbus/receipt.h>
 
@@ -56,10 +57,17 @@ public:
     void give_up(PendingCore& pending) noexcept;
 
     Result<std::vector<std::byte>> wait(PendingCore& pending, const TypeDescriptor& reply);
+    // The same for those who know replies by their numbers only.
+    struct Answer {
+        std::uint16_t type = 0;
+        std::vector<std::byte> bytes;
+    };
+    Result<Answer> wait_for_any(PendingCore& pending);
     void when_ready(PendingCore& pending, std::function<void()> ready);
     // The same for a receipt.
     void when_received(Receipt receipt, std::uint64_t deadline_ns, std::function<void()> ready);
     Result<std::vector<std::byte>> take(PendingCore& pending, const TypeDescriptor& reply);
+    Result<Answer> take_any(PendingCore& pending);
 
     // Calls what is ready; returns how many. One load when nobody asked to be called.
     std::size_t poll();
@@ -92,6 +100,8 @@ private:
     void end(PendingCore& pending, ErrorCode why) noexcept;
     void leave_table(PendingCore& pending) noexcept;
     void end_overdue(std::uint64_t now_ns) noexcept;
+    // Until it is answered or has ended. Errors: closed, would_block.
+    Result<void> await(PendingCore& pending);
     // Reads for everybody, sleeping until something comes; the caller holds reading_.
     void read_patiently(std::uint64_t deadline_ns) noexcept;
 
@@ -113,5 +123,10 @@ private:
     std::atomic<std::size_t> callbacks_{0};
     std::atomic<std::uint64_t> late_{0};
 };
+
+// Sends a command that is to be answered, as Bus::request.
+Result<std::shared_ptr<PendingCore>> request(BusCore& core, const TypeDescriptor& type,
+                                             std::span<const std::byte> bytes,
+                                             const RequestOptions& options);
 
 }  // namespace shmbus::detail

@@ -309,41 +309,8 @@ void commit_loan(LoanRoom& room) noexcept {
 Result<std::shared_ptr<detail::PendingCore>> Bus::request_bytes(const TypeDescriptor& type,
                                                                 std::span<const std::byte> bytes,
                                                                 const RequestOptions& options) {
-    Outbound* out = core_ ? core_->outbound() : nullptr;
-    if (out == nullptr) return Error(ErrorCode::closed);
-    auto pending = std::make_shared<detail::PendingCore>();
-    pending->bus = core_;
-    pending->stop = options.stop;
-    pending->deadline_ns =
-        Outbound::patience_of(WhenFull::wait, options.deadline).deadline_ns;
-    if (out->delivery != nullptr) {
-        const Result<void> held =
-            out->delivery->hold_request(type, bytes, options, pending);
-        if (!held) return held.error();
-        return pending;
-    }
-    const Result<wire::ReplyTo> address = core_->requests().address();
-    if (!address) return address.error();
-    Outgoing message;
-    message.payload = bytes;
-    message.extensions.reply_to = *address;
-    message.extensions.flags = wire::has_reply_to;
-    if (options.trace) message.carry(*options.trace);
-    const Result<Target*> found = out->target_of(type, options.destination, message);
-    if (!found) return found.error();
-    Target& target = **found;
-    if (bytes.size() > target.most_payload())
-        return detail::too_large(bytes.size(), target.most_payload());
-    const Result<void> room = out->make_room(target, message.most_units(),
-                                             {.deadline_ns = pending->deadline_ns});
-    if (!room) return room.error();
-    // Expected before it can be answered. The id is the place where it is about to be written.
-    pending->id = wire::id_at(target.writer->lane_id(), target.writer->tail(), 0);
-    core_->requests().expect(pending);
-    out->write(target, message);
-    Outbound::ring(target);
-    out->sent.add(1);
-    return pending;
+    if (!core_) return Error(ErrorCode::closed);
+    return detail::request(*core_, type, bytes, options);
 }
 
 }  // namespace shmbus
