@@ -157,7 +157,10 @@ std::vector<InboxOnlooker::HandSeen> InboxOnlooker::hands() const {
                       read(hand.end),
                       read(hand.since),
                       std::min(records_in(read(hand.count)), most_entries),
+                      0,
                       0};
+        for (std::uint32_t at = 0; at < seen.count; ++at)
+            if (progress_of(hand, at).done != 0) seen.done_records |= std::uint64_t{1} << at;
         while (seen.done < seen.count && progress_of(hand, seen.done).done != 0) ++seen.done;
         found.push_back(seen);
     }

@@ -129,7 +129,8 @@ public:
         std::uint64_t end = 0;
         std::uint64_t since_ticks = 0;
         std::uint32_t count = 0;  // records
-        std::uint32_t done = 0;   // of them
+        std::uint32_t done = 0;   // of them, from the first on without a gap
+        std::uint64_t done_records = 0;  // a bit for each that is done
     };
     // Those that hold something, or are about to.
     [[nodiscard]] std::vector<HandSeen> hands() const;
