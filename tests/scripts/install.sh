@@ -62,3 +62,12 @@ inside_is_hidden() {
         grep -E ' [TDBRVW] shmbus::(base|wire|lane|directory|bus)::'
 }
 check 'the shared library hides its inside' inside_is_hidden
+
+beside_the_programs() {
+    local file
+    for file in share/man/man1/shmbus.1 share/man/man7/shmbus.7 share/man/man8/shmbusd.8 \
+        share/bash-completion/completions/shmbus share/shmbus/schemas/shmbus.cli-1.json; do
+        [ -f "$prefix/$file" ] || { echo "$file is missing"; return 1; }
+    done
+}
+check 'manual pages, completion and schemas are installed' beside_the_programs

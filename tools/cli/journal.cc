@@ -1,26 +1,26 @@
-// shmbus journal. See the header.
+// shmbus journal: what stands in it, whether all of it is sound, accepting a loss. The commands
+// that copy or rewrite one are in journal_keep.cc.
 //
 // SPDX-License-Identifier: BSL-1.0
-#include "journal_commands.h"
-
 #include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 
-#include <sysexits.h>
-
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
-#include <nlohmann/json.hpp>
 
 #include <shmbus/result.h>
 
 #include "bus/locate.h"
+#include "cli/journal_keep.h"
+#include "cli/listing.h"
+#include "cli/nouns.h"
+#include "cli/trouble.h"
 #include "journal/journal.h"
 #include "wire/names.h"
 
-namespace shmbus::tools {
+namespace shmbus::cli {
 namespace {
 
 using journal::Damage;
@@ -28,10 +28,18 @@ using journal::Kind;
 using journal::RecordHead;
 using journal::Report;
 
-[[nodiscard]] std::string place_of(const JournalCommandLine& line, const std::string& bus) {
+struct JournalLine {
+    std::string directory;
+    std::vector<std::string> ranges;  // "FIRST-LAST", LSNs
+    bool all = false;
+    std::string other;  // of a copy
+    bool yes = false;
+};
+
+[[nodiscard]] std::string place_of(const JournalLine& line, const Common& common) {
     if (!line.directory.empty()) return line.directory;
     const std::string wanted = detail::environment("SHMBUS_JOURNAL");
-    return wanted.empty() ? detail::usual_journal(detail::locate_bus(bus)) : wanted;
+    return wanted.empty() ? detail::usual_journal(detail::locate_bus(common.bus)) : wanted;
 }
 
 [[nodiscard]] const char* name_of(Kind kind) {
@@ -82,23 +90,24 @@ void dump(const std::string& path, bool as_json) {
         storage, [&](std::uint64_t segment, std::uint64_t offset, const RecordHead& head,
                      std::span<const std::byte> payload) {
             if (as_json) {
-                const nlohmann::json record{{"segment", segment},
+                const Json record{{"schema", "shmbus.journal_record/1"},
+                                  {"segment", segment},
                                             {"offset", offset},
                                             {"lsn", head.lsn},
                                             {"kind", name_of(head.kind)},
                                             {"payload_bytes", payload.size()},
                                             {"says", what_it_says(head, payload)}};
-                fmt::print("{}\n", record.dump());
+                print_line(record.dump());
             } else {
                 fmt::print("{:>6} {:>10} {:>10} {:<11} {:>8} B  {}\n", segment, offset, head.lsn,
                            name_of(head.kind), payload.size(), what_it_says(head, payload));
             }
         });
-    if (report.stops_service()) throw CLI::RuntimeError(EX_DATAERR);
+    if (report.stops_service()) throw Ended{static_cast<int>(Exit::damaged)};
 }
 
-[[nodiscard]] nlohmann::json json_of(const Report& report) {
-    nlohmann::json damages = nlohmann::json::array();
+[[nodiscard]] Json json_of(const Report& report) {
+    Json damages = Json::array();
     for (const Damage& damage : report.damages)
         damages.push_back({{"file", damage.file},
                            {"offset", damage.offset},
@@ -107,7 +116,8 @@ void dump(const std::string& path, bool as_json) {
                            {"accepted", damage.accepted},
                            {"first_lsn", damage.lsns.first},
                            {"last_lsn", damage.lsns.last}});
-    return {{"records", report.records},       {"batches", report.batches},
+    return {{"schema", "shmbus.journal_report/1"},
+            {"records", report.records},       {"batches", report.batches},
             {"last_lsn", report.end.lsn},      {"torn_bytes", report.torn_bytes},
             {"closed_in_peace", report.was_clean}, {"damages", damages},
             {"in_service", !report.stops_service()}};
@@ -120,7 +130,7 @@ void verify(const std::string& path, bool as_json) {
         throw SetupError{"reading a journal", path, ENOENT,
                          "no journal was made there; name its directory with --dir"};
     if (as_json) {
-        fmt::print("{}\n", json_of(report).dump(2));
+        print_line(json_of(report).dump(2));
     } else {
         fmt::print("{}: {} records in {} batches, the last one is LSN {}\n", path, report.records,
                    report.batches, report.end.lsn);
@@ -133,7 +143,7 @@ void verify(const std::string& path, bool as_json) {
                                  "'shmbus journal accept-loss' accepts that"
                                : "nothing that was acknowledged is missing");
     }
-    if (report.stops_service()) throw CLI::RuntimeError(EX_DATAERR);
+    if (report.stops_service()) throw Ended{static_cast<int>(Exit::damaged)};
 }
 
 [[nodiscard]] journal::Range range_of(const std::string& text) {
@@ -148,7 +158,7 @@ void verify(const std::string& path, bool as_json) {
     return {first, last};
 }
 
-void accept_loss(const std::string& path, const JournalCommandLine& line) {
+void accept_loss(const std::string& path, const JournalLine& line) {
     journal::RealStorage storage(path, journal::RealStorage::Mode::must_exist);
     const Report before = journal::inspect(storage);
     journal::Options options;
@@ -166,7 +176,7 @@ void accept_loss(const std::string& path, const JournalCommandLine& line) {
         fmt::print(stderr, "{}\n", some_left ? "nothing was changed: accept all of it, by ranges "
                                                "or with --all"
                                              : "nothing is lost, so there is nothing to accept");
-        throw CLI::RuntimeError(some_left ? EX_DATAERR : EX_OK);
+        throw Ended{static_cast<int>(some_left ? Exit::damaged : Exit::ok)};
     }
     journal::Journal accepted(storage, options);
     if (!accepted.why_stopped().empty())
@@ -178,20 +188,34 @@ void accept_loss(const std::string& path, const JournalCommandLine& line) {
 
 }  // namespace
 
-void add_journal_commands(CLI::App& app, JournalCommandLine& line, const std::string& bus,
-                          const bool& json) {
-    auto* command = app.add_subcommand("journal", "The journal")->require_subcommand(1);
-    command->add_option("--dir", line.directory,
+void add_journal_commands(const Command& app, const Common& common) {
+    auto line = std::make_shared<JournalLine>();
+    const Command command = app.add("journal", "The journal").needs_command();
+    command.option("--dir", line->directory,
                         "Its directory; default: $SHMBUS_JOURNAL, or where the bus has it");
-    command->add_subcommand("verify", "Read all of it; says what is damaged. Needs no daemon")
-        ->callback([&] { verify(place_of(line, bus), json); });
-    command->add_subcommand("dump", "List its records. Needs no daemon")
-        ->callback([&] { dump(place_of(line, bus), json); });
-    auto* accept = command->add_subcommand(
+    const auto place = [&common, line] { return place_of(*line, common); };
+    command.add("stat", "Its size, and how much waits for whom. Needs no daemon")
+        .runs([&common, place] { journal_stat(common, place()); });
+    command.add("verify", "Read all of it; says what is damaged. Needs no daemon")
+        .runs([&common, place] { verify(place(), common.is_json()); });
+    command.add("dump", "List its records. Needs no daemon")
+        .runs([&common, place] { dump(place(), common.is_json()); });
+    const Command accept = command.add(
         "accept-loss", "Accept that damaged records are lost, so that the rest goes on");
-    accept->add_option("ranges", line.ranges, "LSNs, FIRST-LAST");
-    accept->add_flag("--all", line.all, "All that 'verify' names");
-    accept->callback([&] { accept_loss(place_of(line, bus), line); });
+    accept.option("ranges", line->ranges, "LSNs, FIRST-LAST");
+    accept.flag("--all", line->all, "All that 'verify' names");
+    accept.runs([place, line] { accept_loss(place(), *line); });
+    command.add("compact", "Let go of what nobody waits for; the daemon must be away")
+        .runs([&common, place] { journal_compact(common, place()); });
+    const Command backup = command.add(
+        "backup", "A verified copy as of one moment, also while the daemon runs");
+    backup.option("to", line->other, "A directory that is not there yet, or empty")
+        .required();
+    backup.runs([&common, place, line] { journal_backup(common, place(), line->other); });
+    const Command restore = command.add(
+        "restore", "Put a backup where the journal was; neither daemon nor journal may be there");
+    restore.option("from", line->other, "The directory of the backup").required();
+    restore.runs([&common, place, line] { journal_restore(common, line->other, place()); });
 }
 
-}  // namespace shmbus::tools
+}  // namespace shmbus::cli

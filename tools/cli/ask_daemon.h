@@ -1,0 +1,24 @@
+// Asks a daemon how it is, without joining its bus.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "bus/locate.h"
+
+namespace shmbus::cli {
+
+struct DaemonSays {
+    enum class State : std::uint8_t { answers, silent, absent, foreign };
+    State state = State::absent;
+    std::uint64_t pid = 0;
+    std::chrono::nanoseconds uptime{0};
+    std::string why;  // foreign: it speaks another version
+};
+[[nodiscard]] DaemonSays ask_daemon(const detail::BusFolder& folder,
+                                    std::chrono::milliseconds limit);
+
+}  // namespace shmbus::cli

@@ -1,0 +1,158 @@
+// Bytes from and to text. See the header.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "cli/body.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "cli/trouble.h"
+
+namespace shmbus::cli {
+
+namespace {
+
+// Whole characters of UTF-8, none of which steers a terminal.
+[[nodiscard]] bool is_text(std::span<const std::byte> bytes) {
+    for (std::size_t at = 0; at < bytes.size();) {
+        const auto first = std::to_integer<unsigned>(bytes[at]);
+        const std::size_t length = first < 0x80 ? 1 : first >> 5 == 6 ? 2 : first >> 4 == 14 ? 3
+                                   : first >> 3 == 30 ? 4 : 0;
+        if (length == 0 || at + length > bytes.size()) return false;
+        if (length == 1 && (first == 0x7F || (first < 0x20 && first != '\n' && first != '\t')))
+            return false;
+        for (std::size_t more = 1; more < length; ++more)
+            if (std::to_integer<unsigned>(bytes[at + more]) >> 6 != 2) return false;
+        at += length;
+    }
+    return !bytes.empty();
+}
+
+[[nodiscard]] std::string text_of_bytes(std::span<const std::byte> bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+[[nodiscard]] int digit_of(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+}
+
+}  // namespace
+
+void add_body_options(const Command& command, BodyLine& line) {
+    const Option data = command.option("--data", line.data, "The bytes of this text");
+    const Option hex = command.option("--hex", line.hex, "Bytes as hexadecimal digits");
+    const Option file = command.option("--file", line.file,
+                                       "The bytes of this file; default: of standard input");
+    const Option fields = command.option(
+        "--fields", line.fields, "The fields of the message, as JSON; - : from standard input");
+    data.excludes(hex).excludes(file).excludes(fields);
+    hex.excludes(file).excludes(fields);
+    file.excludes(fields);
+}
+
+Bytes body_of(const OpenBus& bus, const BodyLine& line, const directory::Type& type) {
+    Bytes bytes;
+    if (line.fields) {
+        return bytes_of_json(bus, type, *line.fields == "-" ? all_of_file("-") : *line.fields);
+    }
+    if (line.data) bytes = bytes_of_text(*line.data);
+    else if (!line.hex.empty()) bytes = bytes_of_hex(line.hex);
+    else bytes = bytes_of_text(all_of_file(line.file.empty() ? "-" : line.file));
+    require_length(bytes.size(), type);
+    return bytes;
+}
+
+void require_length(std::size_t bytes, const directory::Type& type) {
+    if (type.row.bytes == 0 || type.row.bytes == bytes) return;
+    throw Trouble(Exit::damaged,
+                  "a " + std::string(type.name()) + " has " + std::to_string(type.row.bytes) +
+                      " bytes, these are " + std::to_string(bytes),
+                  "the type has a fixed length, and text often ends with a newline",
+                  "shmbus type show " + std::string(type.name()) + "; --hex gives exact bytes");
+}
+
+Bytes bytes_of_hex(const std::string& text) {
+    Bytes bytes;
+    int high = -1;
+    for (const char c : text) {
+        if (c == ' ' || c == '\n' || c == '\t' || c == ':') continue;
+        const int digit = digit_of(c);
+        if (digit < 0)
+            throw Trouble(Exit::damaged, std::string("'") + c + "' is no hexadecimal digit");
+        if (high < 0) {
+            high = digit;
+        } else {
+            bytes.push_back(static_cast<std::byte>(high << 4 | digit));
+            high = -1;
+        }
+    }
+    if (high >= 0)
+        throw Trouble(Exit::damaged, "the hexadecimal digits do not come in pairs");
+    return bytes;
+}
+
+Bytes bytes_of_text(const std::string& text) {
+    const auto* const begin = reinterpret_cast<const std::byte*>(text.data());
+    return {begin, begin + text.size()};
+}
+
+namespace {
+
+// How messages of the type read; nothing when nobody said.
+[[nodiscard]] std::optional<std::vector<wire::Field>> fields_of(const OpenBus& bus,
+                                                                const directory::Type& type) {
+    const std::string text =
+        detail::read_description(bus.folder(), type.reference());
+    if (text.empty()) return std::nullopt;
+    return wire::parse_fields(text, type.row.bytes);
+}
+
+}  // namespace
+
+std::optional<Json> json_of_bytes(const OpenBus& bus, const directory::Type& type,
+                                  std::span<const std::byte> bytes) {
+    const auto fields = fields_of(bus, type);
+    if (!fields || bytes.size() != type.row.bytes) return std::nullopt;
+    return tools::json_of(*fields, bytes);
+}
+
+Bytes bytes_of_json(const OpenBus& bus, const directory::Type& type, const std::string& json) {
+    const auto fields = fields_of(bus, type);
+    if (!fields)
+        throw Trouble(Exit::damaged,
+                      "the bus does not know the fields of " + std::string(type.name()),
+                      "its declaration does not tell them, or no program told the bus yet",
+                      "give its bytes with --data, --hex or --file");
+    const nlohmann::json object = nlohmann::json::parse(json, nullptr, false);
+    if (object.is_discarded())
+        throw Trouble(Exit::damaged, "this is no JSON: " + json.substr(0, 80));
+    try {
+        return tools::bytes_of_json(*fields, object, type.row.bytes);
+    } catch (const SetupError& error) {
+        throw Trouble(Exit::damaged, error.tried() + ": " + error.on_what(), "", error.helps());
+    }
+}
+
+std::string body_text(const OpenBus& bus, std::uint16_t type, std::span<const std::byte> bytes) {
+    if (const auto row = bus.reader().type(type))
+        if (const auto fields = json_of_bytes(bus, *row, bytes)) return fields->dump();
+    std::string text = is_text(bytes) ? text_of_bytes(bytes) : hex_of(bytes);
+    // One message, one line.
+    if (!text.empty() && text.back() == '\n') text.pop_back();
+    std::ranges::replace(text, '\n', ' ');
+    return text;
+}
+
+void add_body(Json& object, const OpenBus& bus, std::uint16_t type,
+              std::span<const std::byte> bytes) {
+    object["bytes"] = bytes.size();
+    if (const auto row = bus.reader().type(type))
+        if (auto fields = json_of_bytes(bus, *row, bytes)) object["fields"] = std::move(*fields);
+    if (is_text(bytes)) object["text"] = text_of_bytes(bytes);
+    object["hex"] = hex_of(bytes);
+}
+
+}  // namespace shmbus::cli

@@ -1,0 +1,280 @@
+// shmbus endpoint: what is there, making, removing, emptying.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <memory>
+
+#include <fmt/core.h>
+
+#include "cli/listing.h"
+#include "cli/living.h"
+#include "cli/member.h"
+#include "cli/nouns.h"
+#include "cli/open_bus.h"
+#include "cli/seen.h"
+#include "cli/taker.h"
+#include "cli/trouble.h"
+
+namespace shmbus::cli {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+struct EndpointLine {
+    std::string name;
+    std::vector<std::string> names;
+    std::size_t lane_bytes = 0;
+    bool is_error_endpoint = false;
+    bool yes = false;
+    bool dry_run = false;
+    std::vector<std::string> columns;
+};
+
+// Commands that are handled at each endpoint.
+[[nodiscard]] std::map<std::uint32_t, Json> handled(const OpenBus& bus) {
+    std::map<std::uint32_t, Json> lists;
+    for (const auto& type : bus.types())
+        if (type.row.route != 0) lists[type.row.route].push_back(type.name());
+    return lists;
+}
+
+[[nodiscard]] Json or_none(Json list) { return list.is_null() ? Json::array() : std::move(list); }
+
+// Null where the inbox cannot be read: it went away meanwhile, or is damaged.
+struct Looked {
+    Json waiting, in_hand, consumers, lanes;
+};
+[[nodiscard]] Looked look_at(const OpenBus& bus, const directory::Endpoint& endpoint) {
+    try {
+        SeenEndpoint seen(bus, endpoint);
+        const auto numbers = seen.numbers();
+        return {numbers.waiting, numbers.in_hand, numbers.consumers, numbers.lanes};
+    } catch (const SetupError&) {
+        return {};
+    }
+}
+
+void list_endpoints(const Common& common, const EndpointLine& line) {
+    const OpenBus bus(common);
+    auto handles = handled(bus);
+    Listing listing("shmbus.endpoint_list/1",
+                    {"endpoint", "kind", "waiting", "in_hand", "consumers", "lanes", "lane_bytes",
+                     "owner", "handles"});
+    for (const auto& endpoint : bus.endpoints()) {
+        const Looked seen = look_at(bus, endpoint);
+        const bool is_left_alone = seen.waiting.is_number() && seen.consumers == 0U &&
+                                   seen.waiting.get<std::uint64_t>() != 0;
+        listing.add({endpoint.name(), name_of(endpoint.row.kind), seen.waiting, seen.in_hand,
+                     seen.consumers, seen.lanes, endpoint.row.lane_bytes,
+                     endpoint.row.owner == 0 ? Json()
+                                             : Json(bus.name_of_participant(endpoint.row.owner)),
+                     or_none(handles[endpoint.index])},
+                    is_left_alone ? Paint::warning : Paint::plain);
+    }
+    listing.choose(line.columns);
+    listing.print(common);
+}
+
+// ---- show
+
+[[nodiscard]] Json lanes_of(const OpenBus& bus, SeenEndpoint& seen, Living& living) {
+    Json lanes = Json::array();
+    for (const lane::LaneOnlooker* lane : seen.lanes()) {
+        const auto where = lane->where();
+        const auto count = lane->count();
+        const auto& identity = lane->identity();
+        lanes.push_back({{"lane", wire::lane_file(identity.lane_id)},
+                         {"writer", bus.name_of_participant(identity.writer)},
+                         {"writer_state", identity.writer == wire::daemon_reference
+                                              ? "daemon"
+                                              : name_of(living.state_of(identity.writer))},
+                         {"waiting", count.waiting},
+                         {"messages", count.messages},
+                         {"bytes", identity.capacity},
+                         {"used_bytes", (count.tail - where.reclaim) * wire::unit_bytes},
+                         {"writer_waits", where.wants_room},
+                         {"closed", where.is_closed},
+                         {"damaged", where.is_poisoned || lane->lost()}});
+    }
+    return lanes;
+}
+
+[[nodiscard]] Json hands_of(const OpenBus& bus, const SeenEndpoint& seen, Living& living) {
+    std::map<std::uint16_t, wire::Reference> owners;
+    for (const auto& consumer : seen.inbox().consumers())
+        owners[consumer.slot] = consumer.participant;
+    Json hands = Json::array();
+    for (const auto& hand : seen.inbox().hands()) {
+        const wire::Reference owner = owners[hand.owner];
+        const auto row = bus.reader().participant(wire::index_of(owner));
+        hands.push_back({{"holder", owner == 0 ? Json() : Json(bus.name_of_participant(owner))},
+                         {"pid", row && owner != 0 ? Json(row->row.pid) : Json()},
+                         {"state", owner == 0 ? "left" : name_of(living.state_of(owner))},
+                         {"lane", wire::lane_file(hand.lane)},
+                         {"records", hand.count},
+                         {"done", hand.done}});
+    }
+    return hands;
+}
+
+void print_table_of(const Common& common, const char* title, const Json& rows) {
+    if (rows.empty()) return;
+    std::vector<std::string> columns;
+    for (const auto& [name, value] : rows.front().items()) columns.push_back(name);
+    Listing listing("", columns);
+    for (const Json& row : rows) {
+        std::vector<Json> cells;
+        for (const std::string& column : columns) cells.push_back(row[column]);
+        listing.add(std::move(cells));
+    }
+    print_line(std::string("\n") + title);
+    listing.print(common);
+}
+
+void show_endpoint(const Common& common, const EndpointLine& line) {
+    const OpenBus bus(common);
+    const auto endpoint = bus.endpoint(line.name);
+    SeenEndpoint seen(bus, endpoint);
+    Living living(bus);
+    const auto numbers = seen.numbers();
+    const Json lanes = lanes_of(bus, seen, living);
+    const Json hands = hands_of(bus, seen, living);
+    Json events = Json::array();
+    for (const auto& row : bus.subscriptions())
+        if (row.endpoint == endpoint.index) events.push_back(bus.name_of_type(row.event));
+    Json consumers = Json::array();
+    for (const wire::Reference who : living.consumers_of(endpoint))
+        consumers.push_back(bus.name_of_participant(who));
+    Facts facts("shmbus.endpoint/1");
+    facts.add("endpoint", endpoint.name());
+    facts.add("kind", name_of(endpoint.row.kind));
+    facts.add("number", wire::numbered_file(endpoint.reference()));
+    facts.add("lane_bytes", endpoint.row.lane_bytes);
+    facts.add("events_when_full", name_of(static_cast<WhenFull>(endpoint.row.events_when_full)));
+    facts.add("handles", or_none(handled(bus)[endpoint.index]));
+    facts.add("subscribed_to", events);
+    facts.add("consumers", consumers);
+    facts.add("waiting", numbers.waiting);
+    facts.add("in_hand", numbers.in_hand);
+    if (common.is_json()) {
+        facts.add("lanes", lanes);
+        facts.add("hands", hands);
+    }
+    facts.print(common);
+    if (common.format != Format::table) return;
+    print_table_of(common, "lanes into it", lanes);
+    print_table_of(common, "batches in hands", hands);
+}
+
+// ---- changing
+
+void create_endpoints(const Common& common, const EndpointLine& line) {
+    const auto session = join(common);
+    detail::EndpointSpec spec;
+    if (line.is_error_endpoint) spec.kind = directory::EndpointKind::error;
+    spec.lane_bytes = line.lane_bytes;
+    for (const std::string& name : line.names) {
+        const auto made =
+            value_of(session->create_endpoint(name, spec), "making endpoint " + name);
+        print_line(fmt::format("endpoint {} has number {}", name, made.index));
+    }
+}
+
+void remove_endpoint(const Common& common, const EndpointLine& line) {
+    const OpenBus bus(common);
+    const auto endpoint = bus.endpoint(line.name);
+    if (line.dry_run) return print_line("would remove endpoint " + line.name);
+    const auto removed = join(common)->remove_endpoint({endpoint.index, endpoint.row.generation});
+    if (!removed) {
+        const Refusal* const details = removed.error().details();
+        throw Trouble(Exit::try_later,
+                      details != nullptr && !details->reason.empty()
+                          ? details->reason
+                          : trouble_of(removed.error(), "removing endpoint " + line.name).what(),
+                      "it is in use", "shmbus endpoint show " + line.name +
+                                          "; shmbus sub ls; shmbus endpoint purge " + line.name,
+                      std::string(name_of(removed.error().code())));
+    }
+    print_line("endpoint " + line.name + " is gone");
+}
+
+// The daemon brings what waits in its journal a lane at a time: then an empty look says nothing.
+[[nodiscard]] bool has_lane_of_daemon(SeenEndpoint& seen) {
+    for (const lane::LaneOnlooker* lane : seen.lanes())
+        if (lane->identity().writer == wire::daemon_reference) return true;
+    return false;
+}
+
+// Lets go of what is there, at most `limit` messages.
+[[nodiscard]] std::uint64_t empty(Taker& taker, std::uint64_t limit, bool waits_for_more) {
+    std::uint64_t gone = 0;
+    do {
+        // Ends: at the limit, or with what is there.
+        while (gone < limit) {
+            const auto records = taker.next(static_cast<std::uint32_t>(
+                std::min<std::uint64_t>(limit - gone, lane::most_entries)));
+            if (records.empty()) break;
+            for (const auto& record : records) {
+                Taker::let_go(record);
+                gone += record.messages.size();
+            }
+            taker.close(records);
+        }
+    } while (waits_for_more && gone < limit && taker.wait(50ms));
+    return gone;
+}
+
+void purge_endpoint(const Common& common, const EndpointLine& line) {
+    const OpenBus bus(common);
+    const auto endpoint = bus.endpoint(line.name);
+    SeenEndpoint seen(bus, endpoint);
+    const auto numbers = seen.numbers();
+    const bool is_durable = has_lane_of_daemon(seen);
+    const std::string what = fmt::format("{} waiting messages of endpoint {}", numbers.waiting,
+                                         line.name);
+    if (line.dry_run) return print_line("would throw away " + what);
+    if (!is_agreed(line.yes, "throw away " + what + "?")) return print_line("nothing was done");
+    Member member(common);
+    Taker taker(member, endpoint);
+    // Whoever goes on sending is not waited for.
+    const std::uint64_t gone =
+        is_durable ? empty(taker, ~std::uint64_t{0}, true)
+                   : empty(taker, numbers.waiting + numbers.in_hand, false);
+    print_line(fmt::format("{} messages were thrown away", gone));
+}
+
+}  // namespace
+
+void add_endpoint_commands(const Command& app, const Common& common) {
+    auto line = std::make_shared<EndpointLine>();
+    const Command endpoint = app.add("endpoint", "Endpoints").needs_command();
+    const Command list = endpoint.add("ls", "List them, with what waits in each");
+    list.option("-o,--columns", line->columns, "Only these columns").separated_by_commas();
+    list.runs([&common, line] { list_endpoints(common, *line); });
+    const auto add_name = [line](const Command& command) {
+        command.option("endpoint", line->name, "Its name").required();
+    };
+    const Command show = endpoint.add("show", "One: its lanes, consumers, what is in hands");
+    add_name(show);
+    show.runs([&common, line] { show_endpoint(common, *line); });
+    const Command create = endpoint.add("create", "Make one; one that is there stays as it is");
+    create.option("name", line->names, "Its name, or those of several").required();
+    create.option("--lane-bytes", line->lane_bytes,
+                       "Size of the lanes into it, a power of two; default: the daemon's");
+    create.flag("--error", line->is_error_endpoint, "It is for messages that failed");
+    create.runs([&common, line] { create_endpoints(common, *line); });
+    const Command remove = endpoint.add("rm", "Remove one that nobody uses any more");
+    add_name(remove);
+    remove.flag("--dry-run", line->dry_run, "Only say what would be done");
+    remove.runs([&common, line] { remove_endpoint(common, *line); });
+    const Command purge = endpoint.add("purge", "Throw away the messages that wait in one");
+    add_name(purge);
+    purge.flag("--yes,-y", line->yes, "Do not ask");
+    purge.flag("--dry-run", line->dry_run, "Only say how many there are");
+    purge.runs([&common, line] { purge_endpoint(common, *line); });
+}
+
+}  // namespace shmbus::cli

@@ -1,0 +1,257 @@
+// What of a bus may be wrong: its daemon, processes, files, messages, journal. See findings.h.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <vector>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <fmt/core.h>
+
+#include "base/clock.h"
+#include "cli/ask_daemon.h"
+#include "cli/findings.h"
+#include "cli/living.h"
+#include "cli/member.h"
+#include "cli/seen.h"
+#include "journal/recovery.h"
+#include "journal/storage.h"
+
+namespace shmbus::cli {
+
+namespace {
+
+using namespace std::chrono_literals;
+using Grade = Finding::Grade;
+
+// Up to three names, then how many more.
+[[nodiscard]] std::string some_of(const std::vector<std::string>& names) {
+    constexpr std::size_t most = 3;
+    std::string text;
+    for (std::size_t at = 0; at < names.size() && at < most; ++at)
+        text += (at > 0 ? ", " : "") + names[at];
+    if (names.size() > most) text += fmt::format(" and {} more", names.size() - most);
+    return text;
+}
+
+[[nodiscard]] bool look_at_daemon(const OpenBus& bus, Findings& into) {
+    const DaemonSays says = ask_daemon(bus.folder(), 2s);
+    switch (says.state) {
+        case DaemonSays::State::answers:
+            into.push_back({Grade::good, "daemon",
+                            fmt::format("process {} answers, since {} s", says.pid,
+                                        says.uptime / 1s), "", {}});
+            return true;
+        case DaemonSays::State::silent:
+            into.push_back({Grade::failure, "daemon",
+                            "it holds its socket and does not answer: it is stopped, or its machine"
+                            " is very busy", "shmbus process ls; ps -o stat,pid,args -C shmbusd",
+                            {}});
+            return true;
+        case DaemonSays::State::foreign:
+            into.push_back({Grade::failure, "daemon", "it is of another version: " + says.why,
+                            "restart it and the programs of this bus from one installation", {}});
+            return true;
+        case DaemonSays::State::absent: break;
+    }
+    into.push_back({Grade::warning, "daemon",
+                    "none runs: open lanes work on, nothing new can be opened, nothing is cleared "
+                    "away, durable messages wait", "shmbus run, or any program of the bus", {}});
+    return false;
+}
+
+// 'T' or 't' in the state that the kernel gives.
+[[nodiscard]] bool is_stopped(std::uint64_t pid) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+    std::string text;
+    std::getline(file, text);
+    const std::size_t end = text.rfind(')');
+    return end != std::string::npos && end + 2 < text.size() &&
+           (text[end + 2] == 'T' || text[end + 2] == 't');
+}
+
+void look_at_processes(const Common& common, const OpenBus& bus, Living& living, bool has_daemon,
+                       Findings& into) {
+    std::vector<std::string> dead;
+    std::vector<std::string> stopped;
+    std::size_t alive = 0;
+    for (const auto& one : bus.participants()) {
+        const std::string name = fmt::format("{} ({})", one.name(), one.row.host_pid);
+        const Living::State state = living.state_of(one.reference());
+        if (state == Living::State::dead) dead.push_back(name);
+        if (state != Living::State::alive) continue;
+        ++alive;
+        if (is_stopped(one.row.host_pid)) stopped.push_back(name);
+    }
+    if (!stopped.empty())
+        into.push_back({Grade::failure, "processes",
+                        "stopped by a signal or a debugger, with all that they hold: " +
+                            some_of(stopped), "kill -CONT PID, or kill PID", {}});
+    if (!dead.empty()) {
+        Finding finding{Grade::warning, "processes",
+                        "dead, and not all that they left is cleared away: " + some_of(dead),
+                        has_daemon ? "what they held is for the next consumer: shmbus endpoint ls"
+                                   : "start the daemon: shmbus run", {}};
+        if (!has_daemon)
+            finding.mend = [&common] {
+                static_cast<void>(join(common));
+                return std::string("a daemon was started, which clears away");
+            };
+        into.push_back(std::move(finding));
+    }
+    into.push_back({Grade::good, "processes", fmt::format("{} are alive", alive), "", {}});
+}
+
+// Files that no row names; a daemon removes them when it starts.
+void look_at_files(const Common& common, const OpenBus& bus, bool has_daemon, Findings& into) {
+    if (has_daemon) return;
+    std::set<std::string> named;
+    for (const auto& lane : bus.lanes()) named.insert(wire::lane_file(lane.id));
+    for (const auto& one : bus.endpoints()) named.insert(wire::numbered_file(one.reference()));
+    for (const auto& one : bus.participants()) named.insert(wire::numbered_file(one.reference()));
+    std::vector<std::string> stale;
+    for (const char* const folder : {wire::lanes_folder, wire::inboxes_folder,
+                                     wire::participants_folder})
+        for (const auto& entry :
+             std::filesystem::directory_iterator(bus.location().directory + "/" + folder))
+            if (!named.contains(entry.path().filename().string()))
+                stale.push_back(std::string(folder) + "/" + entry.path().filename().string());
+    if (stale.empty()) return;
+    into.push_back({Grade::warning, "files", "left over, of no use: " + some_of(stale),
+                    "start the daemon, which removes them: shmbus run", [&common] {
+                        static_cast<void>(join(common));
+                        return std::string("a daemon was started, which removes them");
+                    }});
+}
+
+void look_at_lanes(SeenEndpoint& seen, const std::string& name, std::vector<std::string>& damaged,
+                   std::vector<std::string>& full) {
+    for (const std::uint64_t id : seen.inbox().lanes()) {
+        const lane::LaneOnlooker* const lane = seen.lane(id);
+        if (lane == nullptr) continue;  // drained and gone meanwhile, or counted below
+        const auto where = lane->where();
+        if (where.is_poisoned || lane->lost())
+            damaged.push_back("lane " + wire::lane_file(id) + " into " + name);
+        if (where.wants_room) full.push_back(name);
+    }
+}
+
+void look_at_endpoints(const OpenBus& bus, Living& living, Findings& into) {
+    std::vector<std::string> damaged;
+    std::vector<std::string> full;
+    std::vector<std::string> waiting;
+    std::uint64_t failed = 0;
+    for (const auto& endpoint : bus.endpoints()) {
+        const std::string name(endpoint.name());
+        try {
+            SeenEndpoint seen(bus, endpoint);
+            const auto numbers = seen.numbers();
+            look_at_lanes(seen, name, damaged, full);
+            if (endpoint.row.kind == directory::EndpointKind::error)
+                failed += numbers.waiting + numbers.in_hand;
+            else if (numbers.waiting != 0 && endpoint.row.owner == 0 &&
+                     endpoint.row.kind != directory::EndpointKind::journal &&
+                     !living.has_consumer(endpoint))
+                waiting.push_back(fmt::format("{} ({})", name, numbers.waiting));
+        } catch (const SetupError& error) {
+            damaged.push_back("inbox of " + name + ": " + error.on_what());
+        }
+    }
+    if (!damaged.empty())
+        into.push_back({Grade::failure, "files",
+                        "damaged or cut short by a stranger: " + some_of(damaged),
+                        "find out who writes there; what they held may be lost, senders open other "
+                        "lanes by themselves", {}});
+    if (!full.empty())
+        into.push_back({Grade::warning, "queues", "senders wait for room in: " + some_of(full),
+                        "shmbus endpoint show NAME tells who holds what", {}});
+    if (!waiting.empty())
+        into.push_back({Grade::warning, "queues",
+                        "messages wait where no living process listens: " + some_of(waiting),
+                        "start the receiver; or shmbus endpoint purge NAME", {}});
+    if (failed != 0)
+        into.push_back({Grade::warning, "failed", fmt::format("{} messages failed", failed),
+                        "shmbus failed ls --group-by reason", {}});
+    if (damaged.empty() && full.empty() && waiting.empty())
+        into.push_back({Grade::good, "queues", "nobody waits for room or for a receiver", "", {}});
+}
+
+// The median of some syncs of one block in the journal's directory.
+[[nodiscard]] std::uint64_t sync_time_of(const std::string& path) {
+    constexpr int samples = 21;
+    const base::File file(::open(path.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
+    if (!file) return 0;
+    std::vector<std::uint64_t> times;
+    const std::vector<std::byte> block(4096);
+    for (int i = 0; i < samples; ++i) {
+        const std::uint64_t begin = base::now_ns();
+        if (::pwrite(file.fd(), block.data(), block.size(), 4096L * i) < 0 ||
+            ::fdatasync(file.fd()) != 0)
+            return 0;
+        times.push_back(base::now_ns() - begin);
+    }
+    std::ranges::sort(times);
+    return times[samples / 2];
+}
+
+void look_at_journal_files(const std::string& path, Findings& into) {
+    try {
+        journal::RealStorage storage(path, journal::RealStorage::Mode::must_exist);
+        const auto found = recover(storage, {}, journal::Depth::since_checkpoint, {});
+        if (found.report.stops_service())
+            into.push_back({Grade::failure, "journal",
+                            "acknowledged records are damaged or missing in " + path,
+                            "shmbus journal verify", {}});
+        else
+            into.push_back({Grade::good, "journal",
+                            fmt::format("sound up to record {}, in {}", found.report.end.lsn, path),
+                            "", {}});
+    } catch (const SetupError& error) {
+        into.push_back({Grade::failure, "journal", error.tried() + ": " + error.on_what(),
+                        error.helps(), {}});
+        return;
+    }
+    constexpr std::uint64_t slow_ns = 20'000'000;
+    const std::uint64_t sync_ns = sync_time_of(path);
+    if (sync_ns > slow_ns)
+        into.push_back({Grade::warning, "disk",
+                        fmt::format("a sync of the journal's disk takes {} ms",
+                                    sync_ns / 1'000'000),
+                        "send durable messages many at a time, or use another disk", {}});
+    else if (sync_ns != 0)
+        into.push_back({Grade::good, "disk", fmt::format("a sync of the journal's disk takes {} us",
+                                                         sync_ns / 1'000), "", {}});
+}
+
+}  // namespace
+
+void look_at_bus(const Common& common, const OpenBus& bus, Findings& into) {
+    Living living(bus);
+    const bool has_daemon = look_at_daemon(bus, into);
+    look_at_processes(common, bus, living, has_daemon, into);
+    look_at_files(common, bus, has_daemon, into);
+    look_at_endpoints(bus, living, into);
+}
+
+void look_at_journal(const OpenBus& bus, Findings& into) {
+    if (const auto row = bus.reader().journal_endpoint()) {
+        if (row->row.condition == 1)
+            into.push_back({Grade::failure, "journal", "its disk is full: durable sends wait, then "
+                                                       "are refused",
+                            "make room; it goes on by itself", {}});
+        if (row->row.condition == 2)
+            into.push_back({Grade::failure, "journal", "the daemon has stopped using it",
+                            "the daemon's log; shmbus journal verify", {}});
+    }
+    const std::string wanted = detail::environment("SHMBUS_JOURNAL");
+    const std::string path = wanted.empty() ? detail::usual_journal(bus.location()) : wanted;
+    std::error_code ignored;
+    if (std::filesystem::exists(path + "/superblock", ignored)) look_at_journal_files(path, into);
+}
+
+}  // namespace shmbus::cli

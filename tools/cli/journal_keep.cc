@@ -1,0 +1,172 @@
+// The size of a journal, compacting, backup and restore. See the header.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "cli/journal_keep.h"
+
+#include <cerrno>
+#include <filesystem>
+
+#include <fmt/core.h>
+
+#include <shmbus/result.h>
+
+#include "bus/locate.h"
+#include "cli/journal_copy.h"
+#include "cli/listing.h"
+#include "cli/open_bus.h"
+#include "cli/trouble.h"
+#include "journal/journal.h"
+#include "journal/recovery.h"
+#include "wire/names.h"
+
+namespace shmbus::cli {
+
+namespace {
+
+using journal::RealStorage;
+using journal::Report;
+
+[[nodiscard]] bool has_journal(const std::string& path) {
+    std::error_code ignored;
+    return std::filesystem::exists(path + "/superblock", ignored);
+}
+
+void require_journal(const std::string& path) {
+    if (has_journal(path)) return;
+    throw Trouble(Exit::unknown_name, "there is no journal in " + path,
+                  "none was made yet: the first durable message makes one",
+                  "shmbus env; name its directory with --dir");
+}
+
+// Of an endpoint that stands in a journal by its number; "" when there is no bus to ask.
+[[nodiscard]] std::string name_of_receiver(const Common& common, std::uint64_t number) {
+    try {
+        const OpenBus bus(common);
+        const auto found = bus.reader().endpoint(wire::index_of(number));
+        if (found && found->row.generation == wire::generation_of(number))
+            return std::string(found->name());
+    } catch (const std::exception&) {
+        // A journal is looked at with or without its bus.
+    }
+    return "endpoint " + wire::numbered_file(number);
+}
+
+// Reads a copy; throws when it is not as good as a journal.
+[[nodiscard]] Report verified(const std::string& path) {
+    RealStorage storage(path, RealStorage::Mode::must_exist);
+    const Report report = journal::inspect(storage);
+    if (report.stops_service())
+        throw Trouble(Exit::damaged, "acknowledged records are missing in " + path + ":\n" +
+                                         report.text(),
+                      "", "shmbus journal --dir " + path + " verify");
+    return report;
+}
+
+}  // namespace
+
+void journal_stat(const Common& common, const std::string& path) {
+    require_journal(path);
+    RealStorage storage(path, RealStorage::Mode::must_exist);
+    const journal::Recovered found =
+        recover(storage, {}, journal::Depth::since_checkpoint, {});
+    std::uint64_t live_bytes = 0;
+    std::uint64_t all_bytes = found.spares.size() * found.superblock.segment_bytes;
+    for (const auto& [number, segment] : found.ledger.segments) {
+        live_bytes += found.ledger.live_bytes(segment);
+        all_bytes += segment.file_bytes;
+    }
+    Json waiting = Json::object();
+    std::string waiting_text;
+    for (const auto& [number, settled] : found.ledger.endpoints) {
+        const std::uint64_t backlog = found.ledger.backlog(number);
+        if (backlog == 0) continue;
+        const std::string name = name_of_receiver(common, number);
+        waiting[name] = backlog;
+        waiting_text += (waiting_text.empty() ? "" : ", ") + name + ": " + std::to_string(backlog);
+    }
+    Facts facts("shmbus.journal/1");
+    facts.add("directory", path);
+    facts.add("last_lsn", found.report.end.lsn);
+    facts.add("bytes", all_bytes);
+    facts.add("live_bytes", live_bytes);
+    facts.add("segment_bytes", found.superblock.segment_bytes);
+    facts.add("segments", found.ledger.segments.size());
+    facts.add("spares", found.spares.size());
+    facts.add("checkpoints", found.checkpoints.size());
+    facts.add("closed_in_peace", found.report.was_clean);
+    facts.add("in_service", !found.report.stops_service());
+    if (common.is_json()) facts.add("waiting", waiting);
+    else facts.add("waiting", waiting_text.empty() ? Json("nothing") : Json(waiting_text));
+    facts.print(common);
+}
+
+void journal_compact(const Common& common, const std::string& path) {
+    require_journal(path);
+    RealStorage storage(path, RealStorage::Mode::must_exist);
+    journal::Journal journal(storage);
+    if (!journal.why_stopped().empty())
+        throw Trouble(Exit::damaged, "the journal in " + path + " is out of service: " +
+                                         journal.why_stopped(),
+                      "", "shmbus journal verify");
+    const journal::Status before = journal.status();
+    // Ends: the upkeep says when nothing is left to do.
+    while (journal.maintain(true)) continue;
+    const journal::Status after = journal.status();
+    journal.close();
+    Facts facts("shmbus.journal_compact/1");
+    facts.add("bytes_before", before.journal_bytes);
+    facts.add("bytes_after", after.journal_bytes);
+    facts.add("live_bytes", after.live_bytes);
+    facts.add("segments", after.segments);
+    facts.add("trouble", after.trouble.empty() ? Json() : Json(after.trouble));
+    facts.print(common);
+}
+
+void journal_backup(const Common& common, const std::string& path, const std::string& to) {
+    require_journal(path);
+    const Copied copied = copy_journal(path, to);
+    const Report report = verified(to);
+    Facts facts("shmbus.journal_backup/1");
+    facts.add("from", path);
+    facts.add("to", to);
+    facts.add("files", copied.files);
+    facts.add("bytes", copied.bytes);
+    facts.add("records", report.records);
+    facts.add("last_lsn", report.end.lsn);
+    facts.print(common);
+}
+
+void journal_restore(const Common& common, const std::string& from, const std::string& path) {
+    const auto location = detail::locate_bus(common.bus);
+    std::error_code ignored;
+    if (std::filesystem::exists(location.directory + "/" + wire::directory_file, ignored)) {
+        const bool runs = daemon_listens(detail::BusFolder(location.directory));
+        throw Trouble(Exit::try_later,
+                      "the bus in " + location.directory +
+                          (runs ? " has a daemon that runs" : " still has its files"),
+                      "they remember places in the journal as it was, which would be taken for "
+                      "places in the one that is restored",
+                      "stop its processes and its daemon, then remove that directory: what is not "
+                      "in the backup goes with it");
+    }
+    if (has_journal(path))
+        throw Trouble(Exit::cannot_create, "there is a journal in " + path,
+                      "it is not overwritten", "move it away: mv " + path + " " + path + ".old");
+    require_journal(from);
+    static_cast<void>(verified(from));
+    RealStorage target(path);
+    if (const int error = target.lock())
+        throw SetupError{"locking the journal", path, error, "another daemon uses it"};
+    const Copied copied = copy_journal(from, path);
+    const Report report = verified(path);
+    Facts facts("shmbus.journal_restore/1");
+    facts.add("from", from);
+    facts.add("to", path);
+    facts.add("files", copied.files);
+    facts.add("bytes", copied.bytes);
+    facts.add("records", report.records);
+    facts.add("last_lsn", report.end.lsn);
+    facts.print(common);
+}
+
+}  // namespace shmbus::cli

@@ -1,0 +1,91 @@
+// shmbus: looks at a bus, changes it, and lets scripts take part in it.
+//
+// Looking needs neither the daemon nor its permission to change anything: files are read. What
+// changes something asks the daemon. `shmbus foo` runs shmbus-foo from the PATH when there is no
+// such command here.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <csignal>
+#include <cstdio>
+#include <exception>
+
+#include <CLI/CLI.hpp>
+
+#include <shmbus/result.h>
+
+#include "cli/messages.h"
+#include "cli/metrics.h"
+#include "cli/nouns.h"
+#include "cli/plugin.h"
+#include "cli/trouble.h"
+
+namespace {
+
+using namespace shmbus::cli;
+
+void add_commands(CLI::App& parser, Common& common) {
+    parser.set_version_flag("--version", SHMBUS_VERSION);
+    parser.require_subcommand(1);
+    parser.fallthrough();
+    parser.footer(exit_statuses());
+    const Command app(parser);
+    add_common_options(app, common);
+    add_bus_commands(app, common);
+    add_endpoint_commands(app, common);
+    add_subscription_commands(app, common);
+    add_type_commands(app, common);
+    add_process_commands(app, common);
+    add_send_commands(app, common);
+    add_request_commands(app, common);
+    add_serve_commands(app, common);
+    add_tail_commands(app, common);
+    add_take_commands(app, common);
+    add_failed_commands(app, common);
+    add_journal_commands(app, common);
+    add_health_commands(app, common);
+    add_metrics_commands(parser, common.bus);
+    add_help_commands(app, common);
+}
+
+int say(const Trouble& trouble) {
+    std::fflush(stdout);
+    std::fputs(trouble.text().c_str(), stderr);
+    return static_cast<int>(trouble.status());
+}
+
+// What the parser says, in our form. It throws for --help and --version as well.
+int say(const CLI::App& app, const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
+    return say(Trouble(Exit::usage, error.what(), "", "shmbus --help"));
+}
+
+int run(int count, char** words) {
+    Common common;
+    CLI::App app("shmbus: look at a bus, change it, take part in it");
+    add_commands(app, common);
+    try {
+        become_plugin(app, count, words);
+        app.parse(count, words);
+        flush_output();
+    } catch (const Ended& ended) {
+        return ended.status;
+    } catch (const Trouble& trouble) {
+        return say(trouble);
+    } catch (const shmbus::SetupError& error) {
+        return say(trouble_of(error));
+    } catch (const CLI::ParseError& error) {
+        return say(app, error);
+    } catch (const std::exception& error) {
+        return say(Trouble(Exit::failed, error.what()));
+    }
+    return 0;
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+    // A reader that goes away ends us as it ends every program in a pipe; whoever started us may
+    // have this signal ignored.
+    std::signal(SIGPIPE, SIG_DFL);
+    return run(count, words);
+}

@@ -1,0 +1,60 @@
+// A bus that is only looked at: its directory and its files, read-only, with or without a daemon.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <shmbus/options.h>
+
+#include "bus/locate.h"
+#include "cli/common.h"
+#include "directory/reader.h"
+
+namespace shmbus::cli {
+
+class OpenBus {
+public:
+    // Throws Trouble or SetupError: no bus there, not ours to look at, of another version.
+    explicit OpenBus(const Common& common);
+
+    [[nodiscard]] const detail::BusLocation& location() const noexcept { return location_; }
+    [[nodiscard]] const detail::BusFolder& folder() const noexcept { return folder_; }
+    [[nodiscard]] const directory::DirectoryReader& reader() const noexcept { return reader_; }
+
+    // By name; throw Trouble that names those that are there when it is not.
+    [[nodiscard]] directory::Endpoint endpoint(std::string_view name) const;
+    [[nodiscard]] directory::Type type(std::string_view name) const;
+
+    // Whole tables.
+    [[nodiscard]] std::vector<directory::Endpoint> endpoints() const;
+    [[nodiscard]] std::vector<directory::Type> types() const;
+    [[nodiscard]] std::vector<directory::Participant> participants() const;
+    [[nodiscard]] std::vector<directory::SubscriptionRow> subscriptions() const;
+    [[nodiscard]] std::vector<directory::LaneRow> lanes() const;
+
+    // Names for people; of what is gone, its number.
+    [[nodiscard]] std::string name_of_endpoint(std::uint32_t index) const;
+    [[nodiscard]] std::string name_of_type(std::uint32_t index) const;
+    [[nodiscard]] std::string name_of_participant(wire::Reference who) const;
+
+private:
+    detail::BusLocation location_;
+    detail::BusFolder folder_;
+    directory::DirectoryReader reader_;
+};
+
+[[nodiscard]] const char* name_of(directory::EndpointKind kind) noexcept;
+[[nodiscard]] const char* name_of(WhenFull policy) noexcept;
+[[nodiscard]] const char* name_of_kind(std::uint8_t kind) noexcept;        // of a type row
+[[nodiscard]] const char* name_of_durability(std::uint8_t value) noexcept;  // of a type row
+
+// The one of `names` that is most likely meant; "" when none is near.
+[[nodiscard]] std::string nearest(std::string_view wanted, const std::vector<std::string>& names);
+
+// The socket of the daemon takes a connection.
+[[nodiscard]] bool daemon_listens(const detail::BusFolder& folder);
+
+}  // namespace shmbus::cli

@@ -1,0 +1,124 @@
+// shmbus serve: handles messages with a shell command, so that a script is a receiver.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+
+#include "bus/endpoint_core.h"
+#include "cli/body.h"
+#include "cli/child.h"
+#include "cli/member.h"
+#include "cli/messages.h"
+#include "cli/trouble.h"
+#include "cli/until_stopped.h"
+
+namespace shmbus::cli {
+
+namespace {
+
+struct ServeLine {
+    std::string endpoint;
+    std::vector<std::string> types;
+    std::string reply;
+    std::string command;
+    std::uint64_t count = 0;
+    unsigned attempts = 5;
+    bool quiet = false;
+};
+
+class Server {
+public:
+    Server(const Common& common, const ServeLine& line) : member_(common), line_(line) {
+        if (!line.reply.empty()) {
+            reply_ = &member_.type(line.reply);
+            if (reply_->kind != Kind::reply)
+                throw Trouble(Exit::usage, "\"" + line.reply + "\" is no reply", "",
+                              "shmbus type add NAME reply");
+        }
+        EndpointOptions options;
+        options.attempts_when_throwing = line.attempts;
+        endpoint_ = std::make_unique<detail::EndpointCore>(member_.shared_core(), line.endpoint,
+                                                           options);
+        for (const std::string& name : line.types) {
+            const TypeDescriptor& type = member_.type(name);
+            if (type.kind == Kind::reply)
+                throw Trouble(Exit::usage, "\"" + name + "\" is a reply: it goes to who asked");
+            // We outlive the endpoint, which is ours.
+            const std::shared_ptr<void> self(this, [](void*) {});
+            endpoint_->add_handler(type, {&Server::call, self});
+        }
+    }
+    void run() { endpoint_->run({}); }
+    void stop() noexcept { endpoint_->stop(); }
+
+private:
+    static FailureReason call(void* self, std::span<const std::byte> payload, Context& context) {
+        static_cast<Server*>(self)->handle(payload, context);
+        return FailureReason::none;
+    }
+    void handle(std::span<const std::byte> payload, const Context& context) {
+        const Envelope& envelope = context.envelope();
+        const ChildEnd end =
+            run_shell(line_.command, payload,
+                      {{"SHMBUS_MESSAGE_ID", envelope.id.text()},
+                       {"SHMBUS_MESSAGE_TYPE", std::string(envelope.type)},
+                       {"SHMBUS_MESSAGE_ATTEMPT", std::to_string(envelope.attempt)},
+                       {"SHMBUS_MESSAGE_REDELIVERED", envelope.redelivered ? "1" : "0"},
+                       {"SHMBUS_ENDPOINT", line_.endpoint}});
+        // Thrown as a handler throws: tried again, and in the end in the error endpoint.
+        if (end.status != 0)
+            throw std::runtime_error("the command ended with status " +
+                                     std::to_string(end.status));
+        if (envelope.reply_to != 0 && reply_ != nullptr) answer(end.output);
+        else if (!line_.quiet) show(end.output);
+        if (line_.count != 0 && ++handled_ >= line_.count) endpoint_->stop();
+    }
+    void answer(const Bytes& output) {
+        if (reply_->bytes != 0 && reply_->bytes != output.size())
+            throw std::runtime_error("the command answered " + std::to_string(output.size()) +
+                                     " bytes, a reply has " + std::to_string(reply_->bytes));
+        const Result<void> held = member_.out().delivery->reply(*reply_, output);
+        if (!held) throw std::runtime_error(held.error().text());
+    }
+    void show(const Bytes& output) {
+        std::fwrite(output.data(), 1, output.size(), stdout);
+        std::fflush(stdout);
+    }
+
+    Member member_;
+    const ServeLine& line_;
+    const TypeDescriptor* reply_ = nullptr;
+    std::uint64_t handled_ = 0;
+    std::unique_ptr<detail::EndpointCore> endpoint_;  // last: it goes first
+};
+
+void serve(const Common& common, const ServeLine& line) {
+    UntilStopped until;
+    Server server(common, line);
+    until.then([&] { server.stop(); });
+    server.run();
+}
+
+}  // namespace
+
+void add_serve_commands(const Command& app, const Common& common) {
+    auto line = std::make_shared<ServeLine>();
+    const Command command = app.add(
+        "serve", "Handle messages with a shell command: they are its standard input");
+    command.option("endpoint", line->endpoint, "Where they arrive; made if it is not there")
+        .required();
+    command.option("--type", line->types, "What it handles: commands, and events it gets")
+        .required();
+    command.option("--command", line->command, "Run by /bin/sh for each message").required();
+    command.option("--reply", line->reply,
+                        "The type of the answer: the command's output goes to who asked");
+    command.option("--count", line->count, "Leave after so many");
+    command.option("--attempts", line->attempts,
+                        "Times that a failing message is tried before it goes to 'error'");
+    command.flag("--quiet", line->quiet, "Do not print the output of what is not answered");
+    command.runs([&common, line] { serve(common, *line); });
+}
+
+}  // namespace shmbus::cli

@@ -1,0 +1,66 @@
+// Messages in lines. See the header.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "cli/show.h"
+
+#include <cstdio>
+
+#include <fmt/core.h>
+
+namespace shmbus::cli {
+
+namespace {
+
+constexpr const char* state_letters = "wht";  // waiting, in hand, taken
+
+[[nodiscard]] std::string csv_line(const SeenMessage& message, const std::string& type) {
+    return fmt::format("{},{},{},{}", message.id.text(), type, message.payload.size(),
+                       hex_of(message.payload));
+}
+
+}  // namespace
+
+void add_show_options(const Command& command, ShowLine& line) {
+    const Option raw = command.flag("--raw", line.raw, "Only the bytes of the messages");
+    command.flag("--hex", line.hex, "Only the messages as hexadecimal digits").excludes(raw);
+}
+
+void Show::operator()(const SeenMessage& message) {
+    if (line_.raw)
+        return print({reinterpret_cast<const char*>(message.payload.data()),
+                      message.payload.size()});
+    if (line_.hex) return print_line(hex_of(message.payload));
+    if (common_.is_json())
+        return print_line(json_of(message, bus_).dump(-1, ' ', false,
+                                                      Json::error_handler_t::replace));
+    const std::string type = bus_.name_of_type(message.meta.type);
+    if (common_.format == Format::csv) {
+        if (!has_heading_) print_line("id,type,bytes,hex");
+        print_line(csv_line(message, type));
+    } else {
+        if (!has_heading_)
+            print_line(common_.painted(fmt::format("{:<32} S {:<24} {:>6}  {}", "id", "type",
+                                                   "bytes", "message"),
+                                       Paint::bold));
+        print_line(fmt::format("{} {} {:<24} {:>6}  {}", message.id.text(),
+                               state_letters[static_cast<std::size_t>(message.state)], type,
+                               message.payload.size(),
+                               body_text(bus_, message.meta.type, message.payload)));
+    }
+    has_heading_ = true;
+}
+
+void Show::missed(std::uint64_t count) const {
+    if (common_.is_json() && !line_.raw && !line_.hex) {
+        Json object;
+        object["schema"] = "shmbus.missed/1";
+        object["missed"] = count;
+        return print_line(object.dump());
+    }
+    std::fflush(stdout);
+    std::fprintf(stderr, "shmbus: missed %llu messages: they were overwritten before they could "
+                         "be shown\n",
+                 static_cast<unsigned long long>(count));
+}
+
+}  // namespace shmbus::cli

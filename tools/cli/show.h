@@ -1,0 +1,34 @@
+// One message a line, as the user wants it: for tail, peek, get and failed.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "cli/body.h"
+#include "cli/seen.h"
+
+namespace shmbus::cli {
+
+struct ShowLine {
+    bool hex = false;
+    bool raw = false;
+};
+void add_show_options(const Command& command, ShowLine& line);
+
+//     table   id  type  bytes  payload      --json  one object a line
+//     --hex   the payload's digits          --raw   the payload's bytes, nothing between
+class Show {
+public:
+    Show(const Common& common, const OpenBus& bus, const ShowLine& line)
+        : common_(common), bus_(bus), line_(line) {}
+    void operator()(const SeenMessage& message);
+    // So many came and were overwritten before they could be shown.
+    void missed(std::uint64_t count) const;
+
+private:
+    const Common& common_;
+    const OpenBus& bus_;
+    const ShowLine& line_;
+    bool has_heading_ = false;
+};
+
+}  // namespace shmbus::cli

@@ -1,0 +1,207 @@
+// shmbus get, copy, move: messages taken out, or sent to another endpoint as well or instead.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <cstdio>
+#include <memory>
+#include <vector>
+
+#include <fmt/core.h>
+
+#include "cli/messages.h"
+#include "cli/send_on.h"
+#include "cli/show.h"
+#include "cli/taker.h"
+#include "cli/trouble.h"
+
+namespace shmbus::cli {
+
+namespace {
+
+struct TakeLine {
+    std::string from;
+    std::string to;
+    std::string type;
+    std::string id;
+    std::uint64_t count = 0;  // 0: all
+    bool yes = false;
+    bool dry_run = false;
+    ShowLine show;
+};
+
+// Which messages are meant.
+class Wanted {
+public:
+    Wanted(const OpenBus& bus, const TakeLine& line) : line_(line) {
+        if (!line.type.empty()) type_ = bus.type(line.type).index;
+    }
+    [[nodiscard]] bool operator()(const SeenMessage& message) const {
+        return (line_.type.empty() || message.meta.type == type_) &&
+               (line_.id.empty() || message.id.text() == line_.id);
+    }
+
+private:
+    const TakeLine& line_;
+    std::uint32_t type_ = 0;
+};
+
+[[noreturn]] void no_such(const TakeLine& line) {
+    throw Trouble(Exit::unknown_name, "no message of that id waits in " + line.from,
+                  "it was taken meanwhile, or is in a process's hands",
+                  "shmbus peek " + line.from, "no_message");
+}
+
+// ---- get
+
+// Written first, let go then: who is killed between finds it there again.
+void get(const Common& common, const TakeLine& line) {
+    const std::uint64_t wanted = line.count == 0 ? 1 : line.count;
+    if (!is_agreed(line.yes, fmt::format("take {} of {} out of the endpoint?",
+                                         wanted == 1 ? std::string("a message")
+                                                     : std::to_string(wanted) + " messages",
+                                         line.from)))
+        return print_line("nothing was done");
+    Member member(common);
+    Taker taker(member, member.bus().endpoint(line.from));
+    Show show(common, member.bus(), line.show);
+    std::uint64_t taken = 0;
+    while (taken < wanted) {
+        const auto records = taker.next(1);
+        if (records.empty()) break;
+        for (const auto& record : records) {
+            Taker::begin(record);
+            for (const SeenMessage& message : record.messages) show(message);
+            flush_output();
+            Taker::let_go(record);
+            taken += record.messages.size();
+            if (taken >= wanted) break;
+        }
+        taker.close(records);
+    }
+    if (taken == 0)
+        throw Trouble(Exit::unknown_name, "nothing waits in " + line.from, "",
+                      "shmbus tail -f " + line.from, "no_message");
+}
+
+// ---- copy
+
+void copy(const Common& common, const TakeLine& line) {
+    Member member(common);
+    const OpenBus& bus = member.bus();
+    const auto from = bus.endpoint(line.from);
+    const SendOn how{.to = member.endpoint(line.to),
+                     .from = {from.index, from.row.generation},
+                     .is_copy = true};
+    const Wanted wanted(bus, line);
+    SeenEndpoint seen(bus, from);
+    std::vector<SeenMessage> found;
+    // All of them before the first is sent: the other endpoint may be the same one.
+    seen.for_each([&](const SeenMessage& message) {
+        if (wanted(message)) found.push_back(message);
+        return line.count == 0 || found.size() < line.count;
+    });
+    if (found.empty() && !line.id.empty()) no_such(line);
+    if (line.dry_run)
+        return print_line(fmt::format("would copy {} messages from {} to {}", found.size(),
+                                      line.from, line.to));
+    for (const SeenMessage& message : found) send_on(member, message, how);
+    wait_until_on_disk(member);
+    print_line(fmt::format("copied {} messages from {} to {}", found.size(), line.from, line.to));
+}
+
+// ---- move
+
+[[nodiscard]] std::uint64_t count_of(const OpenBus& bus, const TakeLine& line) {
+    const Wanted wanted(bus, line);
+    SeenEndpoint seen(bus, bus.endpoint(line.from));
+    std::uint64_t count = 0;
+    seen.for_each([&](const SeenMessage& message) {
+        count += wanted(message) ? 1 : 0;
+        return line.count == 0 || count < line.count;
+    });
+    return count;
+}
+
+// Lets go of what was sent on, also when the next one could not be.
+void let_go(Member& member, const std::vector<const Taker::Record*>& sent) {
+    if (sent.empty()) return;
+    // On disk before they are let go.
+    wait_until_on_disk(member);
+    for (const Taker::Record* record : sent) Taker::let_go(*record);
+}
+
+[[nodiscard]] std::uint64_t move_some(Member& member, const TakeLine& line, std::uint64_t most) {
+    const auto from = member.bus().endpoint(line.from);
+    SendOn how{.to = member.endpoint(line.to), .from = {from.index, from.row.generation}};
+    const Wanted wanted(member.bus(), line);
+    Taker taker(member, from);
+    std::uint64_t moved = 0;
+    // Ends: with what was there when we began.
+    while (moved < most) {
+        const auto records = taker.next();
+        if (records.empty()) break;
+        std::vector<const Taker::Record*> sent;
+        try {
+            for (const auto& record : records) {
+                if (moved >= most || record.messages.empty() || !wanted(record.messages.front()))
+                    continue;
+                Taker::begin(record);
+                how.may_be_repeated = record.is_again;
+                for (const SeenMessage& message : record.messages) send_on(member, message, how);
+                moved += record.messages.size();
+                sent.push_back(&record);
+            }
+        } catch (...) {
+            let_go(member, sent);
+            taker.close(records);
+            throw;
+        }
+        let_go(member, sent);
+        taker.close(records);
+    }
+    if (taker.is_out_of_hands())
+        std::fprintf(stderr, "shmbus: messages behind the first thousands were not looked at\n");
+    return moved;
+}
+
+void move(const Common& common, const TakeLine& line) {
+    const std::uint64_t count = count_of(OpenBus(common), line);
+    if (line.from == line.to)
+        throw Trouble(Exit::usage, "a message is moved to another endpoint, not to the same");
+    if (line.dry_run)
+        return print_line(fmt::format("would move {} messages from {} to {}", count, line.from,
+                                      line.to));
+    if (count == 0 && !line.id.empty()) no_such(line);
+    Member member(common);
+    const std::uint64_t moved = move_some(member, line, count);
+    if (moved == 0 && !line.id.empty()) no_such(line);
+    print_line(fmt::format("moved {} messages from {} to {}", moved, line.from, line.to));
+}
+
+}  // namespace
+
+void add_take_commands(const Command& app, const Common& common) {
+    auto line = std::make_shared<TakeLine>();
+    const Command get_it =
+        app.add("get", "Take a message out of an endpoint: the oldest of a lane");
+    get_it.option("endpoint", line->from, "Which endpoint's").required();
+    get_it.option("-n,--count", line->count, "So many; default: 1");
+    get_it.flag("--yes,-y", line->yes, "Do not ask");
+    add_show_options(get_it, line->show);
+    get_it.runs([&common, line] { get(common, *line); });
+    const auto add = [&app, line](const char* name, const char* what) {
+        const Command command = app.add(name, what);
+        command.option("from", line->from, "The endpoint where they wait").required();
+        command.option("to", line->to, "The endpoint that gets them").required();
+        command.option("--type", line->type, "Only messages of this type");
+        command.option("--id", line->id, "Only this message");
+        command.option("-n,--count", line->count, "At most so many; default: all");
+        command.flag("--dry-run", line->dry_run, "Only say how many");
+        return command;
+    };
+    add("copy", "Send copies of what waits to another endpoint; they have ids of their own")
+        .runs([&common, line] { copy(common, *line); });
+    add("move", "Take what waits out and send it to another endpoint, under its id")
+        .runs([&common, line] { move(common, *line); });
+}
+
+}  // namespace shmbus::cli
