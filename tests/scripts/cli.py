@@ -266,6 +266,17 @@ def completion_in_bash(stage):
                 and lines[3] == "--dir", said)
 
 
+def readme(stage):
+    text = (ROOT / "README.md").read_text()
+    block = re.search(r"<!-- script -->\n```sh\n(.*?)```", text, re.S).group(1)
+    with Bus(stage) as bus:
+        bus.start()
+        said = subprocess.run(["bash", "-ec", block + "wait\n"], capture_output=True, text=True,
+                              timeout=LIMIT, env=dict(bus.environment, TZ="UTC",
+                                                      PATH=f"{BUILD}/tools:{os.environ['PATH']}"))
+        require(said.returncode == 0 and "UTC" in said.stdout.splitlines()[-1], said)
+
+
 def manual_pages(stage):
     for page in ("shmbus.1", "shmbus.7", "shmbusd.8"):
         path = ROOT / "tools/man" / page
@@ -767,6 +778,7 @@ CHECKS = [
      every_verb_is_documented),
     ("bash completes commands, options and names", completion_in_bash),
     ("manual pages are well formed", manual_pages),
+    ("the script in README.md runs as it stands there", readme),
     ("endpoints are made, shown, emptied and removed", endpoints),
     ("what only looks works when the daemon is dead, and on a copy", looking_needs_no_daemon),
     ("types are declared, subscriptions come and go, orphans are marked", types_and_subscriptions),

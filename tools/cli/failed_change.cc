@@ -59,10 +59,12 @@ void let_go(const std::vector<const Taker::Record*>& done, const Doing& doing) {
         const auto records = taker.next();
         if (records.empty()) break;
         std::vector<const Taker::Record*> done;
+        const Taker::Record* current = nullptr;
         try {
             for (const auto& record : records) {
                 if (count >= most || record.messages.empty() || !wanted(record.messages.front()))
                     continue;
+                current = &record;
                 Taker::begin(record);
                 for (const SeenMessage& message : record.messages)
                     doing.each(message, record.is_again);
@@ -70,6 +72,7 @@ void let_go(const std::vector<const Taker::Record*>& done, const Doing& doing) {
                 count += record.messages.size();
             }
         } catch (...) {
+            if (current != nullptr) Taker::take_back(*current);
             let_go(done, doing);
             taker.close(records);
             throw;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <stdexcept>
+#include <utility>
 
 #include "bus/endpoint_core.h"
 #include "cli/body.h"
@@ -73,6 +74,8 @@ private:
                                      std::to_string(end.status));
         if (envelope.reply_to != 0 && reply_ != nullptr) answer(end.output);
         else if (!line_.quiet) show(end.output);
+        if (envelope.reply_to != 0 && reply_ == nullptr && !std::exchange(has_said_, true))
+            std::fprintf(stderr, "shmbus: somebody waits for an answer; --reply TYPE gives one\n");
         if (line_.count != 0 && ++handled_ >= line_.count) endpoint_->stop();
     }
     void answer(const Bytes& output) {
@@ -91,6 +94,7 @@ private:
     const ServeLine& line_;
     const TypeDescriptor* reply_ = nullptr;
     std::uint64_t handled_ = 0;
+    bool has_said_ = false;
     std::unique_ptr<detail::EndpointCore> endpoint_;  // last: it goes first
 };
 

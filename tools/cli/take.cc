@@ -140,10 +140,12 @@ void let_go(Member& member, const std::vector<const Taker::Record*>& sent) {
         const auto records = taker.next();
         if (records.empty()) break;
         std::vector<const Taker::Record*> sent;
+        const Taker::Record* current = nullptr;
         try {
             for (const auto& record : records) {
                 if (moved >= most || record.messages.empty() || !wanted(record.messages.front()))
                     continue;
+                current = &record;
                 Taker::begin(record);
                 how.may_be_repeated = record.is_again;
                 for (const SeenMessage& message : record.messages) send_on(member, message, how);
@@ -151,6 +153,7 @@ void let_go(Member& member, const std::vector<const Taker::Record*>& sent) {
                 sent.push_back(&record);
             }
         } catch (...) {
+            if (current != nullptr) Taker::take_back(*current);
             let_go(member, sent);
             taker.close(records);
             throw;

@@ -116,6 +116,12 @@ void Taker::begin(const Record& record) {
     record.batch->set(record.index, progress);
 }
 
+void Taker::take_back(const Record& record) {
+    lane::Progress progress = record.batch->progress(record.index);
+    if (progress.starts != 0) --progress.starts;
+    record.batch->set(record.index, progress);
+}
+
 void Taker::let_go(const Record& record) { record.batch->set(record.index, lane::all_done); }
 
 void Taker::close(const std::vector<Record>& records) {

@@ -40,6 +40,8 @@ public:
     [[nodiscard]] std::vector<Record> next(std::uint32_t limit = lane::most_entries);
     // Something is about to be done with it: a death from here on makes it a repeated one.
     static void begin(const Record& record);
+    // It could not be done: what holds it next is not to think that a process died over it.
+    static void take_back(const Record& record);
     static void let_go(const Record& record);
     // Nothing more happens with the records of this batch.
     void close(const std::vector<Record>& records);
