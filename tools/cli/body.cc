@@ -39,6 +39,23 @@ namespace {
     return -1;
 }
 
+// How messages of the type read; nothing when nobody said.
+[[nodiscard]] std::optional<std::vector<wire::Field>> fields_of(const OpenBus& bus,
+                                                                const directory::Type& type) {
+    const std::string text =
+        detail::read_description(bus.folder(), type.reference());
+    if (text.empty()) return std::nullopt;
+    return wire::parse_fields(text, type.row.bytes);
+}
+
+// An object, and not by chance the bytes of a message of this type.
+[[nodiscard]] bool is_meant_as_json(const OpenBus& bus, const std::string& text,
+                                    const directory::Type& type) {
+    const std::size_t first = text.find_first_not_of(" \t\r\n");
+    return first != std::string::npos && text[first] == '{' && type.row.bytes != 0 &&
+           text.size() != type.row.bytes && fields_of(bus, type).has_value();
+}
+
 }  // namespace
 
 void add_body_options(const Command& command, BodyLine& line) {
@@ -58,9 +75,14 @@ Bytes body_of(const OpenBus& bus, const BodyLine& line, const directory::Type& t
     if (line.fields) {
         return bytes_of_json(bus, type, *line.fields == "-" ? all_of_file("-") : *line.fields);
     }
-    if (line.data) bytes = bytes_of_text(*line.data);
-    else if (!line.hex.empty()) bytes = bytes_of_hex(line.hex);
-    else bytes = bytes_of_text(all_of_file(line.file.empty() ? "-" : line.file));
+    if (!line.hex.empty()) {
+        bytes = bytes_of_hex(line.hex);
+    } else {
+        const std::string text =
+            line.data ? *line.data : all_of_file(line.file.empty() ? "-" : line.file);
+        if (is_meant_as_json(bus, text, type)) return bytes_of_json(bus, type, text);
+        bytes = bytes_of_text(text);
+    }
     require_length(bytes.size(), type);
     return bytes;
 }
@@ -98,19 +120,6 @@ Bytes bytes_of_text(const std::string& text) {
     const auto* const begin = reinterpret_cast<const std::byte*>(text.data());
     return {begin, begin + text.size()};
 }
-
-namespace {
-
-// How messages of the type read; nothing when nobody said.
-[[nodiscard]] std::optional<std::vector<wire::Field>> fields_of(const OpenBus& bus,
-                                                                const directory::Type& type) {
-    const std::string text =
-        detail::read_description(bus.folder(), type.reference());
-    if (text.empty()) return std::nullopt;
-    return wire::parse_fields(text, type.row.bytes);
-}
-
-}  // namespace
 
 std::optional<Json> json_of_bytes(const OpenBus& bus, const directory::Type& type,
                                   std::span<const std::byte> bytes) {

@@ -25,7 +25,8 @@ struct BodyLine {
     std::optional<std::string> fields;
 };
 void add_body_options(const Command& command, BodyLine& line);
-// The bytes, right for this type. Throws Trouble: a digit that is none, a length that is not the
+// The bytes, right for this type; a JSON object stands for its fields where the bus knows them.
+// Throws Trouble: a digit that is none, a length that is not the
 // type's.
 [[nodiscard]] Bytes body_of(const OpenBus& bus, const BodyLine& line, const directory::Type& type);
 // Throws Trouble when the length is not the type's.
