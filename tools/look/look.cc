@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <filesystem>
 #include <set>
@@ -226,11 +227,18 @@ const lane::LaneOnlooker* Looker::onlooker_of(std::uint64_t lane) const {
     return known == known_lanes_.end() ? nullptr : known->second.onlooker.get();
 }
 
+namespace {
+
+[[nodiscard]] bool is_done(const Hand& hand, std::uint64_t record) {
+    return record < 64 && (hand.done_records >> record & 1U) != 0;
+}
+
+}  // namespace
+
 // A record may be many messages, and only the record itself tells.
-void Looker::look_into_hand(Hand& hand, std::uint64_t records, std::uint64_t records_done,
-                            Endpoint& endpoint) const {
+void Looker::look_into_hand(Hand& hand, std::uint64_t records, Endpoint& endpoint) const {
     hand.count = records;
-    hand.done = records_done;
+    hand.done = static_cast<std::uint64_t>(std::popcount(hand.done_records));
     const lane::LaneOnlooker* const lane = onlooker_of(hand.lane);
     if (hand.is_taking || lane == nullptr || hand.end - hand.from > most_units_in_hand) return;
     std::uint64_t messages = 0;
@@ -241,7 +249,7 @@ void Looker::look_into_hand(Hand& hand, std::uint64_t records, std::uint64_t rec
         // Cleared meanwhile, and written over.
         if (position >= hand.end || !lane->look(position, record)) return;
         messages += record.messages();
-        if (at < records_done)
+        if (is_done(hand, at))
             done += record.messages();
         else
             endpoint.types_in_hand[record.meta.type] += record.messages();
@@ -264,7 +272,8 @@ void Looker::look_at_hands(const lane::InboxOnlooker& inbox, Endpoint& endpoint)
             hand.held_ns = ticks_.to_ns(now - seen.since_ticks);
         for (const Consumer& consumer : endpoint.consumers)
             if (consumer.slot == hand.owner) hand.process = consumer.process;
-        look_into_hand(hand, seen.count, seen.done, endpoint);
+        hand.done_records = seen.done_records;
+        look_into_hand(hand, seen.count, endpoint);
         endpoint.hands.push_back(hand);
     }
 }
@@ -314,10 +323,9 @@ std::vector<Message> Looker::messages(const Snapshot& seen, const Endpoint& endp
         for (std::uint64_t position = from; onlooker != nullptr && position < end &&
                                             found.size() < most && onlooker->look(position, record);
              position += record.units) {
-            if (done >= record.messages()) {
-                done -= record.messages();
-                continue;
-            }
+            const bool is_past = (done & 1U) != 0;
+            done >>= 1U;
+            if (is_past) continue;
             found.push_back(message_of(record, seen, types));
             found.back().lane = lane.id;
             found.back().sender = lane.writer;
@@ -327,7 +335,7 @@ std::vector<Message> Looker::messages(const Snapshot& seen, const Endpoint& endp
     for (const Hand& hand : endpoint.hands)
         for (const Lane& lane : endpoint.lanes)
             if (lane.id == hand.lane && !hand.is_taking && hand.done < hand.count)
-                add(lane, hand.process, hand.from, hand.end, hand.done);
+                add(lane, hand.process, hand.from, hand.end, hand.done_records);
     for (const Lane& lane : endpoint.lanes) add(lane, 0, lane.head, lane.tail, 0);
     return found;
 }

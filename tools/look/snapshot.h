@@ -84,8 +84,9 @@ struct Hand {
     std::uint64_t lane = 0;
     std::uint64_t from = 0;
     std::uint64_t end = 0;
-    std::uint64_t count = 0;  // messages
-    std::uint64_t done = 0;   // of them
+    std::uint64_t count = 0;         // messages
+    std::uint64_t done = 0;          // of them
+    std::uint64_t done_records = 0;  // a bit for each record that is done
     OptionalNumber held_ns;
 };
 
