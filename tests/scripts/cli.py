@@ -7,6 +7,7 @@ SPDX-License-Identifier: BSL-1.0
 import json
 import os
 import pathlib
+import pty
 import queue
 import re
 import shutil
@@ -266,6 +267,51 @@ def completion_in_bash(stage):
                 and lines[3] == "--dir", said)
 
 
+def at_a_terminal(bus, *words, types="", env=None):
+    """What the tool says to somebody who sits at a terminal, and its status."""
+    mine, its = pty.openpty()
+    child = subprocess.Popen([TOOL, *words], stdin=its, stdout=its, stderr=its,
+                             env=dict(bus.environment, **dict({"TERM": "xterm"}, **(env or {}))),
+                             start_new_session=True)
+    os.close(its)
+    os.write(mine, types.encode())
+    said = b""
+    while True:
+        try:
+            part = os.read(mine, 4096)
+        except OSError:  # the other end is gone
+            break
+        if not part:
+            break
+        said += part
+    os.close(mine)
+    return child.wait(LIMIT), said.decode()
+
+
+def terminals(stage):
+    with prepare(Bus(stage)) as bus:
+        bus.good("send", "job", "--to", "work", "--data", "one", "--count", "3")
+        status, said = at_a_terminal(bus, "endpoint", "purge", "work", types="n\n")
+        require(status == 0 and "3 waiting" in said and "[y/N]" in said, said)
+        require(bus.waiting("work") == 3, "no means no")
+        status, said = at_a_terminal(bus, "get", "work", "--raw", types="y\n")
+        require(status == 0 and said.endswith("one"), said)
+        at_a_terminal(bus, "endpoint", "purge", "work", types="y\n")
+        require(bus.waiting("work") == 0, "yes means yes")
+        require("\033[" in at_a_terminal(bus, "endpoint", "ls")[1], "colours at a terminal")
+        for quiet in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+            said = at_a_terminal(bus, "endpoint", "ls", env=quiet)[1]
+            require("\033[" not in said, said)
+        require("\033[" in bus.good("--color", "always", "endpoint", "ls"), "always")
+        require("\033[" not in bus.good("endpoint", "ls"), "no colours in a pipe")
+        fail_some(bus, "job", ["ab"])
+        failed = bus.json("failed", "ls")["rows"][0]["id"]
+        status, said = at_a_terminal(bus, "failed", "edit", failed,
+                                     env={"EDITOR": "sed -i s/6162/6364/"})
+        require(status == 0, said)
+        require(bus.json("failed", "show", failed[:30])["text"] == "cd", "edited")
+
+
 def readme(stage):
     text = (ROOT / "README.md").read_text()
     block = re.search(r"<!-- script -->\n```sh\n(.*?)```", text, re.S).group(1)
@@ -293,7 +339,8 @@ def endpoints(stage):
         require(bus.json("endpoint", "show", "early")["endpoint"] == "early", "show")
         text = bus.bad(66, "endpoint", "show", "erly")
         require('"early" is there' in text and "[no_endpoint]" in text, text)
-        bus.bad(75, "endpoint", "create", "bad name")
+        bus.bad(64, "endpoint", "create", "bad name")
+        bus.bad(64, "type", "add", "bad/name", "command")
         bus.bad(75, "endpoint", "create", "odd", "--lane-bytes", "5000")
         require(bus.good("endpoint", "ls", "-o", "endpoint,kind", "--format", "csv").splitlines()[0]
                 == "endpoint,kind", "columns")
@@ -778,6 +825,7 @@ CHECKS = [
      every_verb_is_documented),
     ("bash completes commands, options and names", completion_in_bash),
     ("manual pages are well formed", manual_pages),
+    ("at a terminal it asks, has colours and opens an editor", terminals),
     ("the script in README.md runs as it stands there", readme),
     ("endpoints are made, shown, emptied and removed", endpoints),
     ("what only looks works when the daemon is dead, and on a copy", looking_needs_no_daemon),

@@ -172,6 +172,7 @@ void show_endpoint(const Common& common, const EndpointLine& line) {
 // ---- changing
 
 void create_endpoints(const Common& common, const EndpointLine& line) {
+    for (const std::string& name : line.names) require_name(name);
     const auto session = join(common);
     detail::EndpointSpec spec;
     if (line.is_error_endpoint) spec.kind = directory::EndpointKind::error;

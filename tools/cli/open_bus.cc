@@ -8,6 +8,7 @@
 #include <filesystem>
 
 
+#include "base/name.h"
 #include "cli/trouble.h"
 #include "wire/channel.h"
 
@@ -156,6 +157,12 @@ const char* name_of_kind(std::uint8_t kind) noexcept {
 const char* name_of_durability(std::uint8_t value) noexcept {
     const char* const names[] = {"?", "transient", "durable"};
     return names[value < 3 ? value : 0];
+}
+
+void require_name(const std::string& name) {
+    if (base::is_valid_name(name)) return;
+    throw Trouble(Exit::usage, "\"" + name + "\" is no name for an endpoint or a type", "",
+                  "a name has 1 to 200 characters of A-Z a-z 0-9 . _ -");
 }
 
 std::string nearest(std::string_view wanted, const std::vector<std::string>& names) {

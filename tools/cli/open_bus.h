@@ -51,6 +51,9 @@ private:
 [[nodiscard]] const char* name_of_kind(std::uint8_t kind) noexcept;        // of a type row
 [[nodiscard]] const char* name_of_durability(std::uint8_t value) noexcept;  // of a type row
 
+// Throws Trouble when nothing on a bus can be called so.
+void require_name(const std::string& name);
+
 // The one of `names` that is most likely meant; "" when none is near.
 [[nodiscard]] std::string nearest(std::string_view wanted, const std::vector<std::string>& names);
 

@@ -76,6 +76,7 @@ void show_type(const Common& common, const TypeLine& line) {
 }
 
 void add_type(const Common& common, const TypeLine& line) {
+    require_name(line.name);
     const auto session = join(common);
     TypeShelf shelf;
     std::vector<const TypeDescriptor*> bases;
