@@ -687,15 +687,20 @@ def journal(stage):
         require(kinds.count("publish") == 51, kinds)
         bus.bad(75, "journal", "compact")
         backup = bus.folder / "backup"
-        # Copies while messages are written; each is a journal that nothing is missing in.
-        feeder = bus.spawn("send", "deed", "--to", "work", "--data", "x" * 300, "--count", "3000")
-        for number in range(4):
+        # Looked at and copied while messages are written: each time nothing is missing.
+        feeder = bus.spawn("send", "deed", "--to", "work", "--data", "x" * 300,
+                           "--count", "8000")
+        number = 0
+        while feeder.poll() is None or number < 4:
             made = bus.json("journal", "backup", str(bus.folder / f"backup-{number}"))
             require(made["last_lsn"] >= stat["last_lsn"], made)
+            bus.json("journal", "verify")
+            require(bus.json("journal", "stat")["in_service"], "stat")
+            number += 1
         require(feeder.wait(LIMIT) == 0, feeder.stderr.read())
         bus.good("endpoint", "purge", "other", "--yes")
         made = bus.json("journal", "backup", str(backup))
-        require(valid(bus.json("journal", "--dir", str(backup), "stat"))["waiting"]["work"] == 3051,
+        require(valid(bus.json("journal", "--dir", str(backup), "stat"))["waiting"]["work"] == 8051,
                 "all are in the backup")
         bus.bad(73, "journal", "backup", str(backup))
         text = bus.bad(75, "journal", "restore", str(backup))
@@ -706,7 +711,9 @@ def journal(stage):
         require("still has its files" in bus.bad(75, "journal", "restore", str(backup)), "files")
         before = bus.json("journal", "stat")
         after = bus.json("journal", "compact")
-        require(after["bytes_after"] < before["bytes"], (before, after))
+        # The daemon has done some of it, or all.
+        require(after["bytes_after"] <= before["bytes"], (before, after))
+        require(after["bytes_after"] <= 5 * 65536, after)
         shutil.rmtree(bus.place)
         bus.bad(73, "journal", "restore", str(backup))
         shutil.rmtree(bus.journal)

@@ -209,6 +209,14 @@ void remove_endpoint(const Common& common, const EndpointLine& line) {
     return false;
 }
 
+// A daemon that is busy with its disk fills its lane when it comes to it.
+[[nodiscard]] bool more_comes(Taker& taker) {
+    constexpr int looks = 20;
+    for (int look = 0; look < looks; ++look)
+        if (taker.wait(50ms)) return true;
+    return false;
+}
+
 // Lets go of what is there, at most `limit` messages.
 [[nodiscard]] std::uint64_t empty(Taker& taker, std::uint64_t limit, bool waits_for_more) {
     std::uint64_t gone = 0;
@@ -224,7 +232,7 @@ void remove_endpoint(const Common& common, const EndpointLine& line) {
             }
             taker.close(records);
         }
-    } while (waits_for_more && gone < limit && taker.wait(50ms));
+    } while (waits_for_more && gone < limit && more_comes(taker));
     return gone;
 }
 

@@ -19,8 +19,9 @@
 #include "cli/living.h"
 #include "cli/member.h"
 #include "cli/seen.h"
+#include "cli/still_journal.h"
+#include "cli/trouble.h"
 #include "journal/recovery.h"
-#include "journal/storage.h"
 
 namespace shmbus::cli {
 
@@ -201,7 +202,7 @@ void look_at_endpoints(const OpenBus& bus, Living& living, Findings& into) {
 
 void look_at_journal_files(const std::string& path, Findings& into) {
     try {
-        journal::RealStorage storage(path, journal::RealStorage::Mode::must_exist);
+        StillJournal storage(path);
         const auto found = recover(storage, {}, journal::Depth::since_checkpoint, {});
         if (found.report.stops_service())
             into.push_back({Grade::failure, "journal",
@@ -211,6 +212,9 @@ void look_at_journal_files(const std::string& path, Findings& into) {
             into.push_back({Grade::good, "journal",
                             fmt::format("sound up to record {}, in {}", found.report.end.lsn, path),
                             "", {}});
+    } catch (const Trouble& trouble) {
+        into.push_back({Grade::warning, "journal", trouble.what(), "try again", {}});
+        return;
     } catch (const SetupError& error) {
         into.push_back({Grade::failure, "journal", error.tried() + ": " + error.on_what(),
                         error.helps(), {}});

@@ -16,6 +16,7 @@
 #include "cli/journal_keep.h"
 #include "cli/listing.h"
 #include "cli/nouns.h"
+#include "cli/still_journal.h"
 #include "cli/trouble.h"
 #include "journal/journal.h"
 #include "wire/names.h"
@@ -85,7 +86,7 @@ struct JournalLine {
 }
 
 void dump(const std::string& path, bool as_json) {
-    journal::RealStorage storage(path, journal::RealStorage::Mode::must_exist);
+    StillJournal storage(path);
     const Report report = journal::inspect(
         storage, [&](std::uint64_t segment, std::uint64_t offset, const RecordHead& head,
                      std::span<const std::byte> payload) {
@@ -124,11 +125,8 @@ void dump(const std::string& path, bool as_json) {
 }
 
 void verify(const std::string& path, bool as_json) {
-    journal::RealStorage storage(path, journal::RealStorage::Mode::must_exist);
+    StillJournal storage(path);
     const Report report = journal::inspect(storage);
-    if (report.is_new)
-        throw SetupError{"reading a journal", path, ENOENT,
-                         "no journal was made there; name its directory with --dir"};
     if (as_json) {
         print_line(json_of(report).dump(2));
     } else {

@@ -11,9 +11,9 @@
 #include <shmbus/result.h>
 
 #include "bus/locate.h"
-#include "cli/journal_copy.h"
 #include "cli/listing.h"
 #include "cli/open_bus.h"
+#include "cli/still_journal.h"
 #include "cli/trouble.h"
 #include "journal/journal.h"
 #include "journal/recovery.h"
@@ -53,7 +53,7 @@ void require_journal(const std::string& path) {
 
 // Reads a copy; throws when it is not as good as a journal.
 [[nodiscard]] Report verified(const std::string& path) {
-    RealStorage storage(path, RealStorage::Mode::must_exist);
+    StillJournal storage(path);
     const Report report = journal::inspect(storage);
     if (report.stops_service())
         throw Trouble(Exit::damaged, "acknowledged records are missing in " + path + ":\n" +
@@ -65,8 +65,7 @@ void require_journal(const std::string& path) {
 }  // namespace
 
 void journal_stat(const Common& common, const std::string& path) {
-    require_journal(path);
-    RealStorage storage(path, RealStorage::Mode::must_exist);
+    StillJournal storage(path);
     const journal::Recovered found =
         recover(storage, {}, journal::Depth::since_checkpoint, {});
     std::uint64_t live_bytes = 0;
@@ -123,8 +122,8 @@ void journal_compact(const Common& common, const std::string& path) {
 }
 
 void journal_backup(const Common& common, const std::string& path, const std::string& to) {
-    require_journal(path);
-    const Copied copied = copy_journal(path, to);
+    StillJournal journal(path);
+    const Copied copied = copy_journal(journal, to);
     const Report report = verified(to);
     Facts facts("shmbus.journal_backup/1");
     facts.add("from", path);
@@ -152,12 +151,12 @@ void journal_restore(const Common& common, const std::string& from, const std::s
     if (has_journal(path))
         throw Trouble(Exit::cannot_create, "there is a journal in " + path,
                       "it is not overwritten", "move it away: mv " + path + " " + path + ".old");
-    require_journal(from);
     static_cast<void>(verified(from));
+    StillJournal backup(from);
     RealStorage target(path);
     if (const int error = target.lock())
         throw SetupError{"locking the journal", path, error, "another daemon uses it"};
-    const Copied copied = copy_journal(from, path);
+    const Copied copied = copy_journal(backup, path);
     const Report report = verified(path);
     Facts facts("shmbus.journal_restore/1");
     facts.add("from", from);
