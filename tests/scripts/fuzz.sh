@@ -38,7 +38,7 @@ is_stale() { [ ! -f "$2" ] || [ "$1" -nt "$2" ] || [ "$newest_header" -nt "$2" ]
 
 inside=("$root"/src/base/*.cc "$root"/src/wire/*.cc "$root"/src/lane/*.cc)
 daemon=("$root"/src/directory/*.cc "$root"/src/journal/*.cc)
-for room in registrar state home inboxes reaper durable intake outlet kept_rows; do daemon+=("$root/src/daemon/$room.cc"); done
+for room in registrar state home inboxes reaper durable intake journal_meter outlet kept_rows; do daemon+=("$root/src/daemon/$room.cc"); done
 
 # build PROGRAM source...: an executable beside its objects.
 build() {
