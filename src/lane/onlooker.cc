@@ -72,7 +72,10 @@ bool LaneOnlooker::look(std::uint64_t position, SeenRecord& into) const {
     // What was copied is of this record only if it still stands there. The fence keeps the copy
     // before the look: UNCHANGED, against the control word of the record that overwrites it.
     base::StdAtomics::fence(std::memory_order_acquire);
-    return sight_.is_there(position) && !parts_.lost();
+    // ROOM: the control word stays until the record that overwrites it is published; but nothing is
+    // overwritten before the room was given. Other end: give_room.
+    const bool is_kept = parts_.reader_page().reclaim.load(std::memory_order_acquire) <= position;
+    return is_kept && sight_.is_there(position) && !parts_.lost();
 }
 
 LaneOnlooker::Count LaneOnlooker::count() const noexcept {
@@ -83,8 +86,8 @@ LaneOnlooker::Count LaneOnlooker::count() const noexcept {
     const Counted waiting = sight_.count(head);
     const Counted later = last_mark(page);
     Count count;
-    // The writer had gone on before we came to the end.
-    count.is_exact = later.position <= behind_mark.position;
+    // Nothing behind a mark is overwritten before the next one is made.
+    count.is_exact = later.position == mark.position;
     count.messages = count.is_exact ? mark.messages + behind_mark.messages : later.messages;
     count.tail = std::max({behind_mark.position, waiting.position, later.position});
     count.waiting = waiting.messages;
