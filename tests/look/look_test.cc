@@ -353,6 +353,13 @@ TEST_CASE("a bus that goes away and comes again is found again") {
     CHECK(looker.look().endpoints.empty());
 }
 
+TEST_CASE("a name that was scribbled on is no reason to print nothing") {
+    look::Snapshot seen;
+    seen.name = "shop";
+    seen.endpoints.emplace_back().name = "sa\xff\xc3les";
+    CHECK(look::json_text(seen, {}).find("sa") != std::string::npos);
+}
+
 TEST_CASE("names with quotes and backslashes stay one label in the metrics") {
     look::Snapshot seen;
     seen.name = "a\"b\\c\nd";

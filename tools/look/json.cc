@@ -242,4 +242,8 @@ Json json_of(const Snapshot& snapshot, const Rates& rates) {
         {"subscriptions", subscriptions_json(snapshot)}};
 }
 
+std::string json_text(const Snapshot& snapshot, const Rates& rates, int indent) {
+    return json_of(snapshot, rates).dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
 }  // namespace shmbus::look

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "look/rates.h"
 #include "look/snapshot.h"
@@ -17,5 +18,8 @@ inline constexpr const char* top_schema = "shmbus.top/1";
 
 // Rates are null when `rates.seconds` is 0, as of a first look.
 [[nodiscard]] nlohmann::ordered_json json_of(const Snapshot& snapshot, const Rates& rates);
+
+// As text: in one line, or indented. Bytes of a scribbled name that are no characters are replaced.
+[[nodiscard]] std::string json_text(const Snapshot& snapshot, const Rates& rates, int indent = -1);
 
 }  // namespace shmbus::look

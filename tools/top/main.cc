@@ -119,7 +119,7 @@ int print(const CommandLine& line, look::Looker& looker, top::Model& model) {
         top::update(model, looker.look());
         std::string text;
         if (line.as_json)
-            text = look::json_of(model.now, model.rates).dump() + "\n";
+            text = look::json_text(model.now, model.rates) + "\n";
         else if (line.as_csv)
             text = (round == 0 && !line.is_quiet ? top::csv_head() : "") + top::csv_rows(model);
         else if (line.as_openmetrics)
@@ -136,7 +136,7 @@ void save(top::Model& model) {
     const std::string name =
         fmt::format("shm-top-{}-{}.json", model.now.name, model.now.taken_ns / 1'000'000'000);
     std::ofstream file(name);
-    file << look::json_of(model.now, model.rates).dump(2) << "\n";
+    file << look::json_text(model.now, model.rates, 2) << "\n";
     file.close();
     model.view.said = file ? "written: " + name : "cannot write " + name;
 }
