@@ -45,7 +45,7 @@ struct Config {
     bool remove_when_idle = false;
     // Where the journal lies; absolute. Made when the first durable message is about to be sent.
     std::string journal;
-    std::uint64_t journal_segment_bytes = std::uint64_t{16} << 20;  // of a journal made anew
+    std::uint64_t journal_segment_bytes = std::uint64_t{64} << 20;  // of a journal made anew
     // Data bytes of a lane into the journal whose sender does not say.
     std::uint64_t journal_lane_bytes = std::uint64_t{1} << 20;
     std::string log_level = "info";

@@ -108,8 +108,11 @@ int Merge::write_batch() {
     const std::uint64_t front = offset_ == first_batch_offset ? begin_bytes : 0;
     const std::uint64_t first_lsn =
         count_ != 0 ? read_as<RecordHead>(bytes_, front).lsn : before_lsn_ + 1;
-    const BatchEnd tail = finish_batch(
-        bytes_, 0, seed, {first_lsn, before_lsn_, chain_, 0, offset_, core_.ledger.seconds}, last);
+    BatchEnd tail;
+    tail.first_lsn = first_lsn;
+    tail.durable_before = before_lsn_;
+    tail.seconds = core_.ledger.seconds;
+    tail = BatchSums(seed, 0, offset_, chain_).finish(bytes_, tail, last);
     const int error = write_all(*file_, bytes_, offset_);
     offset_ += bytes_.size();
     chain_ = tail.chain;

@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/check.h"
-#include "journal/batch_writer.h"
 
 namespace shmbus::journal {
 
@@ -19,6 +19,8 @@ constexpr std::uint64_t bytes_of_acknowledgement = sizeof(RecordHead) + 8;
 }  // namespace
 
 OpenBatch::OpenBatch(Core& core) : core_(core) { clear(); }
+
+OpenBatch::~OpenBatch() { wait_for_early_writes(); }
 
 void OpenBatch::clear() {
     bytes_.resize(begin_bytes);
@@ -67,6 +69,7 @@ void OpenBatch::add(RecordHead head, std::span<const std::byte> payload,
     head.lsn = core_.end.lsn + 1 + records_;
     ++records_;
     const auto raw = bytes_of(head);
+    keep_place(record_bytes(head.payload_bytes));
     bytes_.insert(bytes_.end(), raw.begin(), raw.end());
     bytes_.insert(bytes_.end(), before.begin(), before.end());
     bytes_.insert(bytes_.end(), payload.begin(), payload.end());
@@ -114,6 +117,7 @@ Appended OpenBatch::publish(const Message& message) {
     head.first = message.id.high;
     head.second = message.id.low;
     add(head, message.payload, message.head);
+    write_early();
     return {Outcome::ok, core_.end.lsn + records_};
 }
 
@@ -168,6 +172,7 @@ void OpenBatch::take_back(const Journal::Mark& to) {
         if (head.kind == Kind::publish) --sequences_[head.number];
         at += record_bytes(head.payload_bytes);
     }
+    if (early_sums_ && to.bytes < early_to_) spoil_segment();
     bytes_.resize(to.bytes);
     records_ = to.records;
     while (settled_.size() > to.settled) {
@@ -212,16 +217,57 @@ void OpenBatch::add_positions() {
 }
 
 BatchEnd OpenBatch::finish(const Seed& seed, std::uint64_t begin, std::uint64_t offset) {
-    const BatchEnd tail{core_.end.lsn + 1,
-                        core_.end.lsn,
-                        core_.end.chain,
-                        0,
-                        offset,
-                        std::max(core_.ledger.seconds, core_.now_seconds())};
+    BatchEnd tail;
+    tail.first_lsn = core_.end.lsn + 1;
+    tail.durable_before = core_.end.lsn;
+    tail.seconds = std::max(core_.ledger.seconds, core_.now_seconds());
     RecordHead last;
     last.lsn = core_.end.lsn + records_;
     last.number = static_cast<std::uint32_t>(records_);
-    return finish_batch(bytes_, begin, seed, tail, last);
+    keep_place(block_bytes + least_end_bytes);
+    if (early_sums_) return early_sums_->finish(bytes_, tail, last);
+    return BatchSums(seed, begin, offset, core_.end.chain).finish(bytes_, tail, last);
+}
+
+void OpenBatch::write_early() {
+    const std::uint64_t least = core_.options.early_write_bytes;
+    const std::uint64_t most = std::min(core_.options.most_batch_bytes, core_.segment_bytes() / 2);
+    if (!early_sums_) {
+        if (bytes_.size() < begin_bytes + least || core_.current_is_finished ||
+            core_.end.offset + most + block_bytes > core_.data_end())
+            return;
+        const SegmentHead& segment = core_.current.head;
+        early_sums_.emplace(Seed(segment.journal_id, segment.number, segment.salt), begin_bytes,
+                            core_.end.offset, core_.end.chain);
+        early_to_ = begin_bytes;
+        bytes_.reserve(begin_bytes + most + block_bytes);
+    }
+    if (bytes_.size() < early_to_ + least) return;
+    early_sums_->make(bytes_, bytes_.size());
+    const std::uint64_t to =
+        begin_bytes + (bytes_.size() - begin_bytes) / block_bytes * block_bytes;
+    core_.current.file->start_write(std::span(bytes_).subspan(early_to_, to - early_to_),
+                                    core_.end.offset + early_to_ - begin_bytes);
+    early_to_ = to;
+}
+
+// Before bytes_ grows by as much: early writes read from where the bytes are now.
+void OpenBatch::keep_place(std::uint64_t more) {
+    if (bytes_.size() + more > bytes_.capacity()) wait_for_early_writes();
+}
+
+void OpenBatch::wait_for_early_writes() {
+    if (!early_sums_) return;
+    const int error = core_.current.file->finish_writes();
+    if (early_error_ == 0) early_error_ = error;
+}
+
+void OpenBatch::spoil_segment() {
+    wait_for_early_writes();
+    early_sums_.reset();
+    early_error_ = 0;
+    core_.current_is_finished = true;
+    core_.why_next = SegmentBegin::Why::failed;
 }
 
 void OpenBatch::take_segment() {
@@ -237,6 +283,16 @@ void OpenBatch::take_segment() {
     std::memcpy(bytes_.data() + sizeof head, &begin, sizeof begin);
 }
 
+// Of a batch that is complete: what was not written early.
+int OpenBatch::write_rest(std::span<const std::byte> all, std::uint64_t offset) {
+    if (!early_sums_) return write_all(*core_.current.file, all, offset);
+    const std::uint64_t written = early_to_ - begin_bytes;
+    core_.current.file->start_write(all.subspan(written), offset + written);
+    wait_for_early_writes();
+    early_sums_.reset();
+    return std::exchange(early_error_, 0);
+}
+
 int OpenBatch::write(bool fresh_segment) {
     const std::uint64_t records_end = bytes_.size();
     if (fresh_segment) {
@@ -249,7 +305,7 @@ int OpenBatch::write(bool fresh_segment) {
     const BatchEnd tail =
         finish(Seed(segment.journal_id, segment.number, segment.salt), begin, offset);
     const std::span<const std::byte> all = std::span(bytes_).subspan(begin);
-    int error = write_all(*core_.current.file, all, offset);
+    int error = write_rest(all, offset);
     const std::uint64_t written_ns = base::now_ns();
     if (error == 0) error = core_.current.file->sync();
     sync_ns_ = base::now_ns() - written_ns;
@@ -297,6 +353,7 @@ Committed OpenBatch::commit(bool even_if_empty) {
     if (!core_.stopped.empty()) return done.outcome = Outcome::stopped, done;
     if (is_empty() && !even_if_empty) return done;
     if (needs_segment(0) && core_.spares.empty()) return done.outcome = Outcome::no_space, done;
+    if (early_sums_ && needs_segment(0)) spoil_segment();
     const bool fresh_segment = needs_segment(0);
     add_settled();
     add_positions();

@@ -1,19 +1,22 @@
 // The batch that is being appended to, and its way to the disk.
 //
-// The journal's thread. Appending writes memory only. Committing finishes the sums for the place
-// where the batch will stand, writes it in one piece and syncs once; only then does the ledger
-// learn of it, by the same fold that a recovery uses. When the write or the sync fails, that
-// segment is never touched again, and the same records go into a fresh one that says where the
-// log really ended.
+// The journal's thread. Appending writes memory, and of a batch that grows large the storage writes
+// meanwhile what has come so far. Committing finishes the sums for the place where the batch will
+// stand, writes what is left and syncs once; only then does the ledger learn of it, by the same
+// fold that a recovery uses. When the write or the sync fails, that segment is never touched again,
+// and the same records go into a fresh one that says where the log really ended.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
+#include "journal/batch_writer.h"
 #include "journal/core.h"
 
 namespace shmbus::journal {
@@ -21,6 +24,9 @@ namespace shmbus::journal {
 class OpenBatch {
 public:
     explicit OpenBatch(Core& core);
+    ~OpenBatch();
+    OpenBatch(const OpenBatch&) = delete;
+    OpenBatch& operator=(const OpenBatch&) = delete;
 
     [[nodiscard]] Appended publish(const Message& message);
     [[nodiscard]] Outcome append(RecordHead head, std::span<const std::byte> payload);
@@ -44,6 +50,13 @@ private:
     void add_settled();
     void add_positions();
     [[nodiscard]] int write(bool fresh_segment);
+    [[nodiscard]] int write_rest(std::span<const std::byte> all, std::uint64_t offset);
+    // Early writes: of a batch that will fit behind the last one, into the current segment.
+    void write_early();
+    void wait_for_early_writes();
+    void keep_place(std::uint64_t more);
+    // What was written early is not what the batch will be: nothing more goes into that segment.
+    void spoil_segment();
     // Sums and the batch's end, for this place.
     BatchEnd finish(const Seed& seed, std::uint64_t begin, std::uint64_t offset);
     void take_segment();
@@ -53,6 +66,9 @@ private:
     Core& core_;
     std::vector<std::byte> bytes_;  // room for a segment's begin, then the records
     std::uint64_t records_ = 0;
+    std::optional<BatchSums> early_sums_;  // of what is written early; empty: nothing is
+    std::uint64_t early_to_ = 0;           // bytes_ up to here
+    int early_error_ = 0;                  // of early writes that were waited for
     std::uint64_t written_ = 0;  // bytes of the last batch
     std::uint64_t sync_ns_ = 0;  // that its fdatasync took
     std::vector<std::pair<Endpoint, std::uint64_t>> settled_;

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "journal/background_writer.h"
 
 namespace shmbus::journal {
 
@@ -31,7 +32,7 @@ template <class Call>
     return {static_cast<std::uint64_t>(answer), 0};
 }
 
-constexpr std::size_t direct_block = 4096;
+constexpr std::size_t direct_block = BackgroundWriter::block;
 constexpr std::size_t most_direct = std::size_t{4} << 20;
 
 // Memory that is aligned as direct writes want it, used again and again: pages that are fresh each
@@ -56,8 +57,15 @@ private:
 // reading, goes through it, which the kernel keeps coherent. Measured: README.md.
 class RealFile final : public StorageFile {
 public:
-    RealFile(base::File file, base::File direct, std::shared_ptr<Bounce> bounce) noexcept
-        : file_(std::move(file)), direct_(std::move(direct)), bounce_(std::move(bounce)) {}
+    RealFile(base::File file, base::File direct, std::shared_ptr<Bounce> bounce,
+             std::shared_ptr<BackgroundWriter> background) noexcept
+        : file_(std::move(file)),
+          direct_(std::move(direct)),
+          bounce_(std::move(bounce)),
+          background_(std::move(background)) {}
+    ~RealFile() override {
+        if (is_started_) static_cast<void>(background_->finish());
+    }
 
     Moved read(std::span<std::byte> into, std::uint64_t offset) override {
         std::uint64_t total = 0;
@@ -85,6 +93,18 @@ public:
             return ::pwrite(file_.fd(), from.data(), from.size(), static_cast<off_t>(offset));
         });
     }
+    void start_write(std::span<const std::byte> from, std::uint64_t offset) override {
+        const std::size_t whole = from.size() / direct_block * direct_block;
+        if (!direct_ || offset % direct_block != 0 || whole != from.size())
+            return StorageFile::start_write(from, offset);
+        background_->start(direct_.fd(), from, offset);
+        is_started_ = true;
+    }
+    int finish_writes() override {
+        const int begun = std::exchange(is_started_, false) ? background_->finish() : 0;
+        const int done = StorageFile::finish_writes();
+        return begun != 0 ? begun : done;
+    }
     // Not repeated when interrupted: what such a sync has done is not known.
     int sync() override { return ::fdatasync(file_.fd()) == 0 ? 0 : errno; }
     int allocate(std::uint64_t bytes) override {
@@ -105,6 +125,8 @@ private:
     base::File file_;
     base::File direct_;  // the same file, or empty
     std::shared_ptr<Bounce> bounce_;
+    std::shared_ptr<BackgroundWriter> background_;
+    bool is_started_ = false;  // it has something of ours
 };
 
 // A link, a pipe, a file of somebody else's or with a second name is not ours to trust.
@@ -124,6 +146,7 @@ struct RealStorage::Inside {
     base::File directory;
     base::File lock;
     std::shared_ptr<Bounce> bounce = std::make_shared<Bounce>();
+    std::shared_ptr<BackgroundWriter> background = std::make_shared<BackgroundWriter>();
 
     // The file that was opened by this name, with a second descriptor if it can be had.
     [[nodiscard]] FilePointer file(base::File opened, const std::string& name) const {
@@ -134,7 +157,8 @@ struct RealStorage::Inside {
             const base::FileFacts other = direct.facts();
             if (one.inode != other.inode || one.device != other.device) direct.close();
         }
-        return std::make_unique<RealFile>(std::move(opened), std::move(direct), bounce);
+        return std::make_unique<RealFile>(std::move(opened), std::move(direct), bounce,
+                                          background);
     }
 };
 
@@ -218,6 +242,12 @@ int RealStorage::list(std::vector<std::string>& names) {
 std::string RealStorage::path_of(const std::string& name) const {
     return base::path_of(inside_->directory.fd(), name);
 }
+
+void StorageFile::start_write(std::span<const std::byte> from, std::uint64_t offset) {
+    if (error_of_started_ == 0) error_of_started_ = write_all(*this, from, offset);
+}
+
+int StorageFile::finish_writes() { return std::exchange(error_of_started_, 0); }
 
 int write_all(StorageFile& file, std::span<const std::byte> from, std::uint64_t offset) {
     while (!from.empty()) {

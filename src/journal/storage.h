@@ -33,6 +33,11 @@ public:
     [[nodiscard]] virtual Moved read(std::span<std::byte> into, std::uint64_t offset) = 0;
     // May be short without an error.
     [[nodiscard]] virtual Moved write(std::span<const std::byte> from, std::uint64_t offset) = 0;
+    // Begins to write all of `from`, which stays as it is until finish_writes(): the journal goes
+    // on meanwhile. Nothing else is written to this file before that. Here it is done at once.
+    virtual void start_write(std::span<const std::byte> from, std::uint64_t offset);
+    // Waits for what was begun: 0, or why some of it was not written.
+    [[nodiscard]] virtual int finish_writes();
     // fdatasync. After an answer other than 0 nothing written since the last sync may be believed
     // to be on disk, whatever a later call answers.
     [[nodiscard]] virtual int sync() = 0;
@@ -41,6 +46,9 @@ public:
     // The next read sees the disk and not memory, as far as that can be had.
     [[nodiscard]] virtual int forget_cached() = 0;
     [[nodiscard]] virtual Moved size() = 0;
+
+private:
+    int error_of_started_ = 0;
 };
 
 class Storage {

@@ -51,6 +51,7 @@ constexpr std::size_t most_waiting = 64;  // of an endpoint, handed out and not 
     Options small;
     small.segment_bytes = 64 << 10;
     small.checkpoint_bytes = 128 << 10;
+    small.early_write_bytes = 4 << 10;
     return small;
 }
 

@@ -143,6 +143,93 @@ TEST_CASE("what was taken back was never there") {
     CHECK(bench.journal->consumed_of(9) == 0);
 }
 
+TEST_CASE("a batch that grows large is written meanwhile, and counts when it is committed") {
+    Bench bench;
+    bench.commit();
+    bench.publish("small", {sales});
+    CHECK(bench.disk.begun_writes == 0);
+    const std::string large(5000, 'x');
+    bench.publish(large, {sales});
+    bench.publish(large, {sales});
+    CHECK(bench.disk.begun_writes == 2);
+    // The process dies before the commit.
+    SimDisk cut(bench.disk.state);
+    CHECK(Journal(cut, bench.options).backlog(sales) == 0);
+    bench.commit();
+    bench.reopen();
+    CHECK(bench.next(sales) == "small again");
+    CHECK(bench.next(sales) == large + " again");
+    CHECK(bench.next(sales) == large + " again");
+    CHECK(bench.next(sales) == "nothing");
+}
+
+TEST_CASE("what was taken back after its writing had begun was never there either") {
+    Bench bench;
+    const std::string large(5000, 'x');
+    bench.publish("kept", {sales});
+    const Journal::Mark mark = bench.journal->mark();
+    bench.publish(large, {sales});
+    CHECK(bench.disk.begun_writes == 1);
+    bench.journal->take_back(mark);
+    bench.publish("also kept", {sales});
+    const std::uint32_t segments = bench.journal->status().segments;
+    bench.commit();
+    // What lies there may look like records behind the batch: that segment is left alone.
+    CHECK(bench.journal->status().segments == segments + 1);
+    bench.publish(large, {billing});
+    bench.commit();
+    bench.reopen();
+    CHECK(bench.journal->report().damages.empty());
+    CHECK(bench.next(sales) == "kept again");
+    CHECK(bench.next(sales) == "also kept again");
+    CHECK(bench.next(sales) == "nothing");
+    CHECK(bench.next(billing) == large + " again");
+}
+
+TEST_CASE("a write that was begun early and failed is no better than one that failed late") {
+    for (const bool is_waited_for : {false, true}) {
+        CAPTURE(is_waited_for);
+        Bench bench;
+        // Where its writing begins decides whether it is done at once; see SimFile.
+        if (is_waited_for) {
+            bench.publish("before", {billing});
+            bench.commit();
+        }
+        const std::string large(5000, 'x');
+        bench.disk.fault = {bench.disk.calls + 1, 5, false};
+        bench.options.most_batch_bytes = 8 << 10;
+        bench.publish(large, {sales});
+        const Committed done = bench.journal->commit();
+        CHECK(done.outcome == Outcome::ok);
+        CHECK(done.rewritten);
+        std::mt19937_64 dice(1);
+        bench.disk.state = after_crash(
+            bench.disk.state, [](auto, auto) { return Fate::lost; }, dice);
+        bench.reopen();
+        CHECK(bench.next(sales) == large + " again");
+    }
+}
+
+TEST_CASE("a message that is longer than a batch, begun early, may still need a fresh segment") {
+    Bench bench;
+    bench.options.most_batch_bytes = 4096;
+    bench.reopen();
+    const std::string long_one(8050, 'x');
+    // Blocks of the segment: its head, the first batch, these, and two that are left.
+    for (int i = 0; i < 3; ++i) {
+        bench.publish("small", {billing});
+        bench.commit();
+    }
+    const std::uint32_t segments = bench.journal->status().segments;
+    bench.publish(long_one, {sales});
+    bench.commit();
+    CHECK(bench.journal->status().segments == segments + 1);
+    CHECK(bench.disk.begun_writes > 0);
+    bench.reopen();
+    CHECK(bench.journal->report().damages.empty());
+    CHECK(bench.next(sales) == long_one + " again");
+}
+
 TEST_CASE("settling that was taken back is not settled") {
     Bench bench;
     bench.publish("one", {sales});

@@ -62,6 +62,7 @@ Options Rig::small_options() {
     options.checkpoint_bytes = 48 * 1024;
     options.read_ahead_bytes = 8 * 1024;
     options.most_batch_bytes = 16 * 1024;
+    options.early_write_bytes = 4 * 1024;
     options.slice_bytes = 64 * 1024;
     return options;
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "journal/crc32c.h"
 
@@ -249,7 +250,22 @@ public:
         return {error != 0 ? 0 : from.size(), error};
     }
 
+    // Half of what is begun is written only when it is waited for, from where the bytes are then.
+    void start_write(std::span<const std::byte> from, std::uint64_t offset) override {
+        ++disk_.begun_writes;
+        if (offset / block_bytes % 2 == 0) journal::StorageFile::start_write(from, offset);
+        else begun_.emplace_back(from, offset);
+    }
+
+    int finish_writes() override {
+        int error = journal::StorageFile::finish_writes();
+        for (const auto& [from, offset] : std::exchange(begun_, {}))
+            if (error == 0) error = write_all(*this, from, offset);
+        return error;
+    }
+
     int sync() override {
+        if (!begun_.empty()) disk_.violations.push_back("a sync before what was begun was written");
         const int error = disk_.next_call(true);
         SimInode& file = disk_.inode(number_);
         if (error != 0) {
@@ -292,6 +308,7 @@ public:
 private:
     SimDisk& disk_;
     std::uint64_t number_;
+    std::vector<std::pair<std::span<const std::byte>, std::uint64_t>> begun_;
 };
 
 int SimDisk::next_call(bool changes, bool* is_short) {

@@ -99,6 +99,7 @@ public:
     DiskState state;
     std::uint64_t capacity_bytes = UINT64_MAX;
     std::uint64_t calls = 0;
+    std::uint64_t begun_writes = 0;
     std::map<std::string, std::uint64_t> renamed;  // how often, by the old name
     Fault fault;
     bool locked_by_other = false;

@@ -1,0 +1,121 @@
+// Asynchronous writes. See the header.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "journal/background_writer.h"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace shmbus::journal {
+
+namespace {
+
+// Writes all of it, waiting.
+[[nodiscard]] int write_now(int fd, const std::byte* from, std::size_t bytes,
+                            std::uint64_t offset) noexcept {
+    while (bytes > 0) {
+        ssize_t moved = -1;
+        // Ends: every answer but an interruption leaves the loop.
+        do moved = ::pwrite(fd, from, bytes, static_cast<off_t>(offset));
+        while (moved < 0 && errno == EINTR);
+        if (moved < 0) return errno;
+        if (moved == 0) return EIO;
+        from += moved;
+        offset += static_cast<std::uint64_t>(moved);
+        bytes -= static_cast<std::size_t>(moved);
+    }
+    return 0;
+}
+
+// What became of a piece; the rest of a short one is written here.
+[[nodiscard]] int end_of(const iocb& piece, std::int64_t answer) noexcept {
+    if (answer < 0) return static_cast<int>(-answer);
+    const auto moved = static_cast<std::uint64_t>(answer);
+    if (moved >= piece.aio_nbytes) return 0;
+    return write_now(static_cast<int>(piece.aio_fildes),
+                     reinterpret_cast<const std::byte*>(piece.aio_buf) + moved,
+                     piece.aio_nbytes - moved,
+                     static_cast<std::uint64_t>(piece.aio_offset) + moved);
+}
+
+}  // namespace
+
+BackgroundWriter::~BackgroundWriter() {
+    if (context_ == 0) return;
+    wait_for_all();
+    static_cast<void>(::syscall(SYS_io_destroy, context_));
+}
+
+// False: pieces are written at once.
+bool BackgroundWriter::prepare() {
+    if (!room_)
+        room_.reset(static_cast<std::byte*>(std::aligned_alloc(block, room_bytes)));
+    if (room_ && context_ == 0 && ::syscall(SYS_io_setup, most_pieces, &context_) != 0)
+        context_ = 0;
+    return context_ != 0;
+}
+
+void BackgroundWriter::start(int fd, std::span<const std::byte> from, std::uint64_t offset) {
+    while (!from.empty()) {
+        const std::size_t bytes = std::min(from.size(), room_bytes);
+        start_piece(fd, from.first(bytes), offset);
+        from = from.subspan(bytes);
+        offset += bytes;
+    }
+}
+
+void BackgroundWriter::start_piece(int fd, std::span<const std::byte> from,
+                                   std::uint64_t offset) {
+    const bool can = prepare();
+    if (!room_) return note(ENOMEM);
+    if (used_ + from.size() > room_bytes || under_way_ == most_pieces) wait_for_all();
+    std::byte* const at = room_.get() + used_;
+    std::memcpy(at, from.data(), from.size());
+    iocb& piece = pieces_[under_way_];
+    piece = {};
+    piece.aio_lio_opcode = IOCB_CMD_PWRITE;
+    piece.aio_fildes = static_cast<std::uint32_t>(fd);
+    piece.aio_buf = reinterpret_cast<std::uint64_t>(at);
+    piece.aio_nbytes = from.size();
+    piece.aio_offset = static_cast<std::int64_t>(offset);
+    piece.aio_data = under_way_;
+    iocb* list = &piece;
+    if (can && ::syscall(SYS_io_submit, context_, 1, &list) == 1) {
+        ++under_way_;
+        used_ += from.size();
+    } else {
+        note(write_now(fd, at, from.size(), offset));
+    }
+}
+
+int BackgroundWriter::finish() noexcept {
+    wait_for_all();
+    return std::exchange(error_, 0);
+}
+
+void BackgroundWriter::wait_for_all() noexcept {
+    std::array<io_event, most_pieces> events{};
+    for (std::size_t left = under_way_; left > 0;) {
+        const long come =
+            ::syscall(SYS_io_getevents, context_, left, left, events.data(), nullptr);
+        if (come < 0 && errno == EINTR) continue;
+        if (come <= 0) {
+            // Nobody knows what they do; the room is theirs for ever.
+            static_cast<void>(room_.release());
+            note(come < 0 ? errno : EIO);
+            break;
+        }
+        for (std::size_t i = 0; i < static_cast<std::size_t>(come); ++i)
+            note(end_of(pieces_[events[i].data % most_pieces], events[i].res));
+        left -= static_cast<std::size_t>(come);
+    }
+    under_way_ = 0;
+    used_ = 0;
+}
+
+}  // namespace shmbus::journal

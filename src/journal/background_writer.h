@@ -1,0 +1,58 @@
+// Writes whole blocks past the cache while the journal's thread goes on: Linux's asynchronous I/O.
+//
+// For one file at a time, from one thread. See io_submit(2); the kernel does what cannot be done
+// without waiting at once, which costs time and nothing else.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <linux/aio_abi.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <span>
+
+namespace shmbus::journal {
+
+class BackgroundWriter {
+public:
+    static constexpr std::size_t block = 4096;
+
+    BackgroundWriter() = default;
+    BackgroundWriter(const BackgroundWriter&) = delete;
+    BackgroundWriter& operator=(const BackgroundWriter&) = delete;
+    ~BackgroundWriter();
+
+    // Of whole blocks at a whole block's offset, to a descriptor opened with O_DIRECT that stays
+    // open until finish(). The bytes are copied. Waits while too much is under way.
+    void start(int fd, std::span<const std::byte> from, std::uint64_t offset);
+    // Waits for all that was begun. 0, or the errno of the first write since the last call that
+    // failed.
+    [[nodiscard]] int finish() noexcept;
+
+private:
+    static constexpr std::size_t room_bytes = std::size_t{4} << 20;
+    static constexpr std::size_t most_pieces = 64;
+    struct Free {
+        void operator()(std::byte* memory) const noexcept { std::free(memory); }
+    };
+
+    [[nodiscard]] bool prepare();
+    void start_piece(int fd, std::span<const std::byte> from, std::uint64_t offset);
+    void wait_for_all() noexcept;
+    void note(int error) noexcept {
+        if (error_ == 0) error_ = error;
+    }
+
+    std::unique_ptr<std::byte, Free> room_;  // aligned as direct writes want it
+    aio_context_t context_ = 0;
+    std::array<iocb, most_pieces> pieces_{};
+    std::size_t under_way_ = 0;  // of pieces_, from the front; their bytes lie in room_ likewise
+    std::size_t used_ = 0;
+    int error_ = 0;
+};
+
+}  // namespace shmbus::journal
