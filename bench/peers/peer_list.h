@@ -14,5 +14,8 @@ Peer boost_queue();
 Peer zeromq();
 Peer nng_peer();
 Peer iceoryx();
+Peer redis();
+Peer sqlite();
+Peer rocksdb_peer();
 
 }  // namespace shmbus::bench
