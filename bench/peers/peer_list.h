@@ -17,5 +17,7 @@ Peer iceoryx();
 Peer redis();
 Peer sqlite();
 Peer rocksdb_peer();
+Peer rabbitmq();
+Peer nats();
 
 }  // namespace shmbus::bench

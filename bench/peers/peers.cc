@@ -8,7 +8,7 @@ namespace shmbus::bench {
 std::vector<Peer> all_peers() {
     return {unix_socket(), pipe_peer(), posix_queue(), boost_queue(),
             zeromq(), nng_peer(), iceoryx(),
-            redis(), sqlite(), rocksdb_peer()};
+            redis(), rabbitmq(), sqlite(), rocksdb_peer(), nats()};
 }
 
 }  // namespace shmbus::bench
