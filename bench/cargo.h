@@ -11,6 +11,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
@@ -45,6 +46,13 @@ struct Cargo {
 
 // An odd number of many bits, so that no word of a message is like another one.
 inline constexpr std::uint64_t stirrer = 0x9e3779b97f4a7c15;
+
+// A word of a message that need not be aligned.
+inline std::uint64_t word_at(const std::byte* bytes) noexcept {
+    std::uint64_t word = 0;
+    std::memcpy(&word, bytes, sizeof word);
+    return word;
+}
 
 // The filler but for its last word, which follows the sequence: what was left in a ring by an
 // earlier message, or a copy cut short, cannot pass for this one.
@@ -150,13 +158,15 @@ public:
     // Checks one message and counts it.
     template <std::size_t size>
     void take(const Cargo<size>& cargo) noexcept {
-        if (cargo.sender != sender_) [[unlikely]] turn_to(cargo.sender);
-        wrong_order_ += cargo.sequence != next_ ? 1 : 0;
-        next_ = cargo.sequence + 1;
-        const std::uint64_t own_sum = cargo.sequence + cargo.mark + cargo.sender;
-        wrong_sums_ += cargo.sum() != own_sum + filler_sum<size>(cargo.sequence) ? 1 : 0;
-        ++count_;
-        if (cargo.mark != 0) [[unlikely]] note(cargo.mark);
+        take<size>(cargo.sequence, cargo.mark, cargo.sender, cargo.sum());
+    }
+
+    // The same of one that lies anywhere: libraries hand out what no message is aligned in.
+    template <std::size_t size>
+    void take_at(const std::byte* message) noexcept {
+        std::uint64_t sum = 0;
+        for (std::size_t at = 0; at < size; at += 8) sum += word_at(message + at);
+        take<size>(word_at(message), word_at(message + 8), word_at(message + 16), sum);
     }
 
     bool complete() const noexcept { return ends_ == senders_; }
@@ -176,6 +186,17 @@ public:
     }
 
 private:
+    template <std::size_t size>
+    void take(std::uint64_t sequence, std::uint64_t mark, std::uint64_t sender,
+              std::uint64_t sum) noexcept {
+        if (sender != sender_) [[unlikely]] turn_to(sender);
+        wrong_order_ += sequence != next_ ? 1 : 0;
+        next_ = sequence + 1;
+        wrong_sums_ += sum != sequence + mark + sender + filler_sum<size>(sequence) ? 1 : 0;
+        ++count_;
+        if (mark != 0) [[unlikely]] note(mark);
+    }
+
     // Messages come in runs of one sender; what is expected of the others waits in a table, so that
     // the run needs no look-up per message.
     void turn_to(std::uint64_t sender) noexcept {

@@ -1,0 +1,12 @@
+// All peers, in the order in which they are listed.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "peers/peer_list.h"
+
+namespace shmbus::bench {
+
+std::vector<Peer> all_peers() {
+    return {unix_socket()};
+}
+
+}  // namespace shmbus::bench
