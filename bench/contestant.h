@@ -37,7 +37,9 @@ struct Contestant {
     // Chooses the settings that suit the present distance of the cores; may be empty. A limit must
     // be the best that is to be had here, not what was best elsewhere; and a loop of ours around
     // Endpoint::poll tries what its limit's loop tries.
-    std::function<void()> tune;
+    std::function<void()> tune{};
+    // No bus in it: a limit, also where it stands in the first place.
+    bool is_bare = false;
 };
 
 // The figure of a sample that two contestants are compared by. time_each: of one message in a
