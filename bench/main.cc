@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: BSL-1.0
 #include "crew.h"
+#include "peers/show.h"
 #include "profile.h"
 #include "report.h"
 #include "rounds.h"
@@ -114,6 +115,8 @@ int run(const Options& options) {
                              "taskset(1) and the cpuset of the container.\n");
         return 2;
     }
+    if (options.scenario == "peers")
+        return show_peers({options.profiled, options.seconds, options.json});
     tick_rate();  // measured here once, before the children inherit it
     if (options.runs) return run_all(options.run);
     for (const Scenario& scenario : all_scenarios()) {
@@ -132,8 +135,9 @@ int main(int argc, char** argv) {
     Options options;
     CLI::App app("Measures the bus beside the raw limits of the same second.", "shm-bench");
     app.add_option("SCENARIO", options.scenario,
-                   "what to measure, see --list; or 'profile', for what a message costs in counts");
-    app.add_option("PROFILED", options.profiled, "what to profile: pingpong, oneway, packed");
+                   "what to measure, see --list; or 'profile', for what a message costs in counts; "
+                   "or 'peers', for what the bus is compared with");
+    app.add_option("PROFILED", options.profiled, "what to profile: pingpong, oneway, packed; or the peer to try alone");
     app.add_option("STEPS", options.steps)->group("");
     app.add_flag("--callgrind", options.by_callgrind,
                  "profile: count by callgrind, which is the same on every machine");

@@ -1,4 +1,4 @@
-// A way over file descriptors that carry bytes in order and know no messages.
+// A way over file descriptors that carry bytes in order.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include "peers/byte_stream.h"
@@ -8,6 +8,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <stdexcept>
+#include <sys/utsname.h>
 #include <system_error>
 #include <unistd.h>
 
@@ -31,8 +32,8 @@ void set_waiting(int fd, Waiting waiting) {
 
 class ByteSender : public Sender {
 public:
-    ByteSender(std::vector<int> fds, std::size_t bytes, Waiting waiting)
-        : fds_(std::move(fds)), bytes_(bytes), waiting_(waiting) {
+    ByteSender(const ByteKind& kind, std::vector<int> fds, std::size_t bytes, Waiting waiting)
+        : kind_(kind), fds_(std::move(fds)), bytes_(bytes), waiting_(waiting) {
         for (const int fd : fds_) set_waiting(fd, waiting);
     }
 
@@ -43,7 +44,7 @@ public:
 private:
     void write_all(int fd, const std::byte* from, std::size_t left) const {
         while (left > 0) {
-            const ssize_t written = ::write(fd, from, left);
+            const ssize_t written = kind_.write(fd, from, left);
             if (written < 0 && errno != EAGAIN) fail("writing");
             if (written < 0) {
                 stay_away(waiting_);
@@ -54,6 +55,7 @@ private:
         }
     }
 
+    ByteKind kind_;
     std::vector<int> fds_;
     std::size_t bytes_;
     Waiting waiting_;
@@ -61,8 +63,8 @@ private:
 
 class ByteReceiver : public Receiver {
 public:
-    ByteReceiver(int fd, std::size_t bytes, Waiting waiting)
-        : fd_(fd), bytes_(bytes), buffer_(std::max(read_bytes, 2 * bytes)) {
+    ByteReceiver(const ByteKind& kind, int fd, std::size_t bytes, Waiting waiting)
+        : kind_(kind), fd_(fd), bytes_(bytes), buffer_(std::max(read_bytes, 2 * bytes)) {
         set_waiting(fd, waiting);
     }
 
@@ -71,7 +73,8 @@ public:
         std::memmove(buffer_.data(), buffer_.data() + whole_, filled_ - whole_);
         filled_ -= whole_;
         whole_ = 0;
-        const ssize_t got = ::read(fd_, buffer_.data() + filled_, buffer_.size() - filled_);
+        const ssize_t got =
+            kind_.read(fd_, buffer_.data() + filled_, buffer_.size() - filled_);
         if (got < 0 && errno == EAGAIN) return {};
         if (got < 0) fail("reading");
         if (got == 0) throw std::runtime_error("the sender is gone before its stream has ended");
@@ -81,6 +84,7 @@ public:
     }
 
 private:
+    ByteKind kind_;
     int fd_;
     std::size_t bytes_;
     std::vector<std::byte> buffer_;
@@ -90,8 +94,9 @@ private:
 
 class ByteStream : public Way {
 public:
-    ByteStream(std::size_t bytes, std::size_t receivers, Ends (*open)()) : bytes_(bytes) {
-        for (std::size_t i = 0; i < receivers; ++i) pairs_.push_back(open());
+    ByteStream(const ByteKind& kind, std::size_t bytes, std::size_t receivers)
+        : kind_(kind), bytes_(bytes) {
+        for (std::size_t i = 0; i < receivers; ++i) pairs_.push_back(kind.open(bytes));
     }
     ~ByteStream() override {
         for (const Ends& ends : pairs_) {
@@ -103,22 +108,29 @@ public:
     std::unique_ptr<Sender> sender(Waiting waiting) override {
         std::vector<int> fds;
         for (const Ends& ends : pairs_) fds.push_back(ends.write_fd);
-        return std::make_unique<ByteSender>(std::move(fds), bytes_, waiting);
+        return std::make_unique<ByteSender>(kind_, std::move(fds), bytes_, waiting);
     }
 
     std::unique_ptr<Receiver> receiver(std::size_t index, Waiting waiting) override {
-        return std::make_unique<ByteReceiver>(pairs_[index].read_fd, bytes_, waiting);
+        return std::make_unique<ByteReceiver>(kind_, pairs_[index].read_fd, bytes_, waiting);
     }
 
 private:
+    ByteKind kind_;
     std::size_t bytes_;
     std::vector<Ends> pairs_;
 };
 
 }  // namespace
 
-std::unique_ptr<Way> byte_stream(std::size_t bytes, std::size_t receivers, Ends (*open)()) {
-    return std::make_unique<ByteStream>(bytes, receivers, open);
+std::unique_ptr<Way> byte_stream(const ByteKind& kind, std::size_t bytes, std::size_t receivers) {
+    return std::make_unique<ByteStream>(kind, bytes, receivers);
+}
+
+std::string kernel_version() {
+    utsname system{};
+    ::uname(&system);
+    return std::string(system.sysname) + " " + system.release;
 }
 
 }  // namespace shmbus::bench

@@ -1,11 +1,14 @@
-// A way over file descriptors that carry bytes in order and know no messages: pipes, stream sockets.
+// A way over file descriptors that carry bytes in order: pipes, stream sockets, POSIX queues.
 //
-// All messages of a way are of one size, so nothing needs to frame them.
+// All messages of a way are of one size, so nothing needs to frame them, and what a queue carries in
+// parts is put together again.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
 #include "peers/way.h"
+
+#include <sys/types.h>
 
 namespace shmbus::bench {
 
@@ -14,7 +17,16 @@ struct Ends {
     int write_fd;
 };
 
-// `open` makes one connected pair, called once for each receiver. The way closes them.
-std::unique_ptr<Way> byte_stream(std::size_t bytes, std::size_t receivers, Ends (*open)());
+// What a kind of descriptor does differently. Results and errno as of read and write.
+struct ByteKind {
+    Ends (*open)(std::size_t bytes);  // a connected pair, once for each receiver; the way closes it
+    ssize_t (*read)(int fd, void* into, std::size_t bytes);
+    ssize_t (*write)(int fd, const void* from, std::size_t bytes);
+};
+
+std::unique_ptr<Way> byte_stream(const ByteKind& kind, std::size_t bytes, std::size_t receivers);
+
+// The kernel's version: what brings such peers.
+std::string kernel_version();
 
 }  // namespace shmbus::bench

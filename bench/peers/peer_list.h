@@ -8,5 +8,8 @@
 namespace shmbus::bench {
 
 Peer unix_socket();
+Peer pipe_peer();
+Peer posix_queue();
+Peer boost_queue();
 
 }  // namespace shmbus::bench

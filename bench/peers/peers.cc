@@ -6,7 +6,7 @@
 namespace shmbus::bench {
 
 std::vector<Peer> all_peers() {
-    return {unix_socket()};
+    return {unix_socket(), pipe_peer(), posix_queue(), boost_queue()};
 }
 
 }  // namespace shmbus::bench
