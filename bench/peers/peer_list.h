@@ -11,5 +11,8 @@ Peer unix_socket();
 Peer pipe_peer();
 Peer posix_queue();
 Peer boost_queue();
+Peer zeromq();
+Peer nng_peer();
+Peer iceoryx();
 
 }  // namespace shmbus::bench

@@ -6,7 +6,8 @@
 namespace shmbus::bench {
 
 std::vector<Peer> all_peers() {
-    return {unix_socket(), pipe_peer(), posix_queue(), boost_queue()};
+    return {unix_socket(), pipe_peer(), posix_queue(), boost_queue(),
+            zeromq(), nng_peer(), iceoryx()};
 }
 
 }  // namespace shmbus::bench
