@@ -10,10 +10,17 @@ namespace {
 
 void tell_latency(Report& report, const Standing& standing) {
     const auto merged = std::make_unique<Histogram>();
-    for (const Round* round : standing.kept)
-        if (round->samples[0].latency) merged->add(*round->samples[0].latency);
+    const auto uncorrected = std::make_unique<Histogram>();
+    for (const Round* round : standing.kept) {
+        const Sample& sample = round->samples[0];
+        if (sample.latency) merged->add(*sample.latency);
+        if (sample.uncorrected) uncorrected->add(*sample.uncorrected);
+        if (!sample.mark.empty()) report.mark = sample.mark;
+    }
     if (merged->count() == 0) return;
     const TickRate& rate = tick_rate();
+    if (uncorrected->count() > 0)
+        report.uncorrected_p99_ns = rate.ns(uncorrected->quantile(0.99));
     report.p50_ns = rate.ns(merged->quantile(0.5));
     report.p99_ns = rate.ns(merged->quantile(0.99));
     report.p999_ns = rate.ns(merged->quantile(0.999));

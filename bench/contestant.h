@@ -86,6 +86,8 @@ struct Report {
     std::size_t rounds_kept = 0;
     std::size_t rounds_dropped = 0;
     std::string integrity = "ok";
+    std::optional<double> uncorrected_p99_ns;  // open loop: from the real send
+    std::string mark;                          // why it is no figure to be ranked
 };
 
 enum class Extent { usual, quick, full };

@@ -26,6 +26,13 @@ struct Figures {
     std::string table;
 };
 std::vector<Figures> figures_of(const Results& results, const Results* before);
+using Steps = std::vector<const GroupResult*>;
+Figures latency_curves(const Results& results, const Results* before, const GroupResult& group,
+                       const std::string& heading);
+Figures throughput(const Results& results, const Steps& steps);
+Figures rate_ladder(const Results& results, const Steps& steps);
+Figures durable_ladder(const Results& results, const Steps& steps);
+Figures fan_out(const Results& results, const Steps& steps);
 
 // The class that paints a system: the same in every chart.
 std::string css_of(const Results& results, const std::string& system);
@@ -37,7 +44,7 @@ std::string systems_table(const Results& results);
 std::string change_table(const Results& before, const Results& after);
 // Systems by steps of a ladder; what a cell says is asked for each row.
 struct Ladder {
-    std::vector<const GroupResult*> steps;
+    Steps steps;
     std::string (*step_text)(const GroupResult&);
     std::string (*cell_text)(const GroupResult&, const Row&);
 };

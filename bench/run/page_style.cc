@@ -25,7 +25,7 @@ h3 { font-size: 1rem; margin: 1.6rem 0 .2rem; } p { margin: .4rem 0; max-width: 
 .soft, caption, figcaption { color: var(--soft); } .reading { font-size: 1.05rem; }
 table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums;
   font-size: 13px; } .wide { overflow-x: auto; }
-th, td { text-align: right; padding: .22rem .6rem; border-bottom: 1px solid var(--rule);
+th, td { text-align: right; padding: .22rem .5rem; border-bottom: 1px solid var(--rule);
   white-space: nowrap; } th { color: var(--soft); font-weight: 600; }
 th:first-child, td:first-child, td.w { text-align: left; } td.w { white-space: normal; }
 tr.ours td:first-child { color: var(--ours); font-weight: 700; }

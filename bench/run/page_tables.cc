@@ -66,8 +66,8 @@ std::string lead_cell(const GroupResult& group, const Row& ours) {
 }  // namespace
 
 std::string glance_table(const Results& results) {
-    std::string text = head({"measured", "cores", "shmbus: median (min … max)", "limit",
-                             "× limit", "best other system", "its figure", "shmbus is"});
+    std::string text = head({"measured", "cores", "shmbus: median (min … max)", "× limit",
+                             "best other system", "its figure", "shmbus is"});
     for (const GroupResult& group : results.groups) {
         if (!is_ours(group)) continue;
         const Row& ours = front_of(group);
@@ -76,7 +76,6 @@ std::string glance_table(const Results& results) {
         text += "<tr class=\"ours\">" + cell(title_of(group)) + cell(group.placement) +
                 (ours.integrity == "ok" ? cell(spread_text(group, ours.figure))
                                         : cell("void: " + ours.integrity, "bad")) +
-                cell(limit ? limit->system : "-") +
                 cell(limit && ours.ratio ? factor_text(ours.ratio->median) : "-") +
                 cell(best ? best->system : "-") +
                 cell(best ? figure_text(group, best->figure->median) : "-") +
