@@ -59,7 +59,9 @@ std::vector<Comparison> fanout(const Request& request) {
     if (!asked_for(request, 32)) return all;
     for (const std::size_t count : {1U, 2U, 4U, 8U, 16U, 32U, 64U})
         all.push_back({"fanout",
-                       count == 2 ? "two subscribers" : std::to_string(count) + " subscribers",
+                       count == 1   ? "one subscriber"
+                       : count == 2 ? "two subscribers"
+                                    : std::to_string(count) + " subscribers",
                        32, Figure::rate, bus_fanout(count), bus_stream(32), {}, count});
     return all;
 }

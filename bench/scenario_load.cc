@@ -13,12 +13,17 @@ namespace {
 
 bool is_32(const Request& request) { return request.bytes.value_or(32) == 32; }
 
+std::string rate_name(std::size_t per_second) {
+    return per_second < 1'000'000 ? std::to_string(per_second / 1000) + " k a second"
+                                  : std::to_string(per_second / 1'000'000) + " M a second";
+}
+
 std::vector<Comparison> rate(const Request& request) {
     std::vector<Comparison> all;
     if (!is_32(request)) return all;
     for (const std::size_t per_second :
          {10'000U, 100'000U, 1'000'000U, 3'000'000U, 10'000'000U, 20'000'000U})
-        all.push_back({"rate", std::to_string(per_second) + " a second", 32, Figure::p99,
+        all.push_back({"rate", rate_name(per_second), 32, Figure::p99,
                        bus_at_rate(per_second), bare_at_rate(per_second), {}, per_second});
     return all;
 }
@@ -61,7 +66,7 @@ std::vector<Comparison> restart(const Request& request) {
 
 std::vector<Comparison> soak(const Request& request) {
     if (!is_32(request)) return {};
-    return {{"soak", "200,000 a second", 32, Figure::p99, bus_soak()}};
+    return {{"soak", "200 k a second", 32, Figure::p99, bus_soak()}};
 }
 
 }  // namespace

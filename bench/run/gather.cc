@@ -23,6 +23,21 @@ std::string name_of(Figure figure) {
     return "";
 }
 
+// The word of most rounds that were kept; of any if none was.
+std::string mark_of(const Standing& standing, const std::vector<Round>& rounds,
+                    std::size_t index) {
+    std::string mark;
+    std::size_t marked = 0;
+    for (const Round& round : rounds) {
+        const bool counts = standing.kept.empty() || std::ranges::find(standing.kept, &round) !=
+                                                         standing.kept.end();
+        if (!counts || round.samples[index].mark.empty()) continue;
+        mark = round.samples[index].mark;
+        ++marked;
+    }
+    return 2 * marked > standing.kept.size() ? mark : "";
+}
+
 Row row_of(const Comparison& comparison, const std::vector<Round>& rounds, std::size_t index) {
     const Contestant& contestant = *contestants_of(comparison)[index];
     const bool is_limit = comparison.limit && index == 1;
@@ -33,8 +48,7 @@ Row row_of(const Comparison& comparison, const std::vector<Round>& rounds, std::
     row.name = contestant.name;
     row.integrity = standing.integrity;
     row.rounds_kept = standing.kept.size();
-    for (const Round& round : rounds)
-        if (!round.samples[index].mark.empty()) row.mark = round.samples[index].mark;
+    row.mark = mark_of(standing, rounds, index);
     const auto latency = std::make_unique<Histogram>();
     const auto uncorrected = std::make_unique<Histogram>();
     std::vector<double> rates;
@@ -55,7 +69,7 @@ Row row_of(const Comparison& comparison, const std::vector<Round>& rounds, std::
     row.figure = spread_of(standing.values);
     row.ratio = spread_of(standing.ratios);
     if (!rates.empty()) row.rate_per_s = median_of(rates);
-    if (!row.figure && row.mark.empty()) row.mark = "no round in which it was measured was steady";
+    if (!row.figure && row.mark.empty()) row.mark = "no steady round";
     return row;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "run/results.h"
+#include "run/svg.h"
 
 #include <string>
 
@@ -30,7 +31,7 @@ using Steps = std::vector<const GroupResult*>;
 Figures latency_curves(const Results& results, const Results* before, const GroupResult& group,
                        const std::string& heading);
 Figures throughput(const Results& results, const Steps& steps);
-Figures rate_ladder(const Results& results, const Steps& steps);
+Figures rate_ladder(const Steps& steps);
 Figures durable_ladder(const Results& results, const Steps& steps);
 Figures fan_out(const Results& results, const Steps& steps);
 
@@ -42,6 +43,8 @@ std::string glance_table(const Results& results);
 std::string group_table(const Results& results, const GroupResult& group);
 std::string systems_table(const Results& results);
 std::string change_table(const Results& before, const Results& after);
+// What a row is called in a ladder, whose limits differ from step to step.
+std::string ladder_name(const Row& row);
 // Systems by steps of a ladder; what a cell says is asked for each row.
 struct Ladder {
     Steps steps;
@@ -49,6 +52,9 @@ struct Ladder {
     std::string (*cell_text)(const GroupResult&, const Row&);
 };
 std::string ladder_table(const Results& results, const Ladder& ladder);
+
+// What a chart shows in numbers: its series by its ticks.
+std::string series_table(const Axis& x, const Axis& y, const std::vector<Series>& series);
 
 // Sentences, made from the figures. All end with a full stop.
 std::string verdict_of(const Results& results);

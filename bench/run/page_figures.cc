@@ -43,7 +43,7 @@ std::vector<Figures> figures_of(const Results& results, const Results* before) {
     if (const auto steps = groups_of(results, "oneway", "single"); !steps.empty())
         all.push_back(throughput(results, steps));
     if (const auto steps = groups_of(results, "rate"); !steps.empty())
-        all.push_back(rate_ladder(results, steps));
+        all.push_back(rate_ladder(steps));
     curves("wakeup", "Waking a sleeping receiver");
     auto durable = groups_of(results, "durable");
     std::erase_if(durable, [](const GroupResult* group) { return group->step == 0; });

@@ -23,10 +23,10 @@ std::vector<Series> ladder_series(const Results& results,
     for (const GroupResult* const group : steps)
         for (const Row& row : group->rows) {
             if (!row.figure || !row.mark.empty()) continue;
-            auto series = std::ranges::find(all, row.system, &Series::name);
+            auto series = std::ranges::find(all, ladder_name(row), &Series::name);
             if (series == all.end())
                 series = all.insert(all.end(),
-                                    {row.system, css_of(results, row.system), {}, true});
+                                    {ladder_name(row), css_of(results, row.system), {}, true});
             series->points.emplace_back(x(*group), y(*group, row));
         }
     return all;
@@ -51,7 +51,7 @@ Figures throughput(const Results& results, const Steps& steps) {
             ladder_table(results, ladder)};
 }
 
-Figures rate_ladder(const Results& results, const Steps& steps) {
+Figures rate_ladder(const Steps& steps) {
     std::vector<Series> series{{"p50", "ours", {}, true},
                                {"p99", "second", {}, true},
                                {"p99.9", "third", {}, true},
@@ -80,12 +80,8 @@ Figures rate_ladder(const Results& results, const Steps& steps) {
     }
     std::erase_if(series, [](const Series& one) { return one.points.empty(); });
     const char* const heading = "Latency at a given rate";
-    std::string table;
-    for (const GroupResult* const group : steps)
-        table += "<h3>" + escaped(title_of(*group)) + "</h3>" + group_table(results, *group);
-    return {heading, reading,
-            line_chart(heading, x, {"time from when it was due, logarithmic", time_text}, series),
-            table};
+    const Axis y{"time from when it was due, logarithmic", time_text};
+    return {heading, reading, line_chart(heading, x, y, series), series_table(x, y, series)};
 }
 
 Figures durable_ladder(const Results& results, const Steps& steps) {
@@ -97,7 +93,7 @@ Figures durable_ladder(const Results& results, const Steps& steps) {
         BarGroup bars{fmt::format("{} in flight", group->step), {}};
         for (const Row& row : group->rows)
             if (row.figure)
-                bars.bars.push_back({row.system,
+                bars.bars.push_back({ladder_name(row),
                                      row.mark.empty() ? css_of(results, row.system) : "unranked",
                                      rate(*group, row),
                                      rate_text(rate(*group, row)) + (row.mark.empty() ? "" : " *")});

@@ -61,6 +61,8 @@ Figures latency_curves(const Results& results, const Results* before, const Grou
         for (const GroupResult& old : before->groups)
             if (title_of(old) == title_of(group) && front_of(old).latency.count() > 0)
                 series.push_back({"shmbus before", "old", percentiles(front_of(old).latency)});
+    const std::string table = group_table(results, group);
+    if (series.empty()) return {heading, place_of(group), "", table};
     Series hiccups{"the machine's hiccups", "hiccup", percentiles(hiccups_by_time(results))};
     std::erase_if(hiccups.points, [&](const auto& point) { return point.first > most; });
     series.push_back(std::move(hiccups));
@@ -68,7 +70,7 @@ Figures latency_curves(const Results& results, const Results* before, const Grou
     for (double tick = 10; tick <= most; tick *= 10) x.ticks.push_back(tick);
     return {heading, place_of(group),
             line_chart(heading, x, {"time, logarithmic", time_text}, series),
-            group_table(results, group)};
+            table};
 }
 
 }  // namespace shmbus::bench

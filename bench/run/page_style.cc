@@ -19,12 +19,12 @@ const char* page_style() {
   --p6: #b5c94e; --p7: #a3a3ff; --p8: #d9976c; --p9: #93b4c9; --p10: #c89abb; --p11: #8accb9; } }
 @media print { :root { color-scheme: light; } section { break-inside: avoid; } }
 body { background: var(--paper); color: var(--ink); margin: 0 auto; padding: 2rem 1.5rem 4rem;
-  max-width: 62rem; font: 15px/1.5 system-ui, "Liberation Sans", sans-serif; }
+  max-width: 68rem; font: 15px/1.5 system-ui, "Liberation Sans", sans-serif; }
 h1 { font-size: 1.7rem; margin: 0; } h2 { font-size: 1.25rem; margin: 3rem 0 .3rem; }
 h3 { font-size: 1rem; margin: 1.6rem 0 .2rem; } p { margin: .4rem 0; max-width: 50rem; }
 .soft, caption, figcaption { color: var(--soft); } .reading { font-size: 1.05rem; }
 table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums;
-  font-size: 13px; } .wide { overflow-x: auto; }
+  font-size: 12.5px; } .wide { overflow-x: auto; }
 th, td { text-align: right; padding: .22rem .5rem; border-bottom: 1px solid var(--rule);
   white-space: nowrap; } th { color: var(--soft); font-weight: 600; }
 th:first-child, td:first-child, td.w { text-align: left; } td.w { white-space: normal; }

@@ -85,10 +85,12 @@ std::string glance_table(const Results& results) {
 }
 
 std::string group_table(const Results& results, const GroupResult& group) {
-    const std::vector<std::string> names{"system", "p50", "p99", "p99.9", "p99.99", "max",
-                                         is_rate(group) ? "rate (min … max)" : "rate",
-                                         limit_of(group) ? "× limit (min … max)" : "× its median",
-                                         "rounds", "remarks"};
+    const bool open_loop = front_of(group).uncorrected.count() > 0;
+    std::vector<std::string> names{"system", "p50", "p99", "p99.9", "p99.99", "max",
+                                   is_rate(group) ? "rate (min … max)" : "rate",
+                                   limit_of(group) ? "× limit (min … max)" : "× its median",
+                                   "rounds", "remarks"};
+    if (open_loop) names.insert(names.begin() + 6, "p99 uncorrected");
     std::string text = head(names);
     for (const Row& row : group.rows) {
         text += fmt::format("<tr class=\"{}\">{}", row.role, cell(row.system));
@@ -96,6 +98,7 @@ std::string group_table(const Results& results, const GroupResult& group) {
             text += cell(row.figure && row.latency.count() > 0
                              ? time_text(row.latency.quantile(share)) : "-");
         text += cell(row.latency.count() > 0 ? time_text(row.latency.max_ns) : "-");
+        if (open_loop) text += cell(time_text(row.uncorrected.quantile(0.99)));
         text += cell(is_rate(group) ? spread_text(group, row.figure)
                                     : or_dash(row.rate_per_s, rate_text));
         text += cell(row.role == "limit" ? "" : ratio_text(row.ratio));
@@ -109,21 +112,24 @@ std::string group_table(const Results& results, const GroupResult& group) {
     return text + foot;
 }
 
+std::string ladder_name(const Row& row) { return row.role == "limit" ? "the limit" : row.system; }
+
 std::string ladder_table(const Results& results, const Ladder& ladder) {
     std::vector<std::string> names{"system"};
     std::vector<std::string> systems;
     for (const GroupResult* const group : ladder.steps) {
         names.push_back(ladder.step_text(*group));
         for (const Row& row : group->rows)
-            if (std::ranges::find(systems, row.system) == systems.end())
-                systems.push_back(row.system);
+            if (std::ranges::find(systems, ladder_name(row)) == systems.end())
+                systems.push_back(ladder_name(row));
     }
     std::string text = head(names);
     for (const std::string& system : systems) {
         std::string cells;
         std::string role;
         for (const GroupResult* const group : ladder.steps) {
-            const Row* const row = row_of(*group, system);
+            const auto found = std::ranges::find(group->rows, system, ladder_name);
+            const Row* const row = found == group->rows.end() ? nullptr : &*found;
             if (row) role = row->role;
             cells += cell(!row             ? ""
                           : !row->figure   ? "-"
@@ -136,6 +142,22 @@ std::string ladder_table(const Results& results, const Ladder& ladder) {
         text += absent_rows(results, ladder.steps.front()->scenario == "durable", names.size());
     text += foot;
     return text;
+}
+
+std::string series_table(const Axis& x, const Axis& y, const std::vector<Series>& series) {
+    std::vector<std::string> names{y.label};
+    for (const double tick : x.ticks) names.push_back(x.text(tick));
+    std::string text = head(names);
+    for (const Series& one : series) {
+        text += fmt::format("<tr class=\"{}\">{}", one.css, cell(one.name));
+        for (const double tick : x.ticks) {
+            const auto found = std::ranges::find(one.points, tick,
+                                                 &std::pair<double, double>::first);
+            text += cell(found == one.points.end() ? "-" : y.text(found->second));
+        }
+        text += "</tr>\n";
+    }
+    return text + foot;
 }
 
 std::string systems_table(const Results& results) {

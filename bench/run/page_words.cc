@@ -42,8 +42,8 @@ std::string figure_text(const GroupResult& group, double value) {
 std::string place_of(const GroupResult& group) {
     const Row& ours = front_of(group);
     if (!ours.figure)
-        return ours.system + " has no figure here: " +
-               (ours.integrity == "ok" ? ours.mark : ours.integrity) + ".";
+        return fmt::format("{} has no figure here: {}.", ours.system,
+                           ours.integrity == "ok" ? ours.mark : ours.integrity);
     static const std::map<std::string, std::string> figures{{"p50", "half of them within"},
                                                             {"p99", "99 of 100 within"},
                                                             {"longest", "the longest took"},

@@ -21,7 +21,7 @@ constexpr std::array quick_scenarios{"pingpong", "oneway", "wakeup", "durable"};
 constexpr milliseconds quick_span{180'000};
 constexpr milliseconds full_span{1'500'000};
 // Rounds that are dropped come again, within this share more of the time.
-constexpr double overtime = 1.5;
+constexpr double overtime = 1.25;
 // Of what a comparison takes, contestants run so much; the rest goes into probes, starting buses
 // and servers, and the look for the best setting.
 constexpr double running_share = 0.4;

@@ -69,12 +69,6 @@ Distribution distribution_of(const Histogram& ticks) {
     return distribution;
 }
 
-const Row* row_of(const GroupResult& group, const std::string& system) {
-    for (const Row& row : group.rows)
-        if (row.system == system) return &row;
-    return nullptr;
-}
-
 const Row* limit_of(const GroupResult& group) {
     const bool has_one = group.rows.size() > 1 && group.rows[1].role == "limit";
     return has_one ? &group.rows[1] : nullptr;

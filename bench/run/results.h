@@ -111,7 +111,6 @@ struct Results {
 
 // More is better only of rates.
 inline bool is_rate(const GroupResult& group) { return group.figure == "rate"; }
-const Row* row_of(const GroupResult& group, const std::string& system);
 // Ours stands first; where a limit is looked at alone it is that limit.
 inline const Row& front_of(const GroupResult& group) { return group.rows.front(); }
 inline bool is_ours(const GroupResult& group) { return front_of(group).role == "ours"; }

@@ -17,8 +17,8 @@ struct RunOptions {
     std::string command{};                 // as it was typed, for the report
 };
 
-// Returns the exit status: 0, or 1 if a message was lost, damaged or disordered, or nothing was
-// measured, or 2 if there is no such scenario. Throws if the machine cannot be measured.
+// Returns the exit status: 0, or 1 if a message was lost, damaged or disordered. Throws if the
+// machine cannot be measured, or there is no such scenario.
 int run_all(const RunOptions& options);
 
 }  // namespace shmbus::bench

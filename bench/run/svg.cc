@@ -15,7 +15,7 @@ constexpr double plot_top = 30;
 constexpr double plot_bottom = 350;
 constexpr double bar_height = 15;
 constexpr double bar_step = 20;
-constexpr double letter = 6.4;  // about, at 12 px
+constexpr double letter = 7.3;  // about, at 12 px, of a wide font
 
 // Where a value lies between two others, on a logarithmic scale.
 struct Scale {

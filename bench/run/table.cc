@@ -35,6 +35,9 @@ std::string line_of(const GroupResult& group, const Row& row) {
                     row.latency.count() > 0 ? time_text(row.latency.max_ns) : "-",
                     rate_of(group, row), ratio_text(row));
     line.erase(line.find_last_not_of(' ') + 1);
+    if (row.uncorrected.count() > 0)
+        line += fmt::format("\n      from the real send it would be p99 {}",
+                            time_text(row.uncorrected.quantile(0.99)));
     if (row.integrity != "ok") line += fmt::format("\n      VOID: {}", row.integrity);
     if (!row.mark.empty()) line += fmt::format("\n      {}", row.mark);
     return line;
