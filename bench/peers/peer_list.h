@@ -14,5 +14,10 @@ Peer boost_queue();
 Peer zeromq();
 Peer nng_peer();
 Peer iceoryx();
+Peer redis();
+Peer sqlite();
+Peer rocksdb_peer();
+Peer rabbitmq();
+Peer nats();
 
 }  // namespace shmbus::bench

@@ -7,7 +7,8 @@ namespace shmbus::bench {
 
 std::vector<Peer> all_peers() {
     return {unix_socket(), pipe_peer(), posix_queue(), boost_queue(),
-            zeromq(), nng_peer(), iceoryx()};
+            zeromq(), nng_peer(), iceoryx(),
+            redis(), rabbitmq(), sqlite(), rocksdb_peer(), nats()};
 }
 
 }  // namespace shmbus::bench

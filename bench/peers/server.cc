@@ -3,10 +3,12 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "peers/server.h"
 
+#include <arpa/inet.h>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
@@ -16,6 +18,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <system_error>
@@ -70,11 +73,14 @@ void kill_children() {
     }
 }
 
-// Asks the server to stop, gives it time, then ends it and all that it has started.
-void stop(pid_t server, int server_fd) {
+void ask_to_stop(pid_t server, int server_fd) {
     ::kill(server, SIGTERM);
     pollfd polled{server_fd, POLLIN, 0};
     ::poll(&polled, 1, stop_limit_ms);
+}
+
+// Ends the server and all that it has started.
+void end_all() {
     // The killed ones' own children come to the keeper: until there are none.
     do kill_children();
     while (::waitpid(-1, nullptr, 0) > 0 || errno == EINTR);
@@ -95,7 +101,8 @@ void stop(pid_t server, int server_fd) {
     std::array<pollfd, 2> polled{{{leash, POLLIN, 0}, {server_fd, POLLIN, 0}}};
     while (::poll(polled.data(), polled.size(), -1) < 0 && errno == EINTR) {
     }
-    stop(server, server_fd);
+    if (!plan.leftovers.empty()) ask_to_stop(server, server_fd);
+    end_all();
     // Its end is bad news unless it was asked for; then its log must be there to read.
     const bool asked_for = polled[0].revents != 0;
     std::error_code ignored;
@@ -126,6 +133,31 @@ std::optional<std::string> find_program(const std::string& name) {
         if (::access(candidate.c_str(), X_OK) == 0) return candidate;
     }
     return std::nullopt;
+}
+
+std::string program_version(const std::string& program, const std::string& option) {
+    const std::optional<std::string> path = find_program(program);
+    if (!path) return "";
+    FILE* const said = ::popen((*path + " " + option + " 2>&1").c_str(), "r");
+    if (said == nullptr) return "";
+    std::array<char, 200> line{};
+    if (std::fgets(line.data(), line.size(), said) == nullptr) line[0] = 0;
+    ::pclose(said);
+    const std::string text(line.data());
+    return text.substr(0, text.find('\n'));
+}
+
+std::uint16_t free_port() {
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    auto* const generic = reinterpret_cast<sockaddr*>(&address);
+    const bool found = ::bind(fd, generic, size) == 0 && ::getsockname(fd, generic, &size) == 0;
+    ::close(fd);
+    if (!found) throw std::system_error(errno, std::generic_category(), "looking for a port");
+    return ::ntohs(address.sin_port);
 }
 
 Server::Server(const ServerPlan& plan) {

@@ -6,6 +6,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <sys/types.h>
@@ -16,12 +17,19 @@ namespace shmbus::bench {
 // The path of a program, looked for in PATH and where servers are installed.
 std::optional<std::string> find_program(const std::string& name);
 
+// The first line of what `program option` prints; empty if it is not there.
+std::string program_version(const std::string& program, const std::string& option);
+
+// A port that nobody listens on at this moment.
+std::uint16_t free_port();
+
 struct ServerPlan {
     std::vector<std::string> command;      // the program's path first
     std::vector<std::string> environment;  // NAME=VALUE, besides our own
     std::string ready;                     // stands in its output once it is
     std::string folder;                    // for its log; goes with it
-    std::vector<std::string> leftovers;    // files elsewhere that a killed one leaves
+    // Files elsewhere that a killed one leaves. One with any is asked to stop before it is killed.
+    std::vector<std::string> leftovers;
 };
 
 class Server {
