@@ -137,7 +137,8 @@ int main(int argc, char** argv) {
     app.add_option("SCENARIO", options.scenario,
                    "what to measure, see --list; or 'profile', for what a message costs in counts; "
                    "or 'peers', for what the bus is compared with");
-    app.add_option("PROFILED", options.profiled, "what to profile: pingpong, oneway, packed; or the peer to try alone");
+    app.add_option("PROFILED", options.profiled,
+                   "what to profile: pingpong, oneway, packed; or the peer to try alone");
     app.add_option("STEPS", options.steps)->group("");
     app.add_flag("--callgrind", options.by_callgrind,
                  "profile: count by callgrind, which is the same on every machine");

@@ -1,8 +1,8 @@
 // An open loop: messages at a fixed rate, whatever becomes of them.
 //
 // A sender that waits for its receiver sends less while things go badly, and so measures least
-// when there is most to see. Here message number n is due at the begin plus n intervals; its latency
-// counts from then. What it would have been from the real send is kept beside it.
+// when there is most to see. Here message number n is due at the begin plus n intervals; its
+// latency counts from then. What it would have been from the real send is kept beside it.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once

@@ -37,7 +37,8 @@ std::string head_of(const Results& results) {
                                  results.command, results.seconds, results.wanted_rounds,
                                  results.seed, machine.clock_cost_ns),
                      "soft") +
-           paragraph(verdict_of(results), violations_of(results).empty() ? "reading" : "reading bad") +
+           paragraph(verdict_of(results),
+                     violations_of(results).empty() ? "reading" : "reading bad") +
            "</header>\n";
 }
 
@@ -64,9 +65,9 @@ constexpr const char* method =
     "an order that was shuffled and turns from round to round; the time of a bare cache-line round "
     "trip is taken before and after. A round in which the two differ by more than 15 %, or that is "
     "more than 30 % off the others, is dropped: the machine had moved its cores. Figures are "
-    "medians of the rounds kept, with the least and the largest beside them; ratios are of the same "
-    "round. Every message is written whole, summed up by its receiver and counted by sender; one "
-    "that is lost, damaged or out of order makes its figure void and the run fail.";
+    "medians of the rounds kept, with the least and the largest beside them; ratios are of the "
+    "same round. Every message is written whole, summed up by its receiver and counted by sender; "
+    "one that is lost, damaged or out of order makes its figure void and the run fail.";
 
 }  // namespace
 
@@ -75,7 +76,8 @@ std::string page_of(const Results& results, const Results* before) {
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>\n"
         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
         "<title>shm-bench</title>\n<style>" +
-        std::string(page_style()) + peer_colours() + "</style></head>\n<body>\n" + head_of(results) +
+        std::string(page_style()) + peer_colours() + "</style></head>\n<body>\n" +
+        head_of(results) +
         "<section><h2>At a glance</h2>\n" + glance_table(results) + "</section>\n";
     if (before)
         text += "<section><h2>Before and after</h2>\n" +

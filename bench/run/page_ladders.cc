@@ -91,12 +91,13 @@ Figures durable_ladder(const Results& results, const Steps& steps) {
     };
     for (const GroupResult* const group : steps) {
         BarGroup bars{fmt::format("{} in flight", group->step), {}};
-        for (const Row& row : group->rows)
-            if (row.figure)
-                bars.bars.push_back({ladder_name(row),
-                                     row.mark.empty() ? css_of(results, row.system) : "unranked",
-                                     rate(*group, row),
-                                     rate_text(rate(*group, row)) + (row.mark.empty() ? "" : " *")});
+        for (const Row& row : group->rows) {
+            if (!row.figure) continue;
+            const bool ranked = row.mark.empty();
+            bars.bars.push_back({ladder_name(row), ranked ? css_of(results, row.system) : "unranked",
+                                 rate(*group, row),
+                                 rate_text(rate(*group, row)) + (ranked ? "" : " *")});
+        }
         std::ranges::stable_sort(bars.bars, std::greater<>(), &Bar::value);
         groups.push_back(std::move(bars));
     }
@@ -113,8 +114,9 @@ Figures durable_ladder(const Results& results, const Steps& steps) {
     for (const Row& row : steps.back()->rows)
         if (!row.mark.empty()) remark += " * " + row.system + ": " + row.mark + ".";
     return {heading,
-            fmt::format("With {} in flight, ", steps.back()->step) + place_of(*steps.back()) + remark,
-            bar_chart(heading, {"messages of 256 B a second, on disk, logarithmic", count_of}, groups),
+            fmt::format("With {} in flight, {}{}", steps.back()->step, place_of(*steps.back()),
+                        remark),
+            bar_chart(heading, {"messages of 256 B a second, logarithmic", count_of}, groups),
             ladder_table(results, ladder)};
 }
 

@@ -44,7 +44,8 @@ std::string absent_rows(const Results& results, bool durable, std::size_t column
     std::string text;
     for (const System& system : results.systems)
         if (system.absent && system.guarantees.durable == durable)
-            text += fmt::format("<tr class=\"absent\">{}<td class=\"w\" colspan=\"{}\">{}</td></tr>\n",
+            text += fmt::format("<tr class=\"absent\">{}<td class=\"w\" colspan=\"{}\">{}</td>"
+                                "</tr>\n",
                                 cell(system.name), columns - 1, escaped(*system.absent));
     return text;
 }

@@ -75,9 +75,8 @@ std::string verdict_of(const Results& results) {
     std::string text = "Every message of every measurement came once, whole, and in the order of "
                        "its sender.";
     if (contested > 0)
-        text += fmt::format(" shmbus is ahead of every other system in {} of {} measurements", ahead,
-                            contested);
-    if (contested > 0) text += behind.empty() ? "." : "; behind in: " + behind + ".";
+        text += fmt::format(" shmbus is ahead of every other system in {} of {} measurements{}.",
+                            ahead, contested, behind.empty() ? "" : "; behind in: " + behind);
     return text;
 }
 

@@ -1,4 +1,4 @@
-// What a run says while it goes on: one line that is rewritten at a terminal, plain lines elsewhere.
+// What a run says while it goes on: one line, rewritten, at a terminal; plain lines elsewhere.
 //
 // Speaks on standard error; the tables of results go to standard output.
 //
