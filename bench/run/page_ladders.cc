@@ -94,9 +94,10 @@ Figures durable_ladder(const Results& results, const Steps& steps) {
         for (const Row& row : group->rows) {
             if (!row.figure) continue;
             const bool ranked = row.mark.empty();
-            bars.bars.push_back({ladder_name(row), ranked ? css_of(results, row.system) : "unranked",
-                                 rate(*group, row),
-                                 rate_text(rate(*group, row)) + (ranked ? "" : " *")});
+            const double per_s = rate(*group, row);
+            const std::string css = ranked ? css_of(results, row.system) : "unranked";
+            bars.bars.push_back({ladder_name(row), css, per_s,
+                                 rate_text(per_s) + (ranked ? "" : " *")});
         }
         std::ranges::stable_sort(bars.bars, std::greater<>(), &Bar::value);
         groups.push_back(std::move(bars));

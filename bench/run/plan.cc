@@ -20,11 +20,12 @@ constexpr std::uint64_t seed = 20261126;
 constexpr std::array quick_scenarios{"pingpong", "oneway", "wakeup", "durable"};
 constexpr milliseconds quick_span{180'000};
 constexpr milliseconds full_span{1'500'000};
-// Rounds that are dropped come again, within this share more of the time.
+// Of a comparison's share of the time its wanted rounds run so much; the rest goes into probes, the
+// starting of buses and servers, and rounds that come again because the cores were moved. The
+// shorter a round, the less often they are.
+constexpr double running_share = 0.25;
+// A last round may go on so long over it.
 constexpr double overtime = 1.25;
-// Of what a comparison takes, contestants run so much; the rest goes into probes, starting buses
-// and servers, and the look for the best setting.
-constexpr double running_share = 0.4;
 
 std::vector<std::string> wanted_scenarios(const RunOptions& options) {
     if (!options.scenarios.empty()) return options.scenarios;
@@ -99,11 +100,11 @@ Plan plan_of(const RunOptions& options, const std::vector<Peer>& peers) {
     double planned_ms = 0;
     for (Step& step : plan.steps) {
         const double weight = weight_of(step.comparison);
-        const double slice_ms =
-            std::clamp(each_ms * running_share * weight, 20.0, 1000 * weight);
+        const double share = is_once(step.comparison) ? 1 : running_share;
+        const double slice_ms = std::clamp(each_ms * share * weight, 20.0, 1000 * weight);
         step.budget.slice = rounded(slice_ms);
         step.budget.total = rounded(each_ms * slices_of(step) * overtime);
-        planned_ms += slice_ms / weight * slices_of(step) / running_share;
+        planned_ms += slice_ms / weight * slices_of(step) / share;
     }
     plan.about = std::chrono::seconds(std::lround(planned_ms / 1000));
     return plan;

@@ -67,8 +67,8 @@ std::string text_at(double x, double y, const char* anchor, const std::string& t
 
 std::string line_at(double x1, double y1, double x2, double y2, const std::string& css) {
     return fmt::format(
-        "<line class=\"{}\" x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\"/>\n", css, x1, y1,
-        x2, y2);
+        "<line class=\"{}\" x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\"/>\n", css, x1,
+        y1, x2, y2);
 }
 
 std::string opened(const std::string& title, double height) {
