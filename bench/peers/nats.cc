@@ -13,9 +13,9 @@
 namespace shmbus::bench {
 namespace {
 
-void expect(std::string_view answer, const char* what) {
-    if (answer.find("\"error\"") != std::string_view::npos)
-        throw std::runtime_error(std::string(what) + ": " + std::string(answer));
+void expect(const NatsMessage& answer, const char* what) {
+    if (answer.payload.find("\"error\"") != std::string_view::npos)
+        throw std::runtime_error(std::string(what) + ": " + std::string(answer.payload));
 }
 
 class JetStream : public Store {
@@ -43,17 +43,22 @@ public:
 
     void read_back(std::uint64_t count,
                    const std::function<void(const std::byte*)>& use) override {
-        // A consumer without acknowledgements, to whose subject the server pushes everything.
+        // A consumer without acknowledgements, to whose subject the server pushes everything as soon
+        // as somebody listens there.
+        line_.subscribe("all");
         line_.publish("$JS.API.CONSUMER.CREATE.queue", "answers",
                       R"({"stream_name":"queue","config":{"deliver_subject":"all",)"
                       R"("deliver_policy":"all","ack_policy":"none"}})");
-        expect(line_.await(), "making a consumer");
-        line_.subscribe("all");
-        while (count-- > 0) {
-            const std::string_view message = line_.await();
-            if (message.size() != stored_bytes)
+        while (count > 0) {
+            const NatsMessage message = line_.await();
+            if (message.subject == "answers") {
+                expect(message, "making a consumer");
+                continue;
+            }
+            if (message.payload.size() != stored_bytes)
                 throw std::runtime_error("a message of another size");
-            use(reinterpret_cast<const std::byte*>(message.data()));
+            use(reinterpret_cast<const std::byte*>(message.payload.data()));
+            --count;
         }
     }
 

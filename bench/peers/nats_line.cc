@@ -44,7 +44,9 @@ NatsLine::NatsLine(std::uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM | SOC
 
 NatsLine::~NatsLine() { ::close(fd_); }
 
-void NatsLine::subscribe(const std::string& subject) { out_ += "SUB " + subject + " 1\r\n"; }
+void NatsLine::subscribe(const std::string& subject) {
+    out_ += "SUB " + subject + " " + std::to_string(++subscriptions_) + "\r\n";
+}
 
 void NatsLine::publish(const std::string& subject, const std::string& reply,
                        std::string_view payload) {
@@ -52,16 +54,16 @@ void NatsLine::publish(const std::string& subject, const std::string& reply,
     out_.append(std::to_string(payload.size())).append("\r\n").append(payload).append("\r\n");
 }
 
-std::string_view NatsLine::await() {
+NatsMessage NatsLine::await() {
     write_out();
     for (;;) {
-        if (const auto payload = next_here()) return *payload;
+        if (const auto message = next_here()) return *message;
         write_out();  // the answer to a ping may lie there
         read_more();
     }
 }
 
-std::optional<std::string_view> NatsLine::next_here() {
+std::optional<NatsMessage> NatsLine::next_here() {
     for (;;) {
         const std::size_t end = in_.find("\r\n", at_);
         if (end == std::string::npos) return std::nullopt;
@@ -75,7 +77,8 @@ std::optional<std::string_view> NatsLine::next_here() {
         const std::size_t size = size_in(line);
         if (in_.size() < end + 2 + size + 2) return std::nullopt;
         at_ = end + 2 + size + 2;
-        return std::string_view(in_).substr(end + 2, size);
+        const std::string_view subject = line.substr(4, line.find(' ', 4) - 4);
+        return NatsMessage{subject, std::string_view(in_).substr(end + 2, size)};
     }
 }
 

@@ -11,6 +11,11 @@
 
 namespace shmbus::bench {
 
+struct NatsMessage {
+    std::string_view subject;
+    std::string_view payload;
+};
+
 // A connection to a server on this machine. All throw std::runtime_error if it is lost.
 class NatsLine {
 public:
@@ -22,16 +27,17 @@ public:
     void subscribe(const std::string& subject);
     // Into a buffer; goes out with the next flush or await.
     void publish(const std::string& subject, const std::string& reply, std::string_view payload);
-    // The payload of the next message that comes; valid until the next call.
-    std::string_view await();
+    // The next message that comes; valid until the next call.
+    NatsMessage await();
     // The same if it has come already; does not ask the system.
-    std::optional<std::string_view> next_here();
+    std::optional<NatsMessage> next_here();
 
 private:
     void write_out();
     void read_more();
 
     int fd_;
+    unsigned subscriptions_ = 0;  // their numbers
     std::string out_;
     std::string in_;
     std::size_t at_ = 0;  // before it, `in_` was given out
