@@ -38,6 +38,9 @@ std::string line_of(const GroupResult& group, const Row& row) {
     if (row.uncorrected.count() > 0)
         line += fmt::format("\n      from the real send it would be p99 {}",
                             time_text(row.uncorrected.quantile(0.99)));
+    if (group.scenario == "fanout" && row.figure)
+        line += fmt::format("\n      {} for each subscriber",
+                            time_text(1e9 / row.figure->median / static_cast<double>(group.step)));
     if (row.integrity != "ok") line += fmt::format("\n      VOID: {}", row.integrity);
     if (!row.mark.empty()) line += fmt::format("\n      {}", row.mark);
     return line;

@@ -30,6 +30,7 @@ std::string time_text(double ns) {
     // From 10 us on: below that, nanoseconds compare better with one another.
     static constexpr std::array<std::pair<double, const char*>, 3> units{
         {{1e9, " s"}, {1e6, " ms"}, {1e4, " us"}}};
+    if (ns < 10) return fmt::format("{:.1f} ns", ns);
     if (ns < 1e4) return fmt::format("{:.0f} ns", ns);
     if (ns < 1e6) return three_figures(ns / 1e3) + " us";
     return in_units(ns, units);
