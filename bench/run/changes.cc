@@ -35,13 +35,18 @@ std::string line_of(const Change& change, double threshold_percent) {
     text += change.by_ratio ? fmt::format("{:>8}{:>8}", factor_text(change.old_ratio),
                                           factor_text(change.new_ratio))
                             : fmt::format("{:>8}{:>8}", "-", "-");
-    text += fmt::format("  {:.1f} % {}", std::abs(change.worse_percent),
-                        change.worse_percent > 0 ? "worse" : "better");
+    text += "  " + change_text(change);
     if (change.worse_percent > threshold_percent) text += "  PAST THE THRESHOLD";
     return text;
 }
 
 }  // namespace
+
+std::string change_text(const Change& change) {
+    if (std::abs(change.worse_percent) < 0.05) return "the same";
+    return fmt::format("{:.1f} % {}", std::abs(change.worse_percent),
+                       change.worse_percent > 0 ? "worse" : "better");
+}
 
 std::vector<Change> changes_between(const Results& before, const Results& after) {
     std::vector<Change> changes;

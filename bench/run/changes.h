@@ -26,6 +26,9 @@ struct Change {
 // One for each measurement that both have.
 std::vector<Change> changes_between(const Results& before, const Results& after);
 
+// "12.5 % worse".
+std::string change_text(const Change& change);
+
 // Prints the changes. Returns the exit status: 0; 1 if one is worse by more than the threshold, or
 // void in the second run; 2 if the two have nothing in common. Throws std::runtime_error.
 int compare_files(const std::string& before, const std::string& after, double threshold_percent);

@@ -11,12 +11,12 @@ const char* page_style() {
   --rule: #dcdfe1; --band: #f3f4f3; --ours: #c2410c; --limit: #1d2023; --hiccup: #8b9197;
   --good: #18703c; --bad: #b3261e;
   --p0: #2563a8; --p1: #2e8b57; --p2: #8e44ad; --p3: #b8860b; --p4: #0e8a96; --p5: #c2388f;
-  --p6: #6b7d1f; --p7: #5b5bd6; --p8: #a0522d; --p9: #4a6b82; --p10: #7a4b6e; --p11: #3d7d6c; }
+  --p6: #6b7d1f; --p7: #5b5bd6; --p8: #8a7350; --p9: #4a6b82; --p10: #7a4b6e; --p11: #3d7d6c; }
 @media (prefers-color-scheme: dark) { :root { --paper: #17191b; --ink: #e4e6e7; --soft: #9aa1a7;
   --rule: #34383c; --band: #1f2225; --ours: #ff8a4c; --limit: #e4e6e7; --hiccup: #7c838a;
   --good: #6cc48c; --bad: #ff8077;
   --p0: #79b0f0; --p1: #6fcf97; --p2: #c792ea; --p3: #e2b93b; --p4: #4fd0dd; --p5: #f088c6;
-  --p6: #b5c94e; --p7: #a3a3ff; --p8: #d9976c; --p9: #93b4c9; --p10: #c89abb; --p11: #8accb9; } }
+  --p6: #b5c94e; --p7: #a3a3ff; --p8: #c9b48a; --p9: #93b4c9; --p10: #c89abb; --p11: #8accb9; } }
 @media print { :root { color-scheme: light; } section { break-inside: avoid; } }
 body { background: var(--paper); color: var(--ink); margin: 0 auto; padding: 2rem 1.5rem 4rem;
   max-width: 68rem; font: 15px/1.5 system-ui, "Liberation Sans", sans-serif; }

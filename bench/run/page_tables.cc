@@ -193,9 +193,7 @@ std::string change_table(const Results& before, const Results& after) {
                 cell(figure_text(*change.after, change.new_figure.median)) +
                 cell(change.by_ratio ? factor_text(change.old_ratio) : "-") +
                 cell(change.by_ratio ? factor_text(change.new_ratio) : "-") +
-                cell(fmt::format("{:.1f} % {}", std::abs(change.worse_percent),
-                                 worse ? "worse" : "better"),
-                     worse ? "bad" : "good") +
+                cell(change_text(change), worse ? "bad" : "good") +
                 "</tr>\n";
     }
     return text + foot;

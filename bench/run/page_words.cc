@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "run/page.h"
 
+#include "run/table.h"
 #include "run/units.h"
 
 #include <algorithm>
@@ -70,13 +71,14 @@ std::string verdict_of(const Results& results) {
         if (!best || !ours.figure) continue;
         ++contested;
         if (lead(group, ours.figure->median, best->figure->median) >= 1) ++ahead;
-        else behind += (behind.empty() ? "" : ", ") + group.scenario + " (" + best->system + ")";
+        else behind += fmt::format("{}{} ({})", behind.empty() ? "" : "; ", title_of(group),
+                                   best->system);
     }
     std::string text = "Every message of every measurement came once, whole, and in the order of "
                        "its sender.";
     if (contested > 0)
         text += fmt::format(" shmbus is ahead of every other system in {} of {} measurements{}.",
-                            ahead, contested, behind.empty() ? "" : "; behind in: " + behind);
+                            ahead, contested, behind.empty() ? "" : "; it is behind in " + behind);
     return text;
 }
 
