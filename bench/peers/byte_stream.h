@@ -1,7 +1,7 @@
 // A way over file descriptors that carry bytes in order: pipes, stream sockets, POSIX queues.
 //
-// All messages of a way are of one size, so nothing needs to frame them, and what a queue carries in
-// parts is put together again.
+// All messages of a way are of one size, so nothing needs to frame them, and what a queue carries
+// in parts is put together again.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once

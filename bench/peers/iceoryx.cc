@@ -148,7 +148,7 @@ Peer iceoryx() {
     peer.name = "iceoryx";
     peer.package = "iceoryx libiceoryx-posh-dev";
     peer.version = "iceoryx " + std::string(ICEORYX_LATEST_RELEASE_VERSION);
-    peer.configuration = "loaned chunks, queue of at most 256, publisher waits for its subscribers, "
+    peer.configuration = "loaned chunks, queue of at most 256, publisher waits for subscribers, "
                          "RouDi without process monitoring; asleep in a WaitSet";
     peer.guarantees.zero_copy = true;
     peer.absent = why_no_roudi();

@@ -5,6 +5,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "peers/nats_line.h"
 #include "peers/peer_list.h"
+#include "peers/programs.h"
 #include "peers/server.h"
 #include "peers/store.h"
 
@@ -43,8 +44,8 @@ public:
 
     void read_back(std::uint64_t count,
                    const std::function<void(const std::byte*)>& use) override {
-        // A consumer without acknowledgements, to whose subject the server pushes everything as soon
-        // as somebody listens there.
+        // A consumer without acknowledgements, to whose subject the server pushes everything as
+        // soon as somebody listens there.
         line_.subscribe("all");
         line_.publish("$JS.API.CONSUMER.CREATE.queue", "answers",
                       R"({"stream_name":"queue","config":{"deliver_subject":"all",)"
@@ -91,7 +92,7 @@ Peer nats() {
     Peer peer;
     peer.name = "NATS JetStream";
     peer.package = "nats-server";
-    peer.version = program_version("nats-server", "--version");
+    peer.version = "NATS server " + program_version("nats-server");
     peer.configuration = "stream in files, one replica, publications pipelined over TCP; it syncs "
                          "every two minutes and acknowledges before";
     peer.guarantees = {.kill_safe = true, .redelivery = true, .competing_consumers = true};

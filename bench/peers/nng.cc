@@ -133,8 +133,8 @@ Peer nng_peer() {
     peer.name = "nng ipc";
     peer.package = "libnng-dev";
     peer.version = std::string("nng ") + ::nng_version();
-    peer.configuration = "pair0, send and receive buffers of 1 MiB, at most 8192 messages, messages "
-                         "handed over without a copy; one pair a subscriber, since its pub drops";
+    peer.configuration = "pair0, send and receive buffers of 1 MiB, at most 8192 messages, handed "
+                         "over without a copy; one pair a subscriber, since its pub drops";
     peer.guarantees.kill_safe = true;
     const MakeWay make = [](std::size_t bytes, std::size_t receivers) {
         return std::make_unique<NngWay>(bytes, receivers);

@@ -28,8 +28,8 @@ Peer pipe_peer() {
     Peer peer;
     peer.name = "pipe";
     peer.version = kernel_version();
-    peer.configuration = "buffer of 1 MiB (F_SETPIPE_SZ), one write a message, reads of 256 KiB; one "
-                         "pipe a subscriber";
+    peer.configuration = "buffer of 1 MiB (F_SETPIPE_SZ), one write a message, reads of 256 KiB; "
+                         "one pipe a subscriber";
     peer.guarantees.kill_safe = true;
     const MakeWay make = [](std::size_t bytes, std::size_t receivers) {
         return byte_stream({open_pipe, ::read, ::write}, bytes, receivers);

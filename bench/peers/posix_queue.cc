@@ -74,7 +74,7 @@ Peer posix_queue() {
     Peer peer;
     peer.name = "POSIX message queue";
     peer.version = kernel_version();
-    peer.configuration = "1 MiB deep, at most 8192 messages, or msg_max of them where that is refused; "
+    peer.configuration = "1 MiB deep, at most 8192 messages, or msg_max where that is refused; "
                          "larger ones than msgsize_max in parts; one queue a subscriber";
     peer.guarantees.kill_safe = true;
     peer.guarantees.competing_consumers = true;

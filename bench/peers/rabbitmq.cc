@@ -5,6 +5,7 @@
 //
 // SPDX-License-Identifier: BSL-1.0
 #include "peers/peer_list.h"
+#include "peers/programs.h"
 #include "peers/rabbitmq_server.h"
 #include "peers/store.h"
 
@@ -100,7 +101,8 @@ private:
 
     // How many a frame confirms.
     std::size_t take(const amqp_frame_t& frame) {
-        if (frame.frame_type != AMQP_FRAME_METHOD || frame.payload.method.id != AMQP_BASIC_ACK_METHOD)
+        if (frame.frame_type != AMQP_FRAME_METHOD ||
+            frame.payload.method.id != AMQP_BASIC_ACK_METHOD)
             throw std::runtime_error("RabbitMQ refused a message or closed the channel");
         const auto& ack = *static_cast<const amqp_basic_ack_t*>(frame.payload.method.decoded);
         if (!ack.multiple) return open_.erase(ack.delivery_tag);
@@ -149,7 +151,7 @@ Peer rabbitmq() {
     peer.package = "rabbitmq-server librabbitmq-dev";
     peer.version = rabbitmq_version();
     peer.configuration = "x-queue-type=quorum on one node, persistent messages, publisher confirms "
-                         "without waiting for each, no plugins, defaults otherwise";
+                         "taken as they come, no plugins, defaults otherwise";
     peer.guarantees = {.kill_safe = true, .redelivery = true, .durable = true,
                        .competing_consumers = true};
     if (!find_program("rabbitmq-server"))

@@ -4,6 +4,8 @@
 #include "peers/rabbitmq_server.h"
 
 #include "disk_limits.h"
+#include "peers/programs.h"
+#include "peers/server.h"
 
 #include <filesystem>
 #include <fstream>
@@ -52,7 +54,8 @@ std::uint16_t running_rabbitmq() {
 
 std::string rabbitmq_version() {
     std::error_code ignored;
-    for (const auto& entry : std::filesystem::directory_iterator("/usr/lib/rabbitmq/lib", ignored)) {
+    const std::filesystem::directory_iterator installed("/usr/lib/rabbitmq/lib", ignored);
+    for (const auto& entry : installed) {
         const std::string name = entry.path().filename();
         const std::string before = "rabbitmq_server-";
         if (name.starts_with(before)) return "RabbitMQ " + name.substr(before.size());

@@ -3,7 +3,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include "peers/server.h"
+#include <cstdint>
+#include <string>
 
 namespace shmbus::bench {
 

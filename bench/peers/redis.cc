@@ -1,9 +1,10 @@
-// Redis streams: XADD, the append-only file synced before each reply. See redis.conf of the package.
+// Redis streams: XADD, its append-only file synced before each reply. See the package's redis.conf.
 //
 // Commands are pipelined; the server writes and syncs once for all that it has read in one turn.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include "peers/peer_list.h"
+#include "peers/programs.h"
 #include "peers/server.h"
 #include "peers/store.h"
 
@@ -106,7 +107,7 @@ Peer redis() {
     Peer peer;
     peer.name = "Redis streams";
     peer.package = "redis-server libhiredis-dev";
-    peer.version = program_version("redis-server", "--version");
+    peer.version = "Redis " + program_version("redis-server");
     peer.configuration = "appendonly, appendfsync always, no snapshots, XADD pipelined over a Unix "
                          "socket";
     peer.guarantees = {.kill_safe = true, .redelivery = true, .durable = true,

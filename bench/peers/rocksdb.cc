@@ -84,8 +84,8 @@ Peer rocksdb_peer() {
     peer.name = "RocksDB";
     peer.package = "librocksdb-dev";
     peer.version = "RocksDB " + rocksdb::GetRocksVersionAsString(false);
-    peer.configuration = "WriteOptions.sync, recycle_log_file_num=2; all that may be in flight is one "
-                         "write batch";
+    peer.configuration = "WriteOptions.sync, recycle_log_file_num=2; all that may be in flight is "
+                         "one write batch";
     peer.guarantees.kill_safe = true;
     peer.guarantees.durable = true;
     keep_in(peer, [](const std::string& folder) { return std::make_unique<RocksDbHouse>(folder); });

@@ -4,6 +4,7 @@
 #include "peers/roudi.h"
 
 #include "disk_limits.h"
+#include "peers/programs.h"
 
 #include <algorithm>
 #include <fcntl.h>

@@ -6,22 +6,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <cstdint>
-#include <optional>
 #include <string>
 #include <sys/types.h>
 #include <vector>
 
 namespace shmbus::bench {
-
-// The path of a program, looked for in PATH and where servers are installed.
-std::optional<std::string> find_program(const std::string& name);
-
-// The first line of what `program option` prints; empty if it is not there.
-std::string program_version(const std::string& program, const std::string& option);
-
-// A port that nobody listens on at this moment.
-std::uint16_t free_port();
 
 struct ServerPlan {
     std::vector<std::string> command;      // the program's path first

@@ -87,8 +87,8 @@ Peer sqlite() {
     peer.name = "SQLite WAL";
     peer.package = "libsqlite3-dev";
     peer.version = std::string("SQLite ") + ::sqlite3_libversion();
-    peer.configuration = "journal_mode=WAL, synchronous=FULL, a prepared insert; all that may be in "
-                         "flight is one transaction";
+    peer.configuration = "journal_mode=WAL, synchronous=FULL, a prepared insert; all that may be "
+                         "in flight is one transaction";
     peer.guarantees.kill_safe = true;
     peer.guarantees.durable = true;
     keep_in(peer, [](const std::string& folder) { return std::make_unique<SqliteHouse>(folder); });

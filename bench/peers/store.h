@@ -26,8 +26,8 @@ public:
     virtual void send(const std::byte* message) = 0;
     // Waits until something more is on disk: how many messages, the oldest ones first.
     virtual std::size_t acknowledged() = 0;
-    // Calls `use` with everything that is kept, in the order in which it was sent. `count`: how many
-    // are expected, for stores that can only be asked for the next.
+    // Calls `use` with everything that is kept, in the order in which it was sent. `count`: how
+    // many are expected, for stores that can only be asked for the next.
     virtual void read_back(std::uint64_t count,
                            const std::function<void(const std::byte*)>& use) = 0;
 };

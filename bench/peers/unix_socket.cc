@@ -1,7 +1,7 @@
 // Unix domain sockets: a connected pair for each receiver.
 //
-// Stream sockets: packets of a socket cost more each, and none of them takes many at once as cheaply
-// as one write does.
+// Stream sockets: packets cost more each, and none of their calls takes many at once as cheaply as
+// one write does.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include "peers/byte_stream.h"

@@ -1,6 +1,6 @@
 // What a peer has to bring to be measured: a way for messages from one process to others.
 //
-// `ways.cc` runs the scenarios over it; a peer's own file says only how it sends and receives.
+// `way_measures.h` is what runs over it; a peer's own file says only how it sends and receives.
 // Calls through virtual functions cost a nanosecond or two, no peer less than a hundred.
 //
 // SPDX-License-Identifier: BSL-1.0
@@ -54,12 +54,9 @@ public:
 using MakeWay =
     std::function<std::unique_ptr<Way>(std::size_t bytes, std::size_t receivers)>;
 
-// Fills in pingpong, oneway and wakeup. The others are there for the peers that have a use for them.
+// Fills in pingpong, oneway and wakeup. The others are for the peers that have a use for them.
 void run_over(Peer& peer, const MakeWay& make);
 void fan_out_over(Peer& peer, const MakeWay& make);
 void pack_over(Peer& peer, const MakeWay& make);
-
-// From the sender's stamp to a receiver that was really asleep.
-Contestant waking(const std::string& name, const MakeWay& make);
 
 }  // namespace shmbus::bench

@@ -154,8 +154,8 @@ Peer zeromq() {
     ::zmq_version(&major, &minor, &patch);
     peer.version = "libzmq " + std::to_string(major) + "." + std::to_string(minor) + "." +
                    std::to_string(patch);
-    peer.configuration = "PUSH to PULL, one I/O thread a process, which gathers messages into larger "
-                         "writes; high-water marks of 1 MiB; subscribers: XPUB with XPUB_NODROP";
+    peer.configuration = "PUSH to PULL, one I/O thread a process, which gathers small messages; "
+                         "high-water marks of 1 MiB; subscribers: XPUB with XPUB_NODROP";
     peer.guarantees.kill_safe = true;
     const MakeWay make = [](std::size_t bytes, std::size_t receivers) {
         return std::make_unique<ZeroMqWay>(bytes, receivers);

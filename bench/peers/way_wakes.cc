@@ -1,7 +1,7 @@
-// One scenario over any peer's way: from the sender's stamp to a receiver that was asleep.
+// Wakes over a way: from the sender's stamp to a receiver that was asleep.
 //
 // SPDX-License-Identifier: BSL-1.0
-#include "peers/way.h"
+#include "peers/way_measures.h"
 
 #include "asleep.h"
 #include "crew.h"
@@ -17,8 +17,6 @@ namespace shmbus::bench {
 namespace {
 
 using std::chrono::milliseconds;
-
-constexpr milliseconds patience{30'000};
 
 struct Ring {
     std::uint64_t number;
@@ -77,23 +75,19 @@ void wake(Way& way, StartLine& line, milliseconds span, Board& board) {
     line.line_up();  // nothing is on its way any more
 }
 
-Sample wakes(const MakeWay& make, milliseconds span) {
+}  // namespace
+
+Sample way_wakes(const MakeWay& make, milliseconds span) {
     const auto way = make(sizeof(Ring), 1);
     Shared<Board> board;
     Crew crew;
     crew.add("waker", 0, [&](StartLine& line) { wake(*way, line, span, *board); });
     crew.add("sleeper", 1, [&](StartLine& line) { sleep_and_hear(*way, line, *board); });
     Sample sample;
-    sample.integrity = crew.run(span + patience);
+    sample.integrity = crew.run(span + way_patience);
     if (sample.integrity == "ok" && board->wrong > 0) sample.integrity = "wakes out of order";
     sample.latency = std::make_shared<Histogram>(board->latency);
     return sample;
-}
-
-}  // namespace
-
-Contestant waking(const std::string& name, const MakeWay& make) {
-    return {name, [=](milliseconds span) { return wakes(make, span); }, {}};
 }
 
 }  // namespace shmbus::bench
