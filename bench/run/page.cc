@@ -69,6 +69,12 @@ constexpr const char* method =
     "same round. Every message is written whole, summed up by its receiver and counted by sender; "
     "one that is lost, damaged or out of order makes its figure void and the run fail.";
 
+constexpr const char* promises =
+    "Kill-safe: a process killed at any instant harms none of the others. Redelivery: what a dead "
+    "consumer had taken goes to another one. Durable: what was acknowledged survives a power cut. "
+    "Competing: several consumers share one queue. Zero copy: a message can be written and read in "
+    "place.";
+
 }  // namespace
 
 std::string page_of(const Results& results, const Results* before) {
@@ -85,8 +91,9 @@ std::string page_of(const Results& results, const Results* before) {
                           ". Changes are of the ratio to the limit where both have the same.") +
                 change_table(*before, results) + "</section>\n";
     for (const Figures& figures : figures_of(results, before)) text += section_of(figures);
-    text += "<section><h2>The systems and what they promise</h2>\n" + systems_table(results) +
-            "</section>\n<section><h2>The machine itself</h2>\n" +
+    text += "<section><h2>The systems and what they promise</h2>\n" +
+            paragraph(promises, "soft") +
+            systems_table(results) + "</section>\n<section><h2>The machine itself</h2>\n" +
             paragraph(hiccups_reading(results), "reading") +
             "</section>\n<section><h2>How it was measured</h2>\n" + paragraph(method) +
             "</section>\n" + everything(results);

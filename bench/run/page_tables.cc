@@ -42,11 +42,13 @@ std::string ratio_text(const std::optional<Spread>& ratio) {
 // A grey row for each system that would have its place here, were it there.
 std::string absent_rows(const Results& results, bool durable, std::size_t columns) {
     std::string text;
-    for (const System& system : results.systems)
-        if (system.absent && system.guarantees.durable == durable)
+    for (const System& system : results.systems) {
+        const bool stores = system.guarantees.durable || !system.ranked_durable;
+        if (system.absent && stores == durable)
             text += fmt::format("<tr class=\"absent\">{}<td class=\"w\" colspan=\"{}\">{}</td>"
                                 "</tr>\n",
                                 cell(system.name), columns - 1, escaped(*system.absent));
+    }
     return text;
 }
 
@@ -162,7 +164,7 @@ std::string series_table(const Axis& x, const Axis& y, const std::vector<Series>
 }
 
 std::string systems_table(const Results& results) {
-    std::string text = head({"system", "kill-safe", "redelivery", "durable", "competing consumers",
+    std::string text = head({"system", "kill-safe", "redelivery", "durable", "competing",
                              "zero copy", "version", "how it is set up"});
     for (const System& system : results.systems) {
         if (system.role == "limit") continue;
@@ -172,7 +174,7 @@ std::string systems_table(const Results& results) {
         for (const bool one : {has.kill_safe, has.redelivery, has.durable, has.competing_consumers,
                                has.zero_copy})
             text += cell(yes(one));
-        text += cell(system.absent ? "" : system.version);
+        text += cell(system.absent ? "" : system.version, "v");
         text += cell(system.absent ? *system.absent
                      : system.ranked_durable
                          ? system.configuration
