@@ -38,17 +38,20 @@ std::string mark_of(const Standing& standing, const std::vector<Round>& rounds,
     return 2 * marked > standing.kept.size() ? mark : "";
 }
 
-Row row_of(const Comparison& comparison, const std::vector<Round>& rounds, std::size_t index) {
-    const Contestant& contestant = *contestants_of(comparison)[index];
-    const bool is_limit = comparison.limit && index == 1;
-    const Standing standing = standing_of(comparison, rounds, index);
-    Row row;
-    row.role = is_limit || contestant.is_bare ? "limit" : index == 0 ? "ours" : "peer";
-    row.system = row.role == "ours" ? "shmbus" : contestant.name;
-    row.name = contestant.name;
-    row.integrity = standing.integrity;
-    row.rounds_kept = standing.kept.size();
-    row.mark = mark_of(standing, rounds, index);
+// The figure by round, in their order; absent where the round was dropped.
+std::vector<std::optional<double>> by_round(const Standing& standing,
+                                            const std::vector<Round>& rounds) {
+    std::vector<std::optional<double>> values;
+    std::size_t next = 0;
+    for (const Round& round : rounds) {
+        const bool kept = std::ranges::find(standing.kept, &round) != standing.kept.end();
+        values.push_back(kept ? std::optional(standing.values[next++]) : std::nullopt);
+    }
+    return values;
+}
+
+// Of all rounds kept together: a quantile of the whole is not a median of quantiles.
+void tell_samples(Row& row, const Standing& standing, std::size_t index) {
     const auto latency = std::make_unique<Histogram>();
     const auto uncorrected = std::make_unique<Histogram>();
     std::vector<double> rates;
@@ -58,17 +61,27 @@ Row row_of(const Comparison& comparison, const std::vector<Round>& rounds, std::
         if (sample.uncorrected) uncorrected->add(*sample.uncorrected);
         if (sample.rate_per_s) rates.push_back(*sample.rate_per_s);
     }
-    std::size_t next = 0;
-    for (const Round& round : rounds) {
-        const bool kept = std::ranges::find(standing.kept, &round) != standing.kept.end();
-        row.rounds.push_back(kept ? std::optional(standing.values[next++]) : std::nullopt);
-    }
     row.latency = distribution_of(*latency);
     row.uncorrected = distribution_of(*uncorrected);
+    if (!rates.empty()) row.rate_per_s = median_of(rates);
+}
+
+Row row_of(const Comparison& comparison, const std::vector<Round>& rounds, std::size_t index) {
+    const Contestant& contestant = *contestants_of(comparison)[index];
+    const bool is_limit = contestant.is_bare || (comparison.limit && index == 1);
+    const Standing standing = standing_of(comparison, rounds, index);
+    Row row;
+    row.role = is_limit ? "limit" : index == 0 ? "ours" : "peer";
+    row.system = row.role == "ours" ? "shmbus" : contestant.name;
+    row.name = contestant.name;
+    row.rounds = by_round(standing, rounds);
+    row.rounds_kept = standing.kept.size();
+    row.integrity = standing.integrity;
+    row.mark = mark_of(standing, rounds, index);
     if (row.integrity != "ok") return row;  // void
+    tell_samples(row, standing, index);
     row.figure = spread_of(standing.values);
     row.ratio = spread_of(standing.ratios);
-    if (!rates.empty()) row.rate_per_s = median_of(rates);
     if (!row.figure && row.mark.empty()) row.mark = "no steady round";
     return row;
 }
