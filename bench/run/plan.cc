@@ -64,10 +64,8 @@ void add_peers(Comparison& comparison, const std::vector<Peer>& peers) {
     }
 }
 
-// A soak is one long look and no series of short ones.
-bool is_once(const Comparison& comparison) { return comparison.scenario == "soak"; }
-
-double weight_of(const Comparison& comparison) { return is_once(comparison) ? 60 : 1; }
+// A soak wants slices that are this many times longer.
+double weight_of(const Comparison& comparison) { return comparison.scenario == "soak" ? 15 : 1; }
 
 double slices_of(const Step& step) {
     return weight_of(step.comparison) *
@@ -88,7 +86,6 @@ Plan plan_of(const RunOptions& options, const std::vector<Peer>& peers) {
         for (Comparison& comparison : comparisons_of(name, request)) {
             add_peers(comparison, peers);
             Step step{std::move(comparison), {{}, {}, plan.wanted_rounds, seed}};
-            if (is_once(step.comparison)) step.budget.wanted_rounds = 1;
             slices += slices_of(step);
             plan.steps.push_back(std::move(step));
         }
@@ -100,11 +97,10 @@ Plan plan_of(const RunOptions& options, const std::vector<Peer>& peers) {
     double planned_ms = 0;
     for (Step& step : plan.steps) {
         const double weight = weight_of(step.comparison);
-        const double share = is_once(step.comparison) ? 1 : running_share;
-        const double slice_ms = std::clamp(each_ms * share * weight, 20.0, 1000 * weight);
+        const double slice_ms = std::clamp(each_ms * running_share * weight, 20.0, 1000 * weight);
         step.budget.slice = rounded(slice_ms);
         step.budget.total = rounded(each_ms * slices_of(step) * overtime);
-        planned_ms += slice_ms / weight * slices_of(step) / share;
+        planned_ms += slice_ms / weight * slices_of(step) / running_share;
     }
     plan.about = std::chrono::seconds(std::lround(planned_ms / 1000));
     return plan;
