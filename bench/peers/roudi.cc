@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <fstream>
 #include <grp.h>
+#include <stdexcept>
 #include <sys/file.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -44,6 +45,8 @@ std::vector<std::string> leftovers() {
 
 struct RouDi {
     RouDi() {
+        // Somebody may have started one since the peers were listed.
+        if (const auto reason = why_no_roudi()) throw std::runtime_error(*reason);
         const std::string pools = folder.path() + "/pools.toml";
         write_pools(pools);
         ServerPlan plan;

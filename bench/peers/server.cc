@@ -100,12 +100,13 @@ void end_all() {
     }
     if (!plan.leftovers.empty()) ask_to_stop(server, server_fd);
     end_all();
-    // Its end is bad news unless it was asked for; then its log must be there to read.
-    const bool asked_for = polled[0].revents != 0;
+    // One that ended by itself has a log to be read, and may have met another one of its kind,
+    // whose files are not to be touched.
+    if (polled[0].revents == 0) ::_exit(1);
     std::error_code ignored;
-    if (asked_for) fs::remove_all(plan.folder, ignored);
+    fs::remove_all(plan.folder, ignored);
     for (const std::string& path : plan.leftovers) fs::remove(path, ignored);
-    ::_exit(asked_for ? 0 : 1);
+    ::_exit(0);
 }
 
 std::string read_log(const ServerPlan& plan) {
@@ -114,9 +115,13 @@ std::string read_log(const ServerPlan& plan) {
     return text.str();
 }
 
+// On one line, as tables want it.
 std::string end_of(const std::string& text) {
-    constexpr std::size_t enough = 400;
-    return text.size() > enough ? "..." + text.substr(text.size() - enough) : text;
+    constexpr std::size_t enough = 300;
+    std::string end = text.size() > enough ? "..." + text.substr(text.size() - enough) : text;
+    for (char& letter : end)
+        if (static_cast<unsigned char>(letter) < ' ') letter = ' ';
+    return end;
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "crew.h"
 #include "disk_limits.h"
 #include "pages.h"
+#include "peers/attempt.h"
 
 #include <cstdlib>
 #include <deque>
@@ -115,8 +116,10 @@ Sample stored(const MakeHouse& make, std::size_t in_flight, milliseconds span) {
 
 void keep_in(Peer& peer, const MakeHouse& make) {
     peer.durable = [=, name = peer.name](std::size_t in_flight) {
-        return Contestant{
-            name, [=](milliseconds span) { return stored(make, in_flight, span); }, {}};
+        const auto run = [=](milliseconds span) {
+            return attempt([&] { return stored(make, in_flight, span); });
+        };
+        return Contestant{name, run, {}};
     };
 }
 

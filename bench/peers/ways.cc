@@ -6,6 +6,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "peers/way_measures.h"
 
+#include "peers/attempt.h"
 #include "ticks.h"
 
 #include <limits>
@@ -32,11 +33,14 @@ Contestant waiting_its_best(const std::string& name, std::vector<Waiting> choice
     const auto chosen = std::make_shared<Waiting>(choices.front());
     Contestant contestant;
     contestant.name = name;
-    contestant.run = [=](milliseconds span) { return measure(*chosen, span); };
+    contestant.run = [=](milliseconds span) {
+        return attempt([&] { return measure(*chosen, span); });
+    };
     contestant.tune = [=] {
         double best = std::numeric_limits<double>::infinity();
         for (const Waiting tried : choices) {
-            const double cost = cost_of(measure(tried, milliseconds(40)));
+            const double cost =
+                cost_of(attempt([&] { return measure(tried, milliseconds(40)); }));
             if (cost >= best) continue;
             best = cost;
             *chosen = tried;
@@ -73,7 +77,9 @@ void run_over(Peer& peer, const MakeWay& make) {
     };
     peer.oneway = [=](std::size_t bytes) { return streaming(name, make, {}, bytes); };
     peer.wakeup = [=] {
-        return Contestant{name, [=](milliseconds span) { return way_wakes(make, span); }, {}};
+        return Contestant{
+            name, [=](milliseconds span) { return attempt([&] { return way_wakes(make, span); }); },
+            {}};
     };
 }
 

@@ -87,6 +87,20 @@ def killed(name, program):
         wait_for(f"the folder of {program} to be gone", lambda: not os.listdir(place))
 
 
+def one_runs_already():
+    with subprocess.Popen(["iox-roudi", "-m", "off"], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True) as roudi:
+        try:
+            wait_for("RouDi to be ready", lambda: "ready" in roudi.stdout.readline())
+            ran, (head,) = bench("iceoryx")
+            equal(ran.returncode, 1, "exit status")
+            equal(head["absent"], "a RouDi is running here already")
+            equal(roudi.poll(), None, "RouDi's end")
+            equal(os.path.exists("/dev/shm/iceoryx_mgmt"), True, "its memory")
+        finally:
+            roudi.terminate()
+
+
 def main():
     if not BENCH.exists():
         checks.skip("peers", "shm-bench is not built")
@@ -116,6 +130,7 @@ def main():
         checks.check(f"a killed shm-bench leaves no {program} behind",
                      lambda name=name, program=program: killed(name, program))
     if "iceoryx" in present:
+        checks.check("iceoryx is left out where a RouDi runs already", one_runs_already)
         left = [path for path in ("/dev/shm/iceoryx_mgmt", "/tmp/roudi") if os.path.exists(path)]
         checks.check("nothing of RouDi is left in memory", lambda: equal(left, []))
 
