@@ -17,7 +17,7 @@ import tempfile
 # Nothing is written beside the sources.
 sys.dont_write_bytecode = True
 
-from bus_stage import BUILD, Checks, equal, wait_for
+from bus_stage import BUILD, ROOT, Checks, equal, wait_for
 
 BENCH = BUILD / "bench/shm-bench"
 checks = Checks()
@@ -36,6 +36,18 @@ def short_round(peer):
     equal(ran.returncode, 0, ran.stderr)
     durable = [row for row in rows if row["scenario"] == "durable"]
     equal(len(rows) >= 5 or len(durable) == 3, True, f"scenarios: {rows}")
+
+
+def readme_row(peer):
+    """What bench/README.md must say of it."""
+    marks = [("yes" if holds else "-") for holds in peer["guarantees"].values()]
+    return "| " + " | ".join([peer["peer"], peer["package"] or "-", *marks]) + " |"
+
+
+def told_in_readme(present):
+    rows = (ROOT / "bench/README.md").read_text().splitlines()
+    missing = [row for row in map(readme_row, present.values()) if row not in rows]
+    equal(missing, [], "rows that are not in bench/README.md")
 
 
 def planted_loss(name, scenarios):
@@ -89,6 +101,8 @@ def main():
             continue
         present[peer["peer"]] = peer
         checks.check(f"{peer['peer']} carries everything", lambda peer=peer: short_round(peer))
+    checks.check("bench/README.md says of each what it says of itself",
+                 lambda: told_in_readme(present))
     checks.check("a message lost on its way through a pipe is noticed",
                  lambda: planted_loss("pipe", {"pingpong", "oneway", "fanout"}))
     if "SQLite WAL" in present:
