@@ -37,18 +37,26 @@ bool off_by_more(double one, double other, double share) {
 // Asks all to suit themselves to the cores' distance, at first and when that has changed.
 class Tuner {
 public:
-    explicit Tuner(const std::vector<const Contestant*>& contestants)
-        : contestants_(contestants) {}
+    // Those from `first_peer` on may fail: their run will say why.
+    Tuner(const std::vector<const Contestant*>& contestants, std::size_t first_peer)
+        : contestants_(contestants), first_peer_(first_peer) {}
 
     void at(double probe_ns) {
         if (tuned_at_ns_ > 0 && !off_by_more(probe_ns, tuned_at_ns_, rounds_agree_within)) return;
-        for (const Contestant* contestant : contestants_)
-            if (contestant->tune) contestant->tune();
+        for (std::size_t i = 0; i < contestants_.size(); ++i) {
+            if (!contestants_[i]->tune) continue;
+            try {
+                contestants_[i]->tune();
+            } catch (const std::exception&) {
+                if (i < first_peer_) throw;
+            }
+        }
         tuned_at_ns_ = probe_ns;
     }
 
 private:
     const std::vector<const Contestant*>& contestants_;
+    std::size_t first_peer_;
     double tuned_at_ns_ = 0;
 };
 
@@ -154,7 +162,7 @@ std::vector<Round> run_rounds(const Comparison& comparison, const Budget& budget
     std::vector<std::size_t> order = first_order(contestants.size(), budget.seed);
     std::vector<bool> out(contestants.size());
     const std::size_t needed = essential(comparison);
-    Tuner tuner(contestants);
+    Tuner tuner(contestants, needed);
     std::vector<Round> rounds;
     double before = probe_ns();
     do {

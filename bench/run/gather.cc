@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "run/gather.h"
 
+#include "bench_build.h"
 #include "probe.h"
 
 #include <algorithm>
@@ -105,8 +106,9 @@ GroupResult group_of(const Comparison& comparison, const std::vector<Round>& rou
 }
 
 std::vector<System> systems_of(const Plan& plan, const std::vector<Peer>& peers) {
-    System ours{"shmbus", "ours", "", "", "a bus of its own for each measurement, all defaults",
-                {true, true, true, true, true}, true, {}};
+    const System ours{"shmbus", "ours", "", build_version,
+                      "a bus of its own for each measurement, all defaults",
+                      {true, true, true, true, true}, true, {}};
     std::vector<System> systems{ours};
     for (const Peer& peer : peers)
         systems.push_back({peer.name, "peer", peer.package, peer.version, peer.configuration,

@@ -54,7 +54,8 @@ struct Ladder {
 std::string ladder_table(const Results& results, const Ladder& ladder);
 
 // What a chart shows in numbers: its series by its ticks.
-std::string series_table(const Axis& x, const Axis& y, const std::vector<Series>& series);
+std::string series_table(const Axis& x, const std::string& corner, std::string (*text)(double),
+                         const std::vector<Series>& series);
 
 // Sentences, made from the figures. All end with a full stop.
 std::string verdict_of(const Results& results);

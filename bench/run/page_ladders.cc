@@ -13,8 +13,6 @@
 namespace shmbus::bench {
 namespace {
 
-std::string count_of(double value) { return count_text(value); }
-
 std::vector<Series> ladder_series(const Results& results,
                                   const Steps& steps,
                                   double (*x)(const GroupResult&),
@@ -46,7 +44,7 @@ Figures throughput(const Results& results, const Steps& steps) {
                             return rate_text(row.figure->median);
                         }};
     return {heading, "At " + bytes_text(steps.front()->bytes) + ", " + place_of(*steps.front()),
-            line_chart(heading, x, {"messages a second, logarithmic", count_of},
+            line_chart(heading, x, {"messages a second, logarithmic", count_tick},
                        ladder_series(results, steps, bytes, rate)),
             ladder_table(results, ladder)};
 }
@@ -57,7 +55,7 @@ Figures rate_ladder(const Steps& steps) {
                                {"p99.9", "third", {}, true},
                                {"p99, uncorrected", "fourth", {}, true},
                                {"bare ring, p99", "limit", {}, true}};
-    Axis x{"messages a second, as scheduled", count_of};
+    Axis x{"messages a second, as scheduled", count_tick};
     std::string reading = "No rate was reached.";
     for (const GroupResult* const group : steps) {
         const auto rate = static_cast<double>(group->step);
@@ -80,8 +78,9 @@ Figures rate_ladder(const Steps& steps) {
     }
     std::erase_if(series, [](const Series& one) { return one.points.empty(); });
     const char* const heading = "Latency at a given rate";
-    const Axis y{"time from when it was due, logarithmic", time_text};
-    return {heading, reading, line_chart(heading, x, y, series), series_table(x, y, series)};
+    const Axis y{"time from when it was due, logarithmic", time_tick};
+    return {heading, reading, line_chart(heading, x, y, series),
+            series_table(x, "from when it was due", time_text, series)};
 }
 
 Figures durable_ladder(const Results& results, const Steps& steps) {
@@ -117,7 +116,7 @@ Figures durable_ladder(const Results& results, const Steps& steps) {
     return {heading,
             fmt::format("With {} in flight, {}{}", steps.back()->step, place_of(*steps.back()),
                         remark),
-            bar_chart(heading, {"messages of 256 B a second, logarithmic", count_of}, groups),
+            bar_chart(heading, {"messages of 256 B a second, logarithmic", count_tick}, groups),
             ladder_table(results, ladder)};
 }
 
@@ -144,7 +143,7 @@ Figures fan_out(const Results& results, const Steps& steps) {
                           last.step, time_text(cost(last, front_of(last))), last.placement)
             : "";
     return {heading, own + place_of(last),
-            line_chart(heading, x, {"time per subscriber and event, logarithmic", time_text},
+            line_chart(heading, x, {"time per subscriber and event, logarithmic", time_tick},
                        ladder_series(results, steps, subscribers, cost)),
             ladder_table(results, ladder)};
 }

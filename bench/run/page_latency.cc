@@ -69,7 +69,7 @@ Figures latency_curves(const Results& results, const Results* before, const Grou
     Axis x{"share of the messages that took no longer", share_text, {1, 2}};
     for (double tick = 10; tick <= most; tick *= 10) x.ticks.push_back(tick);
     return {heading, place_of(group),
-            line_chart(heading, x, {"time, logarithmic", time_text}, series),
+            line_chart(heading, x, {"time, logarithmic", time_tick}, series),
             table};
 }
 

@@ -28,7 +28,8 @@ table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabula
 th, td { text-align: right; padding: .22rem .5rem; border-bottom: 1px solid var(--rule);
   white-space: nowrap; } th { color: var(--soft); font-weight: 600; }
 th:first-child, td:first-child, td.w { text-align: left; } td.w { white-space: normal; }
-td.v { white-space: normal; min-width: 7rem; overflow-wrap: anywhere; text-align: left; }
+td.v { white-space: normal; min-width: 7rem; overflow-wrap: anywhere; }
+.r th:last-child { text-align: left; }
 tr.ours td:first-child { color: var(--ours); font-weight: 700; }
 tr.limit td:first-child { font-style: italic; } tr.absent td { color: var(--hiccup); }
 .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; }

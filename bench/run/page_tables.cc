@@ -19,8 +19,9 @@ std::string cell(const std::string& text, const char* css = "") {
     return fmt::format("<td class=\"{}\">{}</td>", css, escaped(text));
 }
 
-std::string head(const std::vector<std::string>& names) {
-    std::string text = "<div class=\"wide\"><table><thead><tr>";
+// `css`: "r" if remarks stand in the last column.
+std::string head(const std::vector<std::string>& names, const char* css = "") {
+    std::string text = fmt::format("<div class=\"wide\"><table class=\"{}\"><thead><tr>", css);
     for (const std::string& name : names) text += "<th>" + escaped(name) + "</th>";
     return text + "</tr></thead><tbody>\n";
 }
@@ -94,7 +95,7 @@ std::string group_table(const Results& results, const GroupResult& group) {
                                    limit_of(group) ? "× limit (min … max)" : "× its median",
                                    "rounds", "remarks"};
     if (open_loop) names.insert(names.begin() + 6, "p99 uncorrected");
-    std::string text = head(names);
+    std::string text = head(names, "r");
     for (const Row& row : group.rows) {
         text += fmt::format("<tr class=\"{}\">{}", row.role, cell(row.system));
         for (const double share : {0.5, 0.99, 0.999, 0.9999})
@@ -147,8 +148,9 @@ std::string ladder_table(const Results& results, const Ladder& ladder) {
     return text;
 }
 
-std::string series_table(const Axis& x, const Axis& y, const std::vector<Series>& series) {
-    std::vector<std::string> names{y.label};
+std::string series_table(const Axis& x, const std::string& corner, std::string (*text_of)(double),
+                         const std::vector<Series>& series) {
+    std::vector<std::string> names{corner};
     for (const double tick : x.ticks) names.push_back(x.text(tick));
     std::string text = head(names);
     for (const Series& one : series) {
@@ -156,7 +158,7 @@ std::string series_table(const Axis& x, const Axis& y, const std::vector<Series>
         for (const double tick : x.ticks) {
             const auto found = std::ranges::find(one.points, tick,
                                                  &std::pair<double, double>::first);
-            text += cell(found == one.points.end() ? "-" : y.text(found->second));
+            text += cell(found == one.points.end() ? "-" : text_of(found->second));
         }
         text += "</tr>\n";
     }
@@ -165,7 +167,8 @@ std::string series_table(const Axis& x, const Axis& y, const std::vector<Series>
 
 std::string systems_table(const Results& results) {
     std::string text = head({"system", "kill-safe", "redelivery", "durable", "competing",
-                             "zero copy", "version", "how it is set up"});
+                             "zero copy", "version", "how it is set up"},
+                            "r");
     for (const System& system : results.systems) {
         if (system.role == "limit") continue;
         const Guarantees& has = system.guarantees;

@@ -5,7 +5,7 @@
 
 #include "ticks.h"
 
-#include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
@@ -63,7 +63,8 @@ double Distribution::quantile(double share) const noexcept {
 Distribution distribution_of(const Histogram& ticks) {
     Distribution distribution;
     ticks.each([&](std::uint64_t value, std::uint64_t count) {
-        distribution.buckets.emplace_back(tick_rate().ns(value), count);
+        // A tenth of a nanosecond is less than any clock knows.
+        distribution.buckets.emplace_back(std::round(tick_rate().ns(value) * 10) / 10, count);
     });
     distribution.max_ns = tick_rate().ns(ticks.max());
     return distribution;
@@ -97,7 +98,7 @@ std::vector<std::string> violations_of(const Results& results) {
     return found;
 }
 
-std::string to_text(const Results& results) { return nlohmann::json(results).dump(1) + "\n"; }
+std::string to_text(const Results& results) { return nlohmann::json(results).dump() + "\n"; }
 
 Results read_results(const std::string& path) {
     std::ifstream file(path);

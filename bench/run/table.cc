@@ -61,7 +61,7 @@ std::string table_of(const GroupResult& group) {
         "{}: cores {}, {} rounds, {} of them steady\n  {:<27}{:>9}{:>9}{:>9}{:>10}{:>12}  {}",
         title_of(group), group.placement.empty() ? "at no steady distance" : group.placement,
         group.rounds.size(), steady, "", "p50", "p99", "p99.9", "max", "rate",
-        limit_of(group) ? "x limit: min / median / max" : "x its median: min / median / max");
+        limit_of(group) ? "x limit: min/med/max" : "x own: min/med/max");
     text += '\n';
     for (const Row& row : group.rows) text += line_of(group, row) + '\n';
     return text;

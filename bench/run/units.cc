@@ -44,6 +44,17 @@ std::string count_text(double count) {
     return in_units(count, units);
 }
 
+std::string time_tick(double ns) {
+    if (ns >= 1e9) return fmt::format("{:g} s", ns / 1e9);
+    if (ns >= 1e6) return fmt::format("{:g} ms", ns / 1e6);
+    return ns >= 1e3 ? fmt::format("{:g} us", ns / 1e3) : fmt::format("{:g} ns", ns);
+}
+
+std::string count_tick(double count) {
+    if (count >= 1e6) return fmt::format("{:g} M", count / 1e6);
+    return count >= 1e3 ? fmt::format("{:g} k", count / 1e3) : fmt::format("{:g}", count);
+}
+
 std::string bytes_text(std::size_t bytes) {
     if (bytes >= std::size_t{1} << 30) return fmt::format("{} GiB", bytes >> 30);
     if (bytes >= std::size_t{1} << 20) return fmt::format("{} MiB", bytes >> 20);

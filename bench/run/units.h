@@ -15,6 +15,10 @@ std::string count_text(double count);     // 75 M, 1.5 k
 std::string bytes_text(std::size_t bytes);  // 32 B, 64 KiB
 std::string factor_text(double factor);   // 1.20, 12.3, 340
 
+// At an axis, where figures are round: 1 us, 10 ms, 100 k.
+std::string time_tick(double ns);
+std::string count_tick(double count);
+
 // "-" for what is absent.
 template <typename Text>
 std::string or_dash(const std::optional<double>& value, Text text) {

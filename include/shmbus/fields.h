@@ -47,6 +47,15 @@ struct FieldDescriptor {
 
 namespace detail {
 
+constexpr bool is_field_name(std::string_view name) noexcept {
+    for (const char c : name) {
+        const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                          (c >= '0' && c <= '9') || c == '_';
+        if (!fine) return false;
+    }
+    return !name.empty() && name.size() <= 60;
+}
+
 template <class T>
 consteval FieldKind kind_of_field() {
     if constexpr (std::is_enum_v<T>) return kind_of_field<std::underlying_type_t<T>>();
@@ -86,12 +95,8 @@ struct FieldOf;
 template <class Struct, class Member, Member Struct::*member>
 struct FieldOf<member> {
     static consteval FieldDescriptor named(std::string_view name) {
-        if (name.empty() || name.size() > 60) throw "a field's name has 1 to 60 characters";
-        for (const char c : name) {
-            const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                              (c >= '0' && c <= '9') || c == '_';
-            if (!fine) throw "a field's name is made of letters, digits and underscores";
-        }
+        if (!is_field_name(name))
+            throw "a field's name is made of 1 to 60 letters, digits and underscores";
         using Shape = FieldShape<Member>;
         return {name, Shape::kind, sizeof(typename Shape::Element), Shape::count,
                 &offset_of<Struct, Member, member>};

@@ -80,11 +80,18 @@ void remove_own(const std::shared_ptr<Mapping>& mapping, bool keep_mapped) {
 
 // Asks as a reader would: so another process's read lock, which anybody who may read the file can
 // take, cannot pass for a sign of life.
-[[nodiscard]] bool lock_is_free(int fd) noexcept {
+// The lock that stands in the way of one of ours; F_UNLCK: none. Nothing when the kernel does not
+// say.
+[[nodiscard]] std::optional<struct flock> lock_in_the_way(int fd) noexcept {
     struct flock lock {};
     lock.l_type = F_RDLCK;
     lock.l_whence = SEEK_SET;
-    return ::fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
+    if (::fcntl(fd, F_GETLK, &lock) != 0) return std::nullopt;
+    return lock;
+}
+[[nodiscard]] bool lock_is_free(int fd) noexcept {
+    const auto lock = lock_in_the_way(fd);
+    return lock && lock->l_type == F_UNLCK;
 }
 
 [[nodiscard]] bool says_dead(std::uint32_t futex_word) noexcept {
@@ -313,11 +320,9 @@ bool Witness::proved_dead() const noexcept {
 
 std::optional<pid_t> Witness::lock_holder() const noexcept {
     if (own_) return has_left() ? std::nullopt : std::optional(::getpid());
-    struct flock lock {};
-    lock.l_type = F_RDLCK;
-    lock.l_whence = SEEK_SET;
-    if (::fcntl(file_.fd(), F_GETLK, &lock) != 0 || lock.l_type == F_UNLCK) return std::nullopt;
-    return std::max(lock.l_pid, 0);
+    const auto lock = lock_in_the_way(file_.fd());
+    if (!lock || lock->l_type == F_UNLCK) return std::nullopt;
+    return std::max(lock->l_pid, 0);
 }
 
 bool Witness::has_left() const noexcept {

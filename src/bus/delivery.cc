@@ -81,12 +81,9 @@ const Envelope& Delivery::envelope() {
     told.repeated = (flags & wire::is_repeated) != 0;
     told.time_sent_ns = (flags & wire::has_time_sent) ? extensions_.time_sent.monotonic_ns : 0;
     told.trace.reset();
-    if (flags & wire::has_trace) {
-        TraceContext& trace = told.trace.emplace();
-        std::copy_n(extensions_.trace.trace_id, 16, trace.trace_id.begin());
-        std::copy_n(extensions_.trace.parent_id, 8, trace.parent_id.begin());
-        trace.flags = extensions_.trace.flags;
-    }
+    if (flags & wire::has_trace)
+        told.trace = TraceContext{extensions_.trace.trace_id, extensions_.trace.parent_id,
+                                  extensions_.trace.flags};
     told.failure = {};
     if (flags & wire::has_failure) {
         const wire::FailureRecord& record = extensions_.failure;

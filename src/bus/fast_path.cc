@@ -100,13 +100,11 @@ Place FastPath::fail(lane::Batch& batch, std::string_view why) noexcept {
     if (handled != 0) attempt_.meter.add(*counted, handled);
 }
 
-FastPath::Reached FastPath::handle_packed(lane::Batch& batch, Place from, std::size_t limit) {
-    const std::uint64_t meta = batch.entry(from.record()).meta;
-    const auto type = static_cast<std::uint16_t>(meta >> 32);
-    const Dispatcher::Quick* const quick = dispatcher_.quick(type);
+FastPath::Reached FastPath::handle_packed(lane::Batch& batch, Place from, std::size_t limit,
+                                          const Dispatcher::Quick* quick) {
     Attempt::Items items;
     // A packed record's progress is a number of its own; a stranger's may be anything.
-    if (quick == nullptr || (meta >> 52 & wire::is_packed) == 0 ||
+    if (quick == nullptr || (batch.entry(from.record()).meta >> 52 & wire::is_packed) == 0 ||
         !attempt_.find_items({&batch, from.record(), batch.lane->lane_id(), false}, items) ||
         items.bytes != quick->bytes || from.item() >= items.count)
         return {from, false};
@@ -187,7 +185,7 @@ std::size_t FastPath::handle(lane::Batch& batch, std::uint32_t& next, std::size_
         Reached reached;
         try {
             reached = plain != nullptr ? handle_plain(batch, from, limit - handled, *plain)
-                                       : handle_packed(batch, from, limit - handled);
+                                       : handle_packed(batch, from, limit - handled, quick);
         } catch (const std::exception& error) {
             reached.place = fail(batch, error.what());
         } catch (...) {

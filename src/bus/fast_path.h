@@ -40,7 +40,9 @@ private:
                        const std::byte* payload, std::size_t step,
                        const Dispatcher::Quick& quick);
     void count(Meter::Word* counted, std::size_t handled) noexcept;
-    Reached handle_packed(lane::Batch& batch, Place from, std::size_t limit);
+    // `quick`: of the record's type; may be null.
+    Reached handle_packed(lane::Batch& batch, Place from, std::size_t limit,
+                          const Dispatcher::Quick* quick);
     Reached handle_told(lane::Batch& batch, Place from, const Dispatcher::Plain& plain);
     Reached handle_plain(lane::Batch& batch, Place from, std::size_t limit,
                          const Dispatcher::Plain& plain);

@@ -19,17 +19,17 @@ Meter::Meter(bool is_on, Log log)
     : is_on_(is_on),
       log_(std::move(log)),
       rate_(base::tick_rate()),
-      pause_ticks_(rate_.to_ticks(pause_ns)),
-      kept_(std::make_unique<lane::StdMetrics>()),
-      block_(kept_.get()) {}
+      pause_ticks_(rate_.to_ticks(pause_ns)) {}
 
 void Meter::map() noexcept {
-    if (map_ || !is_on_) return;
+    if (block_ != nullptr || !is_on_) return;
     try {
         map_ = std::make_unique<lane::MetricsMap>(inbox_, slot_);
         block_ = &map_->block();
+        counts_ = block_->counts.data();
+        // relaxed: ours.
         for (std::size_t i = 0; i < lane::counters; ++i)
-            add(block_->counts[i], kept_->counts[i].load(std::memory_order_relaxed));
+            add(counts_[i], kept_counts_[i].load(std::memory_order_relaxed));
     } catch (const std::exception& error) {
         is_on_ = false;
         log_(std::string("nothing is counted for others to see: ") + error.what());
@@ -39,6 +39,7 @@ void Meter::map() noexcept {
 Meter::Word* Meter::row_of(std::uint16_t type) noexcept {
     const std::lock_guard lock(mapping_);
     map();
+    if (block_ == nullptr) return &nowhere_;
     // relaxed, all: only this process writes here, under the lock.
     for (auto& row : block_->types) {
         const std::uint64_t there = row.type.load(std::memory_order_relaxed);

@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "base/clock.h"
+#include "base/figure.h"
 #include "base/file.h"
 #include "lane/metrics_map.h"
 
@@ -39,19 +40,20 @@ public:
     // Several threads count from here on, or one again.
     void set_several(bool several) noexcept { several_ = several; }
     [[gnu::always_inline]] void add(Word& word, std::uint64_t more) const noexcept {
-        // relaxed, all: figures to show.
+        // relaxed: a figure to show.
         if (several_) [[unlikely]] word.fetch_add(more, std::memory_order_relaxed);
-        else word.store(word.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
+        else base::add_alone(word, more);
     }
     void count(lane::Counter what, std::uint64_t more = 1) noexcept {
-        add(block().counts[static_cast<std::size_t>(what)], more);
+        add(counts_[static_cast<std::size_t>(what)], more);
     }
     // Where handled messages of this type are counted; the same word for ever. Maps the block.
     [[nodiscard]] Word* row_of(std::uint16_t type) noexcept;
 
     [[nodiscard]] bool is_on() const noexcept { return is_on_; }
     void time_ns(lane::Timed what, std::uint64_t ns, std::uint64_t weight = 1) noexcept {
-        add(block().times[static_cast<std::size_t>(what)][lane::bucket_of(ns)], weight);
+        if (block_ == nullptr) return;
+        add(block_->times[static_cast<std::size_t>(what)][lane::bucket_of(ns)], weight);
     }
     void time_ticks(lane::Timed what, std::uint64_t ticks, std::uint64_t weight) noexcept {
         time_ns(what, rate_.to_ns(ticks), weight);
@@ -72,7 +74,6 @@ public:
     static constexpr std::uint32_t most_pause = 256;
 
 private:
-    [[nodiscard]] lane::StdMetrics& block() const noexcept { return *block_; }
     void map() noexcept;
 
     base::File inbox_;
@@ -82,10 +83,13 @@ private:
     Log log_;
     base::TickRate rate_;
     std::uint64_t pause_ticks_;
-    std::unique_ptr<lane::StdMetrics> kept_;  // counts nobody sees
-    lane::StdMetrics* block_;
+    // Until there is a block, or for ever when there is to be none.
+    std::array<Word, lane::counters> kept_counts_{};
+    Word nowhere_;
+    Word* counts_ = kept_counts_.data();
     std::mutex mapping_;
     std::unique_ptr<lane::MetricsMap> map_;
+    lane::StdMetrics* block_ = nullptr;
 };
 
 // Which messages are timed: one in so many that it costs about a hundredth of the handlers' time,

@@ -313,9 +313,7 @@ Result<void> Outbound::write_and_ring(Target& target, Outgoing& message, Patienc
 }
 
 void Outgoing::carry(const TraceContext& trace) noexcept {
-    std::copy_n(trace.trace_id.begin(), 16, extensions.trace.trace_id);
-    std::copy_n(trace.parent_id.begin(), 8, extensions.trace.parent_id);
-    extensions.trace.flags = trace.flags;
+    extensions.trace = {trace.trace_id, trace.parent_id, trace.flags, {}};
     extensions.flags |= wire::has_trace;
 }
 

@@ -6,6 +6,7 @@
 #include "bus/outbound.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/clock.h"
 #include "bus/bus_core.h"
@@ -142,6 +143,7 @@ Result<void> Outbound::make_room(Target& target, std::uint64_t units, Patience p
         ask_for_successor(target, false);
     int spins = patience.deadline_ns != 0 ? spins_before_count : 0;
     std::uint64_t looked_at = 0;  // version of the directory
+    bool has_waited = false;
     for (;;) {
         if (target.writer->lost() || target.writer->is_scribbled() || target.inbox->view.lost()) {
             Refusal& details = fresh_refusal();
@@ -171,7 +173,7 @@ Result<void> Outbound::make_room(Target& target, std::uint64_t units, Patience p
                 return refuse(ErrorCode::no_endpoint, target.inbox->name);
         }
         const std::chrono::nanoseconds left(patience.deadline_ns - now);
-        target.writer->note(lane::Writer::Account::waits);
+        if (!std::exchange(has_waited, true)) target.writer->note(lane::Writer::Account::waits);
         target.writer->wait_for_room(target.inbox->view, units, std::min(left, longest_wait));
         core_.session().tend();
     }

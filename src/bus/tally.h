@@ -6,16 +6,15 @@
 #include <atomic>
 #include <cstdint>
 
+#include "base/figure.h"
+
 namespace shmbus::detail {
 
 class Tally {
 public:
-    void add(std::uint64_t more) noexcept {
-        // relaxed: a figure to show; one writer, so no locked operation is needed.
-        count_.store(count_.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
-    }
+    void add(std::uint64_t more) noexcept { base::add_alone(count_, more); }
     void set(std::uint64_t count) noexcept {
-        count_.store(count, std::memory_order_relaxed);  // relaxed: as above
+        count_.store(count, std::memory_order_relaxed);  // relaxed: a figure to show
     }
     [[nodiscard]] std::uint64_t read() const noexcept {
         return count_.load(std::memory_order_relaxed);  // relaxed: as above

@@ -7,16 +7,9 @@
 
 #include <shmbus/result.h>
 
+#include "base/figure.h"
+
 namespace shmbus::daemon {
-
-namespace {
-
-// relaxed: figures to show; the daemon alone writes them.
-void add(base::StdAtomics::word<std::uint64_t>& word, std::uint64_t more) noexcept {
-    word.store(word.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
-}
-
-}  // namespace
 
 JournalMeter::JournalMeter(State& state, std::uint32_t endpoint, std::uint32_t generation) {
     try {
@@ -31,12 +24,13 @@ void JournalMeter::count(const journal::Committed& batch) noexcept {
     if (!map_) return;
     lane::StdMetrics& block = map_->block();
     const auto record = [&](lane::Timed which, std::uint64_t value) {
-        add(block.times[static_cast<std::size_t>(which)][lane::bucket_of(value)], 1);
+        base::add_alone(
+            block.times[static_cast<std::size_t>(which)][lane::bucket_of(value)], 1);
     };
     record(lane::journal_sync_ns, batch.sync_ns);
     record(lane::journal_records, batch.last_lsn + 1 - batch.first_lsn);
     record(lane::journal_bytes, batch.bytes);
-    add(block.counts[static_cast<std::size_t>(lane::Counter::bytes)], batch.bytes);
+    base::add_alone(block.counts[static_cast<std::size_t>(lane::Counter::bytes)], batch.bytes);
 }
 
 }  // namespace shmbus::daemon

@@ -69,11 +69,10 @@ bool LaneOnlooker::look(std::uint64_t position, SeenRecord& into) const {
     into.meta = wire::Meta::of(meta);
     into.block.resize(std::size_t{into.meta.extension_units} * 16 + into.meta.payload_bytes);
     std::memcpy(into.block.data(), sight_.record(position) + wire::head_bytes, into.block.size());
-    // What was copied is of this record only if it still stands there. The fence keeps the copy
-    // before the look: UNCHANGED, against the control word of the record that overwrites it.
+    // What was copied is of this record only if its room was not given back: its control word stays
+    // until the record that overwrites it is published. The fence keeps the copy before the look.
+    // ROOM. Other end: give_room.
     base::StdAtomics::fence(std::memory_order_acquire);
-    // ROOM: the control word stays until the record that overwrites it is published; but nothing is
-    // overwritten before the room was given. Other end: give_room.
     const bool is_kept = parts_.reader_page().reclaim.load(std::memory_order_acquire) <= position;
     return is_kept && sight_.is_there(position) && !parts_.lost();
 }

@@ -1,6 +1,7 @@
 // The writing side of a lane, its slow half. See the header.
 #include "lane/writer.h"
 
+#include "base/figure.h"
 #include "base/parking.h"
 #include "lane/inbox_file.h"
 
@@ -68,9 +69,7 @@ void Writer::wait_for_room(const InboxView& inbox, std::uint64_t units,
 void Writer::note(Account what, std::uint64_t how_many) noexcept {
     StdWriterPage& mine = parts_.writer_page();
     Word* const words[] = {&mine.refused, &mine.dropped_newest, &mine.dropped_oldest, &mine.waits};
-    Word& word = *words[static_cast<std::size_t>(what)];
-    // relaxed: figures to show; this thread alone writes them.
-    word.store(word.load(std::memory_order_relaxed) + how_many, std::memory_order_relaxed);
+    base::add_alone(*words[static_cast<std::size_t>(what)], how_many);
 }
 
 // Killed after the first store: both words tell of the last record. After the second: no record

@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "wire/fields.h"
 
-#include <algorithm>
 #include <charconv>
 
 namespace shmbus::wire {
@@ -23,13 +22,6 @@ namespace {
     return false;
 }
 
-[[nodiscard]] bool is_field_name(std::string_view name) noexcept {
-    return !name.empty() && name.size() <= 60 && std::all_of(name.begin(), name.end(), [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-               c == '_';
-    });
-}
-
 // Takes a number and the character behind it off the front.
 [[nodiscard]] bool take_number(std::string_view& text, char behind, std::uint32_t& number) {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -45,7 +37,7 @@ namespace {
     const char kind = text[space + 1];
     field.kind = static_cast<FieldKind>(kind);
     text.remove_prefix(space + 2);
-    return is_field_name(field.name) && take_number(text, ' ', field.bytes) &&
+    return shmbus::detail::is_field_name(field.name) && take_number(text, ' ', field.bytes) &&
            take_number(text, ' ', field.offset) && take_number(text, '\n', field.count) &&
            is_kind_of(kind, field.bytes);
 }

@@ -31,6 +31,7 @@
 
 #include <shmbus/result.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -122,10 +123,10 @@ struct Durable {
     std::uint64_t lsn;       // of the journal's record; not there yet: 0, or sent_on_from()
 };
 struct Trace {
-    std::uint8_t trace_id[16];
-    std::uint8_t parent_id[8];
+    std::array<std::uint8_t, 16> trace_id;
+    std::array<std::uint8_t, 8> parent_id;
     std::uint8_t flags;
-    std::uint8_t spare[7];
+    std::array<std::uint8_t, 7> spare;
 };
 static_assert(sizeof(Durable) == 16 && sizeof(Trace) == 32);
 static_assert(sizeof(ReplyTo) == 16 && sizeof(TimeSent) == 16 && sizeof(Lineage) == 48);

@@ -42,7 +42,7 @@ namespace {
 
 // Page faults of this thread while it writes one byte into every page. Not watched by the thread
 // sanitizer, whose own memory would fault along.
-[[nodiscard, gnu::no_sanitize("thread")]] long faults_of_first_write(std::byte* begin,
+[[nodiscard]] __attribute__((no_sanitize("thread"))) long faults_of_first_write(std::byte* begin,
                                                                      std::size_t bytes) {
     rusage before{};
     rusage after{};

@@ -103,7 +103,6 @@ TEST_CASE("a refusal says which process has held the oldest message, and since w
     const auto sent = Clock::now();
     REQUIRE(bus.send(Order{0, {}}));
     REQUIRE(comes([&] { return in_handler != 0; }));
-    shmbus::MessageId oldest;
     std::this_thread::sleep_for(50ms);
     const auto held = Clock::now() - Clock::time_point(Clock::duration(in_handler.load()));
     shmbus::Result<void> result;

@@ -38,10 +38,10 @@ if (cd "$stage" && timeout 120 apt-get download libboost1.81-dev) >"$stage/said"
         while IFS= read -r file; do
             found=$((found + 1))
             nice -n 5 g++ -std=c++20 -Wall -Wextra -Wpedantic -Wconversion -Werror -fsyntax-only \
+                -MD -MF "$stage/read" \
                 -isystem "$stage/boost/usr/include" -I "$root/include" -I "$root/src" "$file" ||
                 return 1
-            g++ -std=c++20 -M -isystem "$stage/boost/usr/include" -I "$root/include" \
-                -I "$root/src" "$file" | grep -q "$stage/boost/usr/include/boost/" || return 1
+            grep -q "$stage/boost/usr/include/boost/" "$stage/read" || return 1
         done < <(grep -rlE '^#include <boost/' "$root/src" --include='*.cc')
         echo "$found files"
         [ "$found" -gt 0 ]

@@ -2,38 +2,22 @@
 # The unit tests and a short storm under the address and undefined-behaviour sanitizers; called with
 # `threads`, as threads.sh does, the threads of one bus under the thread sanitizer.
 #
-# Each in a build of its own under $SHMBUS_BUILD_ROOT/sanitizers, kept and reused, with -O1.
-#
 #   SHMBUS_SANITIZER_SECONDS   how long one program may take (400)
 #   SHMBUS_SANITIZERS=all      support, daemon, journal, durable too: minutes more to compile
 #
 # SPDX-License-Identifier: BSL-1.0
 set -u
-root="${SHMBUS_SOURCE_ROOT:-$(cd "$(dirname "$0")/../.." && pwd)}"
-build="${SHMBUS_BUILD_ROOT:-$root/build}/sanitizers"
+# shellcheck source=tests/scripts/sanitized.sh
+. "$(dirname "$0")/sanitized.sh"
 # Of the programs that start one. Its code runs under sanitizers in test_durable and in fuzz.sh.
 export SHMBUS_DAEMON="${SHMBUS_BUILD_ROOT:-$root/build}/tools/shmbusd"
 seconds="${SHMBUS_SANITIZER_SECONDS:-400}"
-mkdir -p "$build"
-log="$build/said.${1:-addresses}"
+log="$sanitized/said.${1:-addresses}"
 
 # Whoever dies by a sanitizer ends with a status of its own, also in a forked child.
 export ASAN_OPTIONS=exitcode=86:detect_leaks=0:handle_sigbus=0:allocator_may_return_null=1
 export UBSAN_OPTIONS=halt_on_error=1:exitcode=86:print_stacktrace=1
 export TSAN_OPTIONS="exitcode=86:halt_on_error=0:suppressions=$root/tests/system/tsan.supp"
-
-# make NAME sanitizers target...: configures once, then builds the targets.
-make() {
-    local where="$build/$1" kinds="$2"
-    shift 2
-    if [ ! -f "$where/build.ninja" ]; then
-        rm -rf "$where"
-        meson setup "$where" "$root" --buildtype=plain -Doptimization=1 -Dcpp_args=-g1 \
-            -Db_sanitize="$kinds" -Db_lundef=false -Dwerror=false -Db_ndebug=false \
-            -Dtests=enabled -Dbench=disabled >"$log" 2>&1 </dev/null || return 1
-    fi
-    ninja -C "$where" "$@" >"$log" 2>&1 </dev/null
-}
 
 # check NAME command...: ok when it ends with 0 and no sanitizer has spoken, in whichever process.
 check() {
@@ -50,12 +34,8 @@ check() {
     fi
 }
 
-can_link() {
-    echo 'int main() {}' | c++ -x c++ - "-fsanitize=$1" -o "$build/probe.$1" 2>/dev/null
-}
-
 addresses() {
-    local where="$build/address" program
+    local where="$sanitized/address" program
     local programs=(base wire lane directory bus)
     # The rest takes minutes to compile: for a night's run.
     local others=()
@@ -63,12 +43,12 @@ addresses() {
     # What takes long for its number of cases runs without sanitizers elsewhere.
     local long='*crash at any call*,*call fails*,*write is cut short*,*every *,*backlog*'
     long+=',*killed*,*however much*'
-    if ! can_link address,undefined; then
+    if ! can_check address,undefined; then
         echo 'skip addresses: the compiler has no such sanitizer'
         return
     fi
-    if ! make address address,undefined tests/system/system_storm \
-        "${programs[@]/#/tests/test_}" ${others[@]+"${others[@]/#/tests/test_}"}; then
+    if ! make_sanitized address address,undefined tests/system/system_storm \
+        "${programs[@]/#/tests/test_}" ${others[@]+"${others[@]/#/tests/test_}"} >"$log" 2>&1; then
         echo 'not ok addresses: does not build'
         tail -n 40 "$log" | sed 's/^/    /'
         return
@@ -87,9 +67,9 @@ addresses() {
 # Between processes the thread sanitizer sees nothing, and a child forked from a process with
 # threads confuses it: what is left are threads on one bus in one process.
 threads() {
-    local where="$build/thread"
-    can_link thread || { echo 'skip threads: the compiler has no such sanitizer'; return; }
-    if ! make thread thread tests/system/system_threads; then
+    local where="$sanitized/thread"
+    can_check thread || { echo 'skip threads: the compiler has no such sanitizer'; return; }
+    if ! make_sanitized thread thread tests/system/system_threads >"$log" 2>&1; then
         echo 'not ok threads: does not build'
         tail -n 40 "$log" | sed 's/^/    /'
         return

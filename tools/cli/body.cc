@@ -32,13 +32,6 @@ namespace {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-[[nodiscard]] int digit_of(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
 // How messages of the type read; nothing when nobody said.
 [[nodiscard]] std::optional<std::vector<wire::Field>> fields_of(const OpenBus& bus,
                                                                 const directory::Type& type) {
@@ -101,7 +94,7 @@ Bytes bytes_of_hex(const std::string& text) {
     int high = -1;
     for (const char c : text) {
         if (c == ' ' || c == '\n' || c == '\t' || c == ':') continue;
-        const int digit = digit_of(c);
+        const int digit = tools::hex_digit(c);
         if (digit < 0)
             throw Trouble(Exit::damaged, std::string("'") + c + "' is no hexadecimal digit");
         if (high < 0) {

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -27,12 +28,6 @@ namespace shmbus::cli {
 
 namespace {
 
-// Something that is done to each wanted message, and to all of a batch before they are let go.
-struct Doing {
-    std::function<void(const SeenMessage& message, bool is_again)> each;
-    std::function<void()> batch;
-};
-
 [[nodiscard]] std::uint64_t count_wanted(const OpenBus& bus, const FailedLine& line) {
     std::uint64_t count = 0;
     for_each_failed(bus, line, [&](const SeenMessage&) {
@@ -42,44 +37,13 @@ struct Doing {
     return count;
 }
 
-// Lets go of what was done also when the next message could not be.
-void let_go(const std::vector<const Taker::Record*>& done, const Doing& doing) {
-    if (done.empty()) return;
-    doing.batch();
-    for (const Taker::Record* record : done) Taker::let_go(*record);
-}
+using Each = std::function<void(const SeenMessage& message, bool is_again)>;
 
 [[nodiscard]] std::uint64_t take_failed(Member& member, const FailedLine& line, std::uint64_t most,
-                                        const Doing& doing) {
-    const WantedFailed wanted(member.bus(), line);
+                                        const Each& each, const std::function<void()>& batch) {
     Taker taker(member, member.bus().endpoint(line.endpoint));
-    std::uint64_t count = 0;
-    // Ends: with what was there when we began; what fails again meanwhile comes behind it.
-    while (count < most) {
-        const auto records = taker.next();
-        if (records.empty()) break;
-        std::vector<const Taker::Record*> done;
-        const Taker::Record* current = nullptr;
-        try {
-            for (const auto& record : records) {
-                if (count >= most || record.messages.empty() || !wanted(record.messages.front()))
-                    continue;
-                current = &record;
-                Taker::begin(record);
-                for (const SeenMessage& message : record.messages)
-                    doing.each(message, record.is_again);
-                done.push_back(&record);
-                count += record.messages.size();
-            }
-        } catch (...) {
-            if (current != nullptr) Taker::take_back(*current);
-            let_go(done, doing);
-            taker.close(records);
-            throw;
-        }
-        let_go(done, doing);
-        taker.close(records);
-    }
+    const std::uint64_t count =
+        take_wanted(taker, most, {WantedFailed(member.bus(), line), each, batch});
     if (taker.is_out_of_hands())
         std::fprintf(stderr, "shmbus: messages behind the first thousands in %s were not looked at;"
                              " archive or retry some of those\n", line.endpoint.c_str());
@@ -130,8 +94,8 @@ void retry_failed(const Common& common, const FailedLine& line) {
                                   .from = from,
                                   .may_be_repeated = is_again});
     };
-    const std::uint64_t done = take_failed(
-        member, line, count, {send_back, [&] { wait_until_on_disk(member); }});
+    const std::uint64_t done =
+        take_failed(member, line, count, send_back, [&] { wait_until_on_disk(member); });
     if (done == 0 && count != 0)
         throw Trouble(Exit::try_later, "another process holds these messages", "",
                       "shmbus endpoint show " + line.endpoint, "in_hand");
@@ -185,7 +149,7 @@ void archive_failed(const Common& common, const FailedLine& line) {
                         .dump(-1, ' ', false, Json::error_handler_t::replace));
     };
     const std::uint64_t done =
-        take_failed(member, line, count, {write_down, [&] { archive.write(); }});
+        take_failed(member, line, count, write_down, [&] { archive.write(); });
     if (line.file != "-") print_line(fmt::format("archived {} messages", done));
 }
 
@@ -242,7 +206,7 @@ void edit_failed(const Common& common, const FailedLine& line) {
                                   .payload = payload});
     };
     const std::uint64_t done =
-        take_failed(member, line, 1, {put_back, [&] { wait_until_on_disk(member); }});
+        take_failed(member, line, 1, put_back, [&] { wait_until_on_disk(member); });
     if (done == 0) no_such_failed(line);
     print_line("message " + line.id + " has new bytes");
 }

@@ -121,18 +121,26 @@ void journal_compact(const Common& common, const std::string& path) {
     facts.print(common);
 }
 
-void journal_backup(const Common& common, const std::string& path, const std::string& to) {
-    StillJournal journal(path);
-    const Copied copied = copy_journal(journal, to);
-    const Report report = verified(to);
-    Facts facts("shmbus.journal_backup/1");
-    facts.add("from", path);
+namespace {
+
+void tell_of_copy(const Common& common, const char* schema, const std::string& from,
+                  const std::string& to, const Copied& copied, const Report& report) {
+    Facts facts(schema);
+    facts.add("from", from);
     facts.add("to", to);
     facts.add("files", copied.files);
     facts.add("bytes", copied.bytes);
     facts.add("records", report.records);
     facts.add("last_lsn", report.end.lsn);
     facts.print(common);
+}
+
+}  // namespace
+
+void journal_backup(const Common& common, const std::string& path, const std::string& to) {
+    StillJournal journal(path);
+    const Copied copied = copy_journal(journal, to);
+    tell_of_copy(common, "shmbus.journal_backup/1", path, to, copied, verified(to));
 }
 
 void journal_restore(const Common& common, const std::string& from, const std::string& path) {
@@ -157,15 +165,7 @@ void journal_restore(const Common& common, const std::string& from, const std::s
     if (const int error = target.lock())
         throw SetupError{"locking the journal", path, error, "another daemon uses it"};
     const Copied copied = copy_journal(backup, path);
-    const Report report = verified(path);
-    Facts facts("shmbus.journal_restore/1");
-    facts.add("from", from);
-    facts.add("to", path);
-    facts.add("files", copied.files);
-    facts.add("bytes", copied.bytes);
-    facts.add("records", report.records);
-    facts.add("last_lsn", report.end.lsn);
-    facts.print(common);
+    tell_of_copy(common, "shmbus.journal_restore/1", from, path, copied, verified(path));
 }
 
 }  // namespace shmbus::cli

@@ -52,17 +52,6 @@ std::vector<SeenMessage> messages_in(const lane::SeenRecord& record, std::uint64
     return messages;
 }
 
-namespace {
-
-// As the header of that name has it: version, trace, parent, flags.
-[[nodiscard]] std::string trace_of(const wire::Trace& trace) {
-    return "00-" + hex_of(std::as_bytes(std::span(trace.trace_id))) + "-" +
-           hex_of(std::as_bytes(std::span(trace.parent_id))) + "-" +
-           hex_of(std::as_bytes(std::span(&trace.flags, 1)));
-}
-
-}  // namespace
-
 Json json_of(const SeenMessage& message, const OpenBus& bus) {
     const wire::Extensions& more = message.extensions;
     Json object;
@@ -80,7 +69,9 @@ Json json_of(const SeenMessage& message, const OpenBus& bus) {
     const bool has_time = (message.meta.flags & wire::has_time_sent) != 0;
     object["sent_monotonic_ns"] = has_time ? Json(more.time_sent.monotonic_ns) : Json();
     object["expects_reply"] = (message.meta.flags & wire::has_reply_to) != 0;
-    if ((message.meta.flags & wire::has_trace) != 0) object["traceparent"] = trace_of(more.trace);
+    if ((message.meta.flags & wire::has_trace) != 0)
+        object["traceparent"] =
+            TraceContext{more.trace.trace_id, more.trace.parent_id, more.trace.flags}.text();
     object["repeated"] = (message.meta.flags & (wire::is_repeated | wire::is_again)) != 0;
     if ((message.meta.flags & wire::has_failure) != 0)
         object["failure"] = {{"reason", name_of(message.reason())},

@@ -121,46 +121,17 @@ void copy(const Common& common, const TakeLine& line) {
     return count;
 }
 
-// Lets go of what was sent on, also when the next one could not be.
-void let_go(Member& member, const std::vector<const Taker::Record*>& sent) {
-    if (sent.empty()) return;
-    // On disk before they are let go.
-    wait_until_on_disk(member);
-    for (const Taker::Record* record : sent) Taker::let_go(*record);
-}
-
 [[nodiscard]] std::uint64_t move_some(Member& member, const TakeLine& line, std::uint64_t most) {
     const auto from = member.bus().endpoint(line.from);
     SendOn how{.to = member.endpoint(line.to), .from = {from.index, from.row.generation}};
-    const Wanted wanted(member.bus(), line);
+    const auto send = [&](const SeenMessage& message, bool is_again) {
+        how.may_be_repeated = is_again;
+        send_on(member, message, how);
+    };
     Taker taker(member, from);
-    std::uint64_t moved = 0;
-    // Ends: with what was there when we began.
-    while (moved < most) {
-        const auto records = taker.next();
-        if (records.empty()) break;
-        std::vector<const Taker::Record*> sent;
-        const Taker::Record* current = nullptr;
-        try {
-            for (const auto& record : records) {
-                if (moved >= most || record.messages.empty() || !wanted(record.messages.front()))
-                    continue;
-                current = &record;
-                Taker::begin(record);
-                how.may_be_repeated = record.is_again;
-                for (const SeenMessage& message : record.messages) send_on(member, message, how);
-                moved += record.messages.size();
-                sent.push_back(&record);
-            }
-        } catch (...) {
-            if (current != nullptr) Taker::take_back(*current);
-            let_go(member, sent);
-            taker.close(records);
-            throw;
-        }
-        let_go(member, sent);
-        taker.close(records);
-    }
+    // On disk before they are let go.
+    const std::uint64_t moved = take_wanted(
+        taker, most, {Wanted(member.bus(), line), send, [&] { wait_until_on_disk(member); }});
     if (taker.is_out_of_hands())
         std::fprintf(stderr, "shmbus: messages behind the first thousands were not looked at\n");
     return moved;

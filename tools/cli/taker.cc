@@ -137,4 +137,46 @@ void Taker::close(const std::vector<Record>& records) {
 
 bool Taker::wait(std::chrono::nanoseconds limit) { return places_.back().consumer->sleep(limit); }
 
+namespace {
+
+void let_go_all(const std::vector<const Taker::Record*>& done, const Doing& doing) {
+    if (done.empty()) return;
+    doing.batch();
+    for (const Taker::Record* record : done) Taker::let_go(*record);
+}
+
+}  // namespace
+
+std::uint64_t take_wanted(Taker& taker, std::uint64_t most, const Doing& doing) {
+    std::uint64_t count = 0;
+    // Ends: with what was there when we began; what comes meanwhile stands behind it.
+    while (count < most) {
+        const auto records = taker.next();
+        if (records.empty()) break;
+        std::vector<const Taker::Record*> done;
+        const Taker::Record* current = nullptr;
+        try {
+            for (const auto& record : records) {
+                if (count >= most || record.messages.empty() ||
+                    !doing.is_wanted(record.messages.front()))
+                    continue;
+                current = &record;
+                Taker::begin(record);
+                for (const SeenMessage& message : record.messages)
+                    doing.each(message, record.is_again);
+                done.push_back(&record);
+                count += record.messages.size();
+            }
+        } catch (...) {
+            if (current != nullptr) Taker::take_back(*current);
+            let_go_all(done, doing);
+            taker.close(records);
+            throw;
+        }
+        let_go_all(done, doing);
+        taker.close(records);
+    }
+    return count;
+}
+
 }  // namespace shmbus::cli

@@ -8,6 +8,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -68,5 +69,15 @@ private:
     std::vector<Place> places_;
     bool is_out_of_hands_ = false;
 };
+
+// Which messages are meant, what is done to each, and to all of a batch before they are let go.
+struct Doing {
+    std::function<bool(const SeenMessage& message)> is_wanted;  // asked of a record's first one
+    std::function<void(const SeenMessage& message, bool is_again)> each;
+    std::function<void()> batch;
+};
+// Does it to at most `most` of the messages that were there when it began; how many. What was done
+// is let go also when the next could not be, which stays, and whose exception comes out.
+[[nodiscard]] std::uint64_t take_wanted(Taker& taker, std::uint64_t most, const Doing& doing);
 
 }  // namespace shmbus::cli

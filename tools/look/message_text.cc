@@ -35,21 +35,16 @@ void put(T number, std::byte* at) {
     std::memcpy(at, &number, sizeof(number));
 }
 
+// Of 1, 2, 4 or 8 bytes.
 [[nodiscard]] std::uint64_t unsigned_at(const std::byte* at, std::uint32_t bytes) {
-    switch (bytes) {
-        case 1: return number_at<std::uint8_t>(at);
-        case 2: return number_at<std::uint16_t>(at);
-        case 4: return number_at<std::uint32_t>(at);
-        default: return number_at<std::uint64_t>(at);
-    }
+    static_assert(std::endian::native == std::endian::little);
+    std::uint64_t number = 0;
+    std::memcpy(&number, at, bytes);
+    return number;
 }
 [[nodiscard]] std::int64_t signed_at(const std::byte* at, std::uint32_t bytes) {
-    switch (bytes) {
-        case 1: return number_at<std::int8_t>(at);
-        case 2: return number_at<std::int16_t>(at);
-        case 4: return number_at<std::int32_t>(at);
-        default: return number_at<std::int64_t>(at);
-    }
+    const unsigned unused = 64 - 8 * bytes;
+    return static_cast<std::int64_t>(unsigned_at(at, bytes) << unused) >> unused;
 }
 
 [[nodiscard]] json element(const Field& field, const std::byte* at) {
@@ -197,11 +192,16 @@ std::string hex_of(std::span<const std::byte> bytes) {
     return text;
 }
 
+int hex_digit(char c) noexcept {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+}
+
 std::vector<std::byte> bytes_of_hex(const std::string& digits) {
     const auto value = [&](char c) -> unsigned {
-        if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
-        if (c >= 'a' && c <= 'f') return static_cast<unsigned>(c - 'a') + 10;
-        if (c >= 'A' && c <= 'F') return static_cast<unsigned>(c - 'A') + 10;
+        if (const int digit = hex_digit(c); digit >= 0) return static_cast<unsigned>(digit);
         throw SetupError{"reading hexadecimal digits", std::string("'") + c + "'", EINVAL,
                          "give two of 0-9 a-f for each byte"};
     };

@@ -30,6 +30,8 @@ namespace shmbus::tools {
                                                    const nlohmann::json& object,
                                                    std::uint32_t message_bytes);
 
+// The value of a hexadecimal digit; -1: it is none.
+[[nodiscard]] int hex_digit(char c) noexcept;
 // "0a1b": two digits a byte. Reading throws SetupError.
 [[nodiscard]] std::string hex_of(std::span<const std::byte> bytes);
 [[nodiscard]] std::vector<std::byte> bytes_of_hex(const std::string& digits);
