@@ -29,9 +29,15 @@ def bench(*words, **environment):
     return ran, [json.loads(line) for line in ran.stdout.splitlines()]
 
 
+def is_free(peer):
+    """Only one RouDi can run on a machine, and others may be measuring here."""
+    return not next(one for one in bench()[1] if one["peer"] == peer["peer"])["absent"]
+
+
 def short_round(peer):
+    wait_for("it to be there again", lambda: is_free(peer))
     ran, (head, *rows) = bench(peer["peer"], "--seconds", "0.1")
-    equal(head["peer"], peer["peer"])
+    equal(head["absent"], None)
     equal({row["integrity"] for row in rows}, {"ok"}, rows)
     equal(ran.returncode, 0, ran.stderr)
     durable = [row for row in rows if row["scenario"] == "durable"]
