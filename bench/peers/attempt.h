@@ -1,5 +1,5 @@
 // A slice of a peer that cannot be set up any more, since its server does not start or a limit of
-// the system is reached: a void figure with the reason, not the end of a run.
+// the system is reached: no figure, and the reason, not the end of a run. Nothing was lost.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
@@ -7,6 +7,7 @@
 #include "contestant.h"
 
 #include <exception>
+#include <string>
 
 namespace shmbus::bench {
 
@@ -16,7 +17,7 @@ Sample attempt(Measure measure) {
     try {
         sample = measure();
     } catch (const std::exception& error) {
-        sample.integrity = error.what();
+        sample.mark = std::string("did not run: ") + error.what();
     }
     return sample;
 }

@@ -97,12 +97,13 @@ std::string figure(const std::optional<double>& value, int decimals) {
     return value ? fmt::format("{:.{}f}", *value, decimals) : "-";
 }
 
-// False if a message was lost, damaged or out of order.
+// False if a message was lost, damaged or out of order, or it did not run.
 bool show_trial(const Peer& peer, const Trial& trial, const PeersRequest& request) {
     const double seconds = request.seconds > 0 ? request.seconds : 1;
     if (trial.contestant.tune) trial.contestant.tune();
     const Sample sample =
         trial.contestant.run(std::chrono::milliseconds(static_cast<long>(seconds * 1000)));
+    const std::string outcome = sample.mark.empty() ? sample.integrity : sample.mark;
     const std::optional<double> p50 = quantile_us(sample, 0.5);
     const std::optional<double> p99 = quantile_us(sample, 0.99);
     if (request.json) {
@@ -112,16 +113,16 @@ bool show_trial(const Peer& peer, const Trial& trial, const PeersRequest& reques
         const Json line = {{"peer", peer.name},         {"scenario", trial.scenario},
                            {"variant", trial.variant},  {"p50_us", number(p50)},
                            {"p99_us", number(p99)},     {"rate_per_s", number(sample.rate_per_s)},
-                           {"integrity", sample.integrity}};
+                           {"integrity", outcome}};
         std::printf("%s\n", line.dump().c_str());
     } else {
         std::printf("%s\n", fmt::format("{:<10}{:<16}{:>12}{:>12}{:>14}  {}", trial.scenario,
                                         trial.variant, figure(p50, 2), figure(p99, 2),
-                                        figure(sample.rate_per_s, 0), sample.integrity)
+                                        figure(sample.rate_per_s, 0), outcome)
                                 .c_str());
     }
     std::fflush(stdout);
-    return sample.integrity == "ok";
+    return outcome == "ok";
 }
 
 std::string lower(std::string text) {
