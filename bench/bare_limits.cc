@@ -7,6 +7,7 @@
 #include "cargo.h"
 #include "crew.h"
 #include "histogram.h"
+#include "peers/any_size.h"
 
 #include <algorithm>
 #include <array>
@@ -170,12 +171,9 @@ std::string ring_text(std::size_t ring_bytes) {
 
 Contestant bare_stream(std::size_t payload_bytes, std::size_t ring_bytes) {
     const std::string name = "bare ring, " + ring_text(ring_bytes);
-    switch (payload_bytes) {
-        case 32: return streaming<32>(1, ring_bytes, name);
-        case 1024: return streaming<1024>(1, ring_bytes, name);
-        case 65536: return streaming<65536>(1, ring_bytes, name);
-        default: refuse(payload_bytes);
-    }
+    return with_size(payload_bytes, [&]<std::size_t size>() {
+        return streaming<size>(1, ring_bytes, name);
+    });
 }
 
 Contestant bare_round_trip(std::size_t payload_bytes) {

@@ -15,7 +15,7 @@ namespace shmbus::bench {
 // the answerer and are silent since. Payloads of 32 and 1024 bytes.
 Contestant bus_round_trip(std::size_t payload_bytes, std::size_t idle_lanes = 0);
 
-// Commands from one process to one handler. Payloads of 32, 1024 and 65536 bytes.
+// Commands from one process to one handler. Payloads of any power of two from 32 to 1 MiB.
 Contestant bus_stream(std::size_t payload_bytes);
 
 // The same with 64 commands of 32 bytes to a call of send_batch.
@@ -27,9 +27,33 @@ Contestant bus_three_to_one();
 // The same contestant, whose processes count and time nothing for others to see.
 Contestant without_metrics(Contestant measured);
 
-// Events of 32 bytes from one process on one core to two subscribers on the other. The rate is
-// that of the slower subscriber.
-Contestant bus_fanout();
+// Events of 32 bytes from one process on one core to so many subscribers, at most 64, on the other.
+// The rate is that of the slowest subscriber.
+Contestant bus_fanout(std::size_t subscribers);
+
+// Open loop: 32-byte commands at a fixed rate, each counted from the moment when it was due.
+Contestant bus_at_rate(std::size_t per_second);
+
+// So many senders on one core to so many competing consumers of one endpoint on the other.
+Contestant bus_consumers(std::size_t senders, std::size_t consumers);
+
+// A request and its reply, as `request(...).wait()` has them.
+Contestant bus_request();
+
+// Filling a lane that nobody reads, and emptying it afterwards: the rate of the one or the other.
+enum class Backlog { build, drain };
+Contestant bus_backlog(Backlog phase);
+
+// 10,000 events a second to three subscribers that sleep in between: their latency, beside a
+// fourth one that is too slow, or without it.
+Contestant bus_beside_slow(bool with_slow);
+
+// A stream of commands while the daemon is killed and started again: the gaps between two handled.
+// Durable ones need the daemon for each, transient ones for none.
+Contestant bus_restart(bool durable);
+
+// Everything at once for long: commands at a moderate rate; memory may not grow.
+Contestant bus_soak();
 
 // From the stamp in a command to its handler's first look at the clock, the handler's process
 // asleep before.

@@ -1,4 +1,4 @@
-// The bus as a contestant of streams: one to one, packed, three to one, one to two.
+// The bus as a contestant of streams: one to one, packed, three to one, one to many.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include "bus_contestants.h"
@@ -7,11 +7,11 @@
 #include "bus_messages.h"
 #include "crew.h"
 #include "pages.h"
+#include "peers/any_size.h"
 
 #include <algorithm>
 #include <memory>
 #include <sched.h>
-#include <stdexcept>
 
 namespace shmbus::bench {
 namespace {
@@ -20,7 +20,7 @@ using std::chrono::milliseconds;
 
 // Joining, making lanes, a slow machine: what lies before and behind the slice.
 constexpr milliseconds patience{20'000};
-constexpr std::size_t most_receivers = 2;
+constexpr std::size_t most_receivers = 64;
 
 struct Board {
     std::array<Tally, most_receivers> tallies;
@@ -33,14 +33,21 @@ struct Loop {
     bool yielding = false;  // two receivers on one core
 };
 
+// A message may take a quarter of its lane; small ones stay in the lane that there is by default.
+EndpointOptions wide_enough(std::size_t message_bytes) {
+    EndpointOptions options;
+    if (message_bytes > 65536) options.lane_bytes = 8 * message_bytes;
+    return options;
+}
+
 // Everything that a receiver does: its handler is the tally, its loop is a poll.
 template <typename Message>
 void receive(const BusHouse& house, StartLine& line, const std::string& name, std::size_t senders,
-             Loop loop, Tally& tally) {
+             Loop loop, const EndpointOptions& options, Tally& tally) {
     Bus bus = house.join();
     Tally mine;
     mine.expect(senders);
-    Endpoint endpoint = bus.endpoint(name);
+    Endpoint endpoint = bus.endpoint(name, options);
     endpoint.on<Message>([&mine](const Message& message) { mine.take(message); });
     line.line_up();
     while (!mine.complete()) {
@@ -93,7 +100,8 @@ Sample many_to_one(std::size_t senders, Loop loop, milliseconds span, Send send)
     Shared<Board> board;
     Crew crew;
     crew.add("receiver", 0, [&](StartLine& line) {
-        receive<Message>(house, line, "bench.sink", senders, loop, board->tallies[0]);
+        receive<Message>(house, line, "bench.sink", senders, loop, wide_enough(sizeof(Message)),
+                         board->tallies[0]);
     });
     for (std::size_t i = 0; i < senders; ++i) {
         crew.add("sender " + std::to_string(i), 1, [&, i](StartLine& line) {
@@ -103,20 +111,24 @@ Sample many_to_one(std::size_t senders, Loop loop, milliseconds span, Send send)
     return told_by(*board, 1, crew.run(span + patience));
 }
 
-Sample one_to_two(milliseconds span) {
+Sample one_to_many(std::size_t subscribers, milliseconds span) {
     const BusHouse house;
+    EndpointOptions options;
+    // All lanes together must fit into the 64 MiB that containers give to shared memory.
+    if (subscribers > 8) options.lane_bytes = std::size_t{256} << 10;
     Shared<Board> board;
     Crew crew;
-    for (std::size_t i = 0; i < most_receivers; ++i) {
+    for (std::size_t i = 0; i < subscribers; ++i) {
         const std::string name = "bench.subscriber" + std::to_string(i);
         crew.add(name, 0, [&, i, name](StartLine& line) {
-            receive<News<32>>(house, line, name, 1, {.yielding = true}, board->tallies[i]);
+            receive<News<32>>(house, line, name, 1, {.yielding = subscribers > 1}, options,
+                              board->tallies[i]);
         });
     }
     crew.add("publisher", 1, [&](StartLine& line) {
         send_stream<News<32>>(house, line, 0, span, publish_one);
     });
-    return told_by(*board, most_receivers, crew.run(span + patience));
+    return told_by(*board, subscribers, crew.run(span + patience));
 }
 
 template <std::size_t size, typename Send>
@@ -144,14 +156,9 @@ Contestant streaming(std::size_t senders, std::string name, Send send) {
 }  // namespace
 
 Contestant bus_stream(std::size_t payload_bytes) {
-    switch (payload_bytes) {
-        case 32: return streaming<32>(1, "bus, one way", send_one<32>);
-        case 1024: return streaming<1024>(1, "bus, one way", send_one<1024>);
-        case 65536: return streaming<65536>(1, "bus, one way", send_one<65536>);
-        default:
-            throw std::runtime_error("no stream of " + std::to_string(payload_bytes) +
-                                     " bytes; there are 32, 1024 and 65536");
-    }
+    return with_size(payload_bytes, []<std::size_t size>() {
+        return streaming<size>(1, "bus, one way", send_one<size>);
+    });
 }
 
 Contestant bus_packed_stream() {
@@ -160,6 +167,9 @@ Contestant bus_packed_stream() {
 
 Contestant bus_three_to_one() { return streaming<32>(3, "bus, three to one", send_one<32>); }
 
-Contestant bus_fanout() { return {"bus, one to two", one_to_two, {}}; }
+Contestant bus_fanout(std::size_t subscribers) {
+    return {"bus, one to " + std::to_string(subscribers),
+            [=](milliseconds span) { return one_to_many(subscribers, span); }};
+}
 
 }  // namespace shmbus::bench

@@ -1,6 +1,6 @@
 // What the harness knows of whatever it measures, and what it makes of it.
 //
-// A scenario describes comparisons; `Rounds` runs them; `Report` is one line of the outcome. A bus
+// A scenario describes comparisons; rounds.h runs them; `Report` is one line of the outcome. A bus
 // scenario plugs in with one function that forks its processes, runs for a slice and returns a
 // Sample; everything else (probes, alternation, dropped rounds, ratios, JSON) is the harness's.
 //
@@ -24,6 +24,9 @@ struct Sample {
     std::shared_ptr<const Histogram> latency;  // in ticks; null if only a rate was measured
     std::optional<double> rate_per_s;          // absent if it was not measured
     std::string integrity = "ok";              // "ok", or what was wrong
+    // Open loop only: from the real send, beside `latency`, which is from the intended one.
+    std::shared_ptr<const Histogram> uncorrected{};
+    std::string mark{};  // why it is no figure to be ranked: "target not achieved ..."
 };
 
 struct Contestant {
@@ -34,12 +37,14 @@ struct Contestant {
     // Chooses the settings that suit the present distance of the cores; may be empty. A limit must
     // be the best that is to be had here, not what was best elsewhere; and a loop of ours around
     // Endpoint::poll tries what its limit's loop tries.
-    std::function<void()> tune;
+    std::function<void()> tune{};
+    // No bus in it: a limit, also where it stands in the first place.
+    bool is_bare = false;
 };
 
 // The figure of a sample that two contestants are compared by. time_each: of one message in a
-// stream, which is the rate upside down.
-enum class Figure { p50, p99, rate, time_each };
+// stream, which is the rate upside down. longest: the one worst wait of the slice.
+enum class Figure { p50, p99, rate, time_each, longest };
 
 struct Comparison {
     std::string scenario;
@@ -48,12 +53,17 @@ struct Comparison {
     Figure figure = Figure::p50;
     Contestant ours;
     // Without one the contestant is its own limit, and the ratio shows how steady it is.
-    std::optional<Contestant> limit;
+    std::optional<Contestant> limit{};
+    // Other systems at the same task: `shm-bench run` adds them.
+    std::vector<Contestant> peers{};
+    // Where it stands on its ladder: messages in flight, subscribers, messages a second.
+    std::size_t step = 0;
 };
 
 enum class Placement { near, far };
 
-struct Ratio {
+// Over the rounds that were kept.
+struct Spread {
     double min = 0;
     double median = 0;
     double max = 0;
@@ -72,15 +82,20 @@ struct Report {
     std::optional<double> rate_per_s;
     std::string limit_name;
     std::optional<double> limit_value;
-    std::optional<Ratio> ratio;
+    std::optional<Spread> ratio;
     std::size_t rounds_kept = 0;
     std::size_t rounds_dropped = 0;
     std::string integrity = "ok";
+    std::optional<double> uncorrected_p99_ns;  // open loop: from the real send
+    std::string mark;                          // why it is no figure to be ranked
 };
+
+enum class Extent { usual, quick, full };
 
 // What a scenario is asked for on the command line.
 struct Request {
-    std::optional<std::size_t> bytes;  // only this payload size
+    std::optional<std::size_t> bytes{};  // only this payload size
+    Extent extent = Extent::usual;       // `run` asks for few variants or for all
 };
 
 struct Scenario {

@@ -25,7 +25,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t max_members = 16;
+constexpr std::size_t max_members = 72;
 using Complaint = std::array<char, 400>;
 
 struct Board {

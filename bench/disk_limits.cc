@@ -210,7 +210,8 @@ Contestant pipelined_commit(std::size_t payload_bytes, std::size_t in_flight) {
 Contestant append_and_grow(std::size_t payload_bytes) {
     return {"append to a growing file",
             [=](milliseconds span) { return append(span, payload_bytes, 1, false); },
-            {}};
+            {},
+            true};
 }
 
 }  // namespace shmbus::bench

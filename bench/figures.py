@@ -2,8 +2,10 @@
 """Measures every scenario and writes the table of figures into README.md.
 
 usage: bench/figures.py [--build FOLDER] [--seconds S] [--keep]
+       bench/figures.py --from RESULTS.JSON [--keep]
 
-Prints what it measured as it goes. With --keep the table goes to standard output and README.md
+Prints what it measured as it goes. With --from nothing is measured: the table is that of a run of
+shm-bench, the other systems in it. With --keep the table goes to standard output and README.md
 stays as it is. A scenario whose integrity is not ok, or that kept no round, ends it with status 1.
 """
 import argparse
@@ -11,6 +13,7 @@ import datetime
 import json
 import pathlib
 import platform
+import re
 import subprocess
 import sys
 
@@ -55,6 +58,68 @@ def row(line):
             f"| {ratios} |")
 
 
+def size(count):
+    for unit, bytes_in_it in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= bytes_in_it:
+            return f"{count // bytes_in_it} {unit}"
+    return f"{count} B" if count else "-"
+
+
+def run_row(group):
+    """A comparison of a run: ours, beside its limit and beside the best of the others."""
+    show = rate if group["figure"] == "rate" else span
+    ours = group["rows"][0]
+    if not ours["figure"]:
+        return f"| {group['scenario']}, {group['variant']} | {size(group['bytes'])} | - | no steady round | - | - | - |"
+    peers = [row for row in group["rows"]
+             if row["role"] == "peer" and row["figure"] and not row["mark"]]
+    best = (max if group["figure"] == "rate" else min)(
+        peers, key=lambda row: row["figure"]["median"], default=None)
+    other, lead = "-", "-"
+    if best:
+        factor = best["figure"]["median"] / ours["figure"]["median"]
+        factor = 1 / factor if group["figure"] == "rate" else factor
+        other = f"{best['system']}, {show(best['figure']['median'])}"
+        lead = f"{factor:.1f} x ahead" if factor >= 1 else f"**{1 / factor:.1f} x behind**"
+    has_limit = len(group["rows"]) > 1 and group["rows"][1]["role"] == "limit"
+    ratio = ours["ratio"]
+    ratios = (f"{ratio['min']:.2f} / **{ratio['median']:.2f}** / {ratio['max']:.2f}"
+              if has_limit else "-")
+    return (f"| {group['scenario']}, {group['variant']} | {size(group['bytes'])} "
+            f"| {group['placement']} | {show(ours['figure']['median'])} | {ratios} | {other} "
+            f"| {lead} |")
+
+
+def table_of_run(path):
+    results = json.loads(pathlib.Path(path).read_text())
+    void = [f"{group['scenario']}, {group['variant']}, {row['system']}: {row['integrity']}"
+            for group in results["groups"] for row in group["rows"] if row["integrity"] != "ok"]
+    if void:
+        sys.exit("not written:\n" + "\n".join(void))
+    command = re.sub(r" --out \S+", "", results["command"])
+    there = results["environment"]
+    absent = [f"{system['name']} ({system['absent']})" for system in results["systems"]
+              if system["absent"]]
+    head = [f"Measured by `{command}` on {results['began'][:10]}, {there['cpu']}, "
+            f"{there['kernel'].split('-')[0]},",
+            f"{there['cores']} virtual cores. Figures are medians of the rounds kept; ratio: ours over the limit of the",
+            "same round (min / **median** / max), below 1 is better for times, above for rates. *near* and",
+            "*far* say how the two cores lay to each other. What the other systems promise, how they are",
+            "set up and all of their figures are on the page of the run."]
+    if absent:
+        head.append("Not measured: " + "; ".join(absent) + ".")
+    return head + ["", "| measured | size | cores | shmbus | ratio to the limit | best other system | shmbus is |",
+                   "|---|---|---|---|---|---|---|"] + [
+        run_row(group) for group in results["groups"] if group["rows"][0]["role"] == "ours"]
+
+
+def write_readme(table):
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
+    readme.write_text(text[:begin] + "\n" + "\n".join(table) + "\n" + text[end:])
+
+
 def machine():
     model = "unknown processor"
     for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
@@ -69,7 +134,14 @@ def main():
     parser.add_argument("--build", default=str(ROOT / "build"))
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--from", dest="results")
     options = parser.parse_args()
+    if options.results:
+        table = table_of_run(options.results)
+        print("\n".join(table))
+        if not options.keep:
+            write_readme(table)
+        return
     program = pathlib.Path(options.build) / "bench" / "shm-bench"
     command = "bench/figures.py" + (f" --seconds {options.seconds:g}" if options.seconds else "")
     table = [f"Measured by `{command}` on {datetime.date.today()}, {machine()}, two virtual",
@@ -88,10 +160,7 @@ def main():
     if wrong:
         sys.exit("not written:\n" + "\n".join(wrong))
     if not options.keep:
-        readme = ROOT / "README.md"
-        text = readme.read_text()
-        begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
-        readme.write_text(text[:begin] + "\n" + "\n".join(table) + "\n" + text[end:])
+        write_readme(table)
 
 
 main()

@@ -29,6 +29,13 @@ public:
     }
 
     std::uint64_t count() const noexcept { return count_; }
+
+    // Calls `see` with the middle of each slot that holds something, and with how much it holds.
+    template <typename See>
+    void each(See see) const {
+        for (std::size_t i = 0; i < counts_.size(); ++i)
+            if (counts_[i] > 0) see(std::min(middle_of(i), max_), counts_[i]);
+    }
     std::uint64_t max() const noexcept { return max_; }
 
     // The value that `share` (0 to 1) of all recorded ones do not exceed; 0 if there are none.

@@ -9,11 +9,15 @@
 
 namespace shmbus::bench {
 
-// A stream of messages through one bare ring, from one process to another.
+// A stream of messages through one bare ring, from one process to another. Payloads of any power
+// of two from 32 to 1 MiB.
 Contestant bare_stream(std::size_t payload_bytes, std::size_t ring_bytes);
 
 // One message there and back through two bare rings.
 Contestant bare_round_trip(std::size_t payload_bytes);
+
+// A stream at a fixed rate through a bare ring of 1 MiB: see open_loop.h.
+Contestant bare_at_rate(std::size_t per_second);
 
 // Three processes on one core, a bare ring of 1 MiB each, to one reader on the other core.
 Contestant bare_three_to_one(std::size_t payload_bytes);

@@ -2,9 +2,12 @@
 //
 // SPDX-License-Identifier: BSL-1.0
 #include "crew.h"
+#include "peers/show.h"
 #include "profile.h"
 #include "report.h"
 #include "rounds.h"
+#include "run/changes.h"
+#include "run/run.h"
 #include "scenarios.h"
 #include "ticks.h"
 
@@ -24,6 +27,12 @@ struct Options {
     double seconds = 0;
     bool json = false;
     bool list = false;
+    bool runs = false;
+    RunOptions run;
+    bool compares = false;
+    std::string before;
+    std::string after;
+    double threshold_percent = 10;
 };
 
 void list_scenarios() {
@@ -63,7 +72,30 @@ int run(const Scenario& scenario, const Options& options) {
     return well ? 0 : 1;
 }
 
+void add_run(CLI::App& app, Options& options) {
+    CLI::App* const run = app.add_subcommand(
+        "run", "measure many scenarios with every system there is; writes a folder with a page");
+    run->add_flag("--quick", options.run.quick, "four scenarios, three rounds: three minutes");
+    run->add_option("--out", options.run.folder, "folder of the results");
+    run->add_option("--against", options.run.against, "an earlier results.json, to show beside");
+    run->add_option("--seconds", options.run.seconds, "how long all of it may take");
+    run->add_option("SCENARIO", options.run.scenarios, "only these, see --list");
+    run->callback([&options] { options.runs = true; });
+}
+
+void add_compare(CLI::App& app, Options& options) {
+    CLI::App* const compare = app.add_subcommand(
+        "compare", "what became of shmbus between two results.json; 1 if it became worse");
+    compare->add_option("BEFORE", options.before)->required();
+    compare->add_option("AFTER", options.after)->required();
+    compare->add_option("--threshold", options.threshold_percent, "per cent that are let pass")
+        ->capture_default_str();
+    compare->callback([&options] { options.compares = true; });
+}
+
 int run(const Options& options) {
+    if (options.compares)
+        return compare_files(options.before, options.after, options.threshold_percent);
     if (options.list) {
         list_scenarios();
         return 0;
@@ -83,7 +115,10 @@ int run(const Options& options) {
                              "taskset(1) and the cpuset of the container.\n");
         return 2;
     }
+    if (options.scenario == "peers")
+        return show_peers({options.profiled, options.seconds, options.json});
     tick_rate();  // measured here once, before the children inherit it
+    if (options.runs) return run_all(options.run);
     for (const Scenario& scenario : all_scenarios()) {
         if (scenario.name == options.scenario) return run(scenario, options);
     }
@@ -96,11 +131,14 @@ int run(const Options& options) {
 }  // namespace shmbus::bench
 
 int main(int argc, char** argv) {
-    shmbus::bench::Options options;
+    using namespace shmbus::bench;
+    Options options;
     CLI::App app("Measures the bus beside the raw limits of the same second.", "shm-bench");
     app.add_option("SCENARIO", options.scenario,
-                   "what to measure, see --list; or 'profile', for what a message costs in counts");
-    app.add_option("PROFILED", options.profiled, "what to profile: pingpong, oneway, packed");
+                   "what to measure, see --list; or 'profile', for what a message costs in counts; "
+                   "or 'peers', for what the bus is compared with");
+    app.add_option("PROFILED", options.profiled,
+                   "what to profile: pingpong, oneway, packed; or the peer to try alone");
     app.add_option("STEPS", options.steps)->group("");
     app.add_flag("--callgrind", options.by_callgrind,
                  "profile: count by callgrind, which is the same on every machine");
@@ -109,8 +147,12 @@ int main(int argc, char** argv) {
                    "measure this long; without it until five rounds are kept, within 40 s");
     app.add_flag("--json", options.json, "one JSON object a line instead of a table");
     app.add_flag("--list", options.list, "list the scenarios");
+    add_run(app, options);
+    add_compare(app, options);
     CLI11_PARSE(app, argc, argv);
-    if (options.scenario.empty() && !options.list) {
+    options.run.command = "shm-bench";
+    for (int i = 1; i < argc; ++i) options.run.command += std::string(" ") + argv[i];
+    if (options.scenario.empty() && !options.list && app.get_subcommands().empty()) {
         std::fputs(app.help().c_str(), stderr);
         return 2;
     }

@@ -64,6 +64,8 @@ std::string json_line(const Report& report) {
     line["rounds_kept"] = report.rounds_kept;
     line["rounds_dropped"] = report.rounds_dropped;
     line["integrity"] = report.integrity;
+    line["uncorrected_p99_ns"] = number(report.uncorrected_p99_ns);
+    line["mark"] = report.mark;
     return line.dump();
 }
 
@@ -86,7 +88,8 @@ std::string table_row(const Report& report) {
                        shown(report.max_ns, short_time), shown(report.rate_per_s, short_rate),
                        shown(report.limit_value, show_limit), ratio,
                        fmt::format("{}-{}", report.rounds_kept, report.rounds_dropped),
-                       report.integrity);
+                       report.mark.empty() ? report.integrity
+                                           : report.integrity + "; " + report.mark);
 }
 
 }  // namespace shmbus::bench

@@ -1,4 +1,4 @@
-// Rounds: how samples become one line of ratios.
+// Rounds: every contestant once in each, and which of them can be believed.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include "rounds.h"
@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <random>
 
 namespace shmbus::bench {
 namespace {
@@ -17,19 +19,6 @@ using Clock = std::chrono::steady_clock;
 constexpr double probes_agree_within = 0.15;
 constexpr double rounds_agree_within = 0.30;
 
-struct Round {
-    double probe_ns = 0;
-    bool steady = false;  // the probes around it agree, and both samples hold the figure
-    Sample ours;
-    std::optional<Sample> limit;
-};
-
-double median_of(std::vector<double> values) {
-    std::sort(values.begin(), values.end());
-    const std::size_t middle = values.size() / 2;
-    return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
-
 std::optional<double> value_of(const Sample& sample, Figure figure) {
     if (figure == Figure::rate) return sample.rate_per_s;
     if (figure == Figure::time_each) {
@@ -37,106 +26,119 @@ std::optional<double> value_of(const Sample& sample, Figure figure) {
         return 1e9 / *sample.rate_per_s;
     }
     if (!sample.latency || sample.latency->count() == 0) return std::nullopt;
+    if (figure == Figure::longest) return tick_rate().ns(sample.latency->max());
     return tick_rate().ns(sample.latency->quantile(figure == Figure::p50 ? 0.5 : 0.99));
-}
-
-bool measured(const Round& round, Figure figure) {
-    return value_of(round.ours, figure) && (!round.limit || value_of(*round.limit, figure));
 }
 
 bool off_by_more(double one, double other, double share) {
     return std::abs(one - other) > share * std::min(one, other);
 }
 
-// The rounds that were measured at the distance of most.
-std::vector<const Round*> kept_of(const std::vector<Round>& rounds) {
-    std::vector<double> probes;
-    for (const Round& round : rounds) {
-        if (round.steady) probes.push_back(round.probe_ns);
-    }
-    std::vector<const Round*> kept;
-    if (probes.empty()) return kept;
-    const double usual = median_of(probes);
-    for (const Round& round : rounds) {
-        if (!round.steady || off_by_more(round.probe_ns, usual, rounds_agree_within)) continue;
-        kept.push_back(&round);
-    }
-    return kept;
-}
-
-// Asks both sides to suit themselves to the cores' distance, at first and when that has changed.
+// Asks all to suit themselves to the cores' distance, at first and when that has changed.
 class Tuner {
 public:
-    explicit Tuner(const Comparison& comparison) : comparison_(comparison) {}
+    // Those from `first_peer` on may fail: their run will say why.
+    Tuner(const std::vector<const Contestant*>& contestants, std::size_t first_peer)
+        : contestants_(contestants), first_peer_(first_peer) {}
 
     void at(double probe_ns) {
         if (tuned_at_ns_ > 0 && !off_by_more(probe_ns, tuned_at_ns_, rounds_agree_within)) return;
-        if (comparison_.ours.tune) comparison_.ours.tune();
-        if (comparison_.limit && comparison_.limit->tune) comparison_.limit->tune();
+        for (std::size_t i = 0; i < contestants_.size(); ++i) {
+            if (!contestants_[i]->tune) continue;
+            try {
+                contestants_[i]->tune();
+            } catch (const std::exception&) {
+                if (i < first_peer_) throw;
+            }
+        }
         tuned_at_ns_ = probe_ns;
     }
 
 private:
-    const Comparison& comparison_;
+    const std::vector<const Contestant*>& contestants_;
+    std::size_t first_peer_;
     double tuned_at_ns_ = 0;
 };
 
-Round run_round(const Comparison& comparison, const Budget& budget, bool ours_first) {
+std::vector<std::size_t> first_order(std::size_t count, std::uint64_t seed) {
+    std::vector<std::size_t> order(count);
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::mt19937_64 dice(seed);
+    if (seed != 0) std::shuffle(order.begin(), order.end(), dice);
+    return order;
+}
+
+// Which contestants the figures of the comparison stand on.
+std::size_t essential(const Comparison& comparison) { return comparison.limit ? 2 : 1; }
+
+Sample sample_of(const Contestant& contestant, std::chrono::milliseconds slice, bool is_peer) {
+    if (!is_peer) return contestant.run(slice);
+    try {
+        return contestant.run(slice);
+    } catch (const std::exception& error) {
+        Sample sample;
+        sample.mark = std::string("did not run: ") + error.what();
+        return sample;
+    }
+}
+
+Round run_round(const std::vector<const Contestant*>& contestants,
+                const std::vector<std::size_t>& order, const std::vector<bool>& out,
+                std::size_t needed, std::chrono::milliseconds slice,
+                const std::function<void(const Contestant&)>& watch) {
     Round round;
-    if (ours_first) round.ours = comparison.ours.run(budget.slice);
-    if (comparison.limit) round.limit = comparison.limit->run(budget.slice);
-    if (!ours_first) round.ours = comparison.ours.run(budget.slice);
+    round.order = order;
+    round.samples.resize(contestants.size());
+    for (const std::size_t index : order) {
+        if (out[index]) continue;
+        watch(*contestants[index]);
+        round.samples[index] = sample_of(*contestants[index], slice, index >= needed);
+    }
     return round;
 }
 
-void tell_latency(Report& report, const std::vector<const Round*>& kept) {
-    const auto merged = std::make_unique<Histogram>();
-    for (const Round* round : kept) {
-        if (round->ours.latency) merged->add(*round->ours.latency);
-    }
-    if (merged->count() == 0) return;
-    const TickRate& rate = tick_rate();
-    report.p50_ns = rate.ns(merged->quantile(0.5));
-    report.p99_ns = rate.ns(merged->quantile(0.99));
-    report.p999_ns = rate.ns(merged->quantile(0.999));
-    report.max_ns = rate.ns(merged->max());
+bool is_measured(const Comparison& comparison, const Round& round, std::size_t contestant) {
+    return value_of(round.samples[contestant], comparison.figure) &&
+           (!comparison.limit || value_of(round.samples[1], comparison.figure));
 }
 
-void tell_ratio(Report& report, const Comparison& comparison,
-                const std::vector<const Round*>& kept) {
-    std::vector<double> ours;
-    std::vector<double> limits;
-    for (const Round* round : kept) {
-        ours.push_back(*value_of(round->ours, comparison.figure));
-        if (round->limit) limits.push_back(*value_of(*round->limit, comparison.figure));
-    }
-    const bool own_limit = limits.empty();
-    if (own_limit) limits.assign(ours.size(), median_of(ours));
-
-    std::vector<double> ratios;
-    for (std::size_t i = 0; i < ours.size(); ++i) {
-        if (limits[i] > 0) ratios.push_back(ours[i] / limits[i]);
-    }
-    report.limit_name = own_limit ? "its own median" : comparison.limit->name;
-    report.limit_value = median_of(limits);
-    if (comparison.figure == Figure::rate) report.rate_per_s = median_of(ours);
-    if (ratios.empty()) return;
-    const auto [min, max] = std::minmax_element(ratios.begin(), ratios.end());
-    report.ratio = Ratio{*min, median_of(ratios), *max};
-}
-
-// Every round counts here, the dropped ones too: a lost message is wrong at any distance.
-std::string integrity_of(const std::vector<Round>& rounds) {
+// The rounds that were measured at the distance of most.
+std::vector<const Round*> kept_of(const Comparison& comparison, const std::vector<Round>& rounds,
+                                  std::size_t contestant) {
+    std::vector<const Round*> kept;
+    std::vector<double> probes;
     for (const Round& round : rounds) {
-        if (round.ours.integrity != "ok") return round.ours.integrity;
-        if (round.limit && round.limit->integrity != "ok") {
-            return "in the limit: " + round.limit->integrity;
-        }
+        if (!round.steady || !is_measured(comparison, round, contestant)) continue;
+        kept.push_back(&round);
+        probes.push_back(round.probe_ns);
     }
+    if (kept.empty()) return kept;
+    const double usual = median_of(probes);
+    std::erase_if(kept, [&](const Round* round) {
+        return off_by_more(round->probe_ns, usual, rounds_agree_within);
+    });
+    return kept;
+}
+
+std::string integrity_of(const std::vector<Round>& rounds, std::size_t contestant) {
+    for (const Round& round : rounds)
+        if (round.samples[contestant].integrity != "ok") return round.samples[contestant].integrity;
     return "ok";
 }
 
 }  // namespace
+
+double median_of(std::vector<double> values) {
+    std::sort(values.begin(), values.end());
+    const std::size_t middle = values.size() / 2;
+    return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+std::optional<Spread> spread_of(const std::vector<double>& values) {
+    if (values.empty()) return std::nullopt;
+    const auto [min, max] = std::minmax_element(values.begin(), values.end());
+    return Spread{*min, median_of(values), *max};
+}
 
 Budget share_of(std::chrono::milliseconds total, std::size_t comparisons, bool until_total) {
     using std::chrono::milliseconds;
@@ -146,42 +148,64 @@ Budget share_of(std::chrono::milliseconds total, std::size_t comparisons, bool u
     return {slice, share, until_total ? std::size_t{0} : std::size_t{5}};
 }
 
-Report compare(const Comparison& comparison, const Budget& budget) {
+std::vector<const Contestant*> contestants_of(const Comparison& comparison) {
+    std::vector<const Contestant*> all{&comparison.ours};
+    if (comparison.limit) all.push_back(&*comparison.limit);
+    for (const Contestant& peer : comparison.peers) all.push_back(&peer);
+    return all;
+}
+
+std::vector<Round> run_rounds(const Comparison& comparison, const Budget& budget,
+                              const Watch& watch) {
     const Clock::time_point deadline = Clock::now() + budget.total;
-    Tuner tuner(comparison);
+    const std::vector<const Contestant*> contestants = contestants_of(comparison);
+    std::vector<std::size_t> order = first_order(contestants.size(), budget.seed);
+    std::vector<bool> out(contestants.size());
+    const std::size_t needed = essential(comparison);
+    Tuner tuner(contestants, needed);
     std::vector<Round> rounds;
     double before = probe_ns();
     do {
         tuner.at(before);
-        const bool ours_first = rounds.size() % 2 == 0;
-        Round round = run_round(comparison, budget, ours_first);
+        rounds.push_back(run_round(contestants, order, out, needed, budget.slice,
+                                   [&](const Contestant& contestant) {
+                                       if (watch) watch(rounds.size(), contestant);
+                                   }));
         const double after = probe_ns();
-        round.probe_ns = (before + after) / 2;
-        round.steady = !off_by_more(before, after, probes_agree_within) &&
-                       measured(round, comparison.figure);
+        rounds.back().probe_ns = (before + after) / 2;
+        rounds.back().steady = !off_by_more(before, after, probes_agree_within);
         before = after;
-        rounds.push_back(std::move(round));
-        if (integrity_of(rounds) != "ok") break;
-        if (budget.wanted_rounds > 0 && kept_of(rounds).size() >= budget.wanted_rounds) break;
+        std::rotate(order.begin(), order.begin() + 1, order.end());
+        for (std::size_t i = 0; i < out.size(); ++i)
+            if (integrity_of(rounds, i) != "ok") out[i] = true;
+        if (out[0] || out[needed - 1]) break;
+        if (budget.wanted_rounds > 0 &&
+            kept_of(comparison, rounds, 0).size() >= budget.wanted_rounds)
+            break;
     } while (Clock::now() < deadline);
+    return rounds;
+}
 
-    const std::vector<const Round*> kept = kept_of(rounds);
-    Report report;
-    report.scenario = comparison.scenario;
-    report.variant = comparison.variant;
-    report.bytes = comparison.bytes;
-    report.rounds_kept = kept.size();
-    report.rounds_dropped = rounds.size() - kept.size();
-    report.integrity = integrity_of(rounds);
-    report.limit_name = comparison.limit ? comparison.limit->name : "its own median";
-    if (kept.empty()) return report;
-
+Standing standing_of(const Comparison& comparison, const std::vector<Round>& rounds,
+                     std::size_t contestant) {
+    Standing standing;
+    standing.kept = kept_of(comparison, rounds, contestant);
+    standing.integrity = integrity_of(rounds, contestant);
     std::vector<double> probes;
-    for (const Round* round : kept) probes.push_back(round->probe_ns);
-    report.placement = placement_of(median_of(probes));
-    tell_latency(report, kept);
-    tell_ratio(report, comparison, kept);
-    return report;
+    for (const Round* round : standing.kept) {
+        standing.values.push_back(*value_of(round->samples[contestant], comparison.figure));
+        if (comparison.limit)
+            standing.limits.push_back(*value_of(round->samples[1], comparison.figure));
+        probes.push_back(round->probe_ns);
+    }
+    if (standing.kept.empty()) return standing;
+    standing.placement = placement_of(median_of(probes));
+    for (std::size_t i = 0; i < standing.values.size(); ++i) {
+        const double limit =
+            standing.limits.empty() ? median_of(standing.values) : standing.limits[i];
+        if (limit > 0) standing.ratios.push_back(standing.values[i] / limit);
+    }
+    return standing;
 }
 
 }  // namespace shmbus::bench

@@ -22,20 +22,25 @@ std::vector<Comparison> pingpong(const Request& request) {
         all.push_back({"pingpong", "command and answer", 32, Figure::p50, bus_round_trip(32),
                        raw_round_trip()});
     }
-    if (asked_for(request, 1024, 32)) {
+    if (asked_for(request, 1024, request.extent == Extent::full ? 0 : 32)) {
         all.push_back({"pingpong", "command and answer", 1024, Figure::p50, bus_round_trip(1024),
                        bare_round_trip(1024)});
     }
     return all;
 }
 
+std::vector<std::size_t> sizes_of(const Request& request) {
+    if (request.bytes) return {*request.bytes};
+    if (request.extent == Extent::full)
+        return {32, 256, 1024, 4096, 16384, 65536, 262144, 1048576};
+    return {32, 1024, 65536};
+}
+
 std::vector<Comparison> oneway(const Request& request) {
     std::vector<Comparison> all;
-    for (const std::size_t bytes : {std::size_t{32}, std::size_t{1024}, std::size_t{65536}}) {
-        if (!asked_for(request, bytes)) continue;
+    for (const std::size_t bytes : sizes_of(request))
         all.push_back({"oneway", "single", bytes, Figure::rate, bus_stream(bytes),
-                       bare_stream(bytes, mebibyte)});
-    }
+                       bare_stream(bytes, bytes > 65536 ? 8 * bytes : mebibyte)});
     if (asked_for(request, 32)) {
         all.push_back({"oneway", "packed", 32, Figure::rate, bus_packed_stream(),
                        bare_stream(32, mebibyte)});
@@ -50,8 +55,15 @@ std::vector<Comparison> manytoone(const Request& request) {
 }
 
 std::vector<Comparison> fanout(const Request& request) {
-    if (!asked_for(request, 32)) return {};
-    return {{"fanout", "two subscribers", 32, Figure::rate, bus_fanout(), bus_stream(32)}};
+    std::vector<Comparison> all;
+    if (!asked_for(request, 32)) return all;
+    for (const std::size_t count : {1U, 2U, 4U, 8U, 16U, 32U, 64U})
+        all.push_back({"fanout",
+                       count == 1   ? "one subscriber"
+                       : count == 2 ? "two subscribers"
+                                    : std::to_string(count) + " subscribers",
+                       32, Figure::rate, bus_fanout(count), bus_stream(32), {}, count});
+    return all;
 }
 
 std::vector<Comparison> wakeup(const Request& request) {
@@ -86,7 +98,7 @@ std::vector<Scenario> bus_scenarios() {
         {"pingpong", "a command and its answer, beside the raw cache-line round trip", pingpong},
         {"oneway", "a stream of commands, beside a bare ring; singly and packed", oneway},
         {"manytoone", "three senders to one handler, beside three bare rings", manytoone},
-        {"fanout", "events to two subscribers, beside our own stream to one handler", fanout},
+        {"fanout", "events to 1 to 64 subscribers, beside our own stream to one handler", fanout},
         {"wakeup", "a command to a sleeping handler, beside a bare futex wake", wakeup},
         {"redelivery", "SIGKILL to the handler's start elsewhere, beside a pidfd", redelivery},
         {"metrics-cost", "time per message with metrics, beside the same without", metrics_cost},

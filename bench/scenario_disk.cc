@@ -15,15 +15,16 @@ std::vector<Comparison> durable(const Request& request) {
     std::vector<Comparison> all;
     if (asked_for(256)) {
         all.push_back({"durable", "inflight-1", 256, Figure::p50, bus_durable(256, 1),
-                       append_and_sync(256, 1)});
+                       append_and_sync(256, 1), {}, 1});
         all.push_back({"durable", "inflight-64", 256, Figure::rate, bus_durable(256, 64),
-                       pipelined_commit(256, 64)});
+                       pipelined_commit(256, 64), {}, 64});
         all.push_back({"durable", "inflight-1024", 256, Figure::rate, bus_durable(256, 1024),
-                       pipelined_commit(256, 1024)});
-        all.push_back({"durable", "growing file", 256, Figure::p50, append_and_grow(256),
-                       append_and_sync(256, 1)});
+                       pipelined_commit(256, 1024), {}, 1024});
+        if (request.extent != Extent::quick)
+            all.push_back({"durable", "growing file", 256, Figure::p50, append_and_grow(256),
+                           append_and_sync(256, 1)});
     }
-    if (asked_for(65536))
+    if (asked_for(65536) && request.extent != Extent::quick)
         all.push_back({"durable", "bulk", 65536, Figure::rate, bus_durable(65536, 128),
                        append_and_sync(65536, 64)});
     return all;

@@ -13,6 +13,8 @@ Scenario limit_scenario();
 
 std::vector<Scenario> bus_scenarios();
 
+std::vector<Scenario> load_scenarios();
+
 std::vector<Scenario> disk_scenarios();
 
 std::vector<Scenario> all_scenarios();
