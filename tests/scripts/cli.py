@@ -515,6 +515,31 @@ def output_that_fails(stage):
         require(bus.good("get", "work", "--yes", "--raw") == "kept", "it is still there")
 
 
+def durations(stage):
+    with prepare(Bus(stage)) as bus:
+        bus.good("endpoint", "create", "tiny", "--lane-bytes", "4096")
+        for text, seconds in (("50ms", 0.05), ("0.05s", 0.05), ("0.05", 0.05), ("0.001m", 0.06),
+                              ("0.00002h", 0.072)):
+            begin = time.monotonic()
+            said = bus.bad(75, "request", "job", "--to", "work", "--data", "x", "--timeout", text)
+            require(time.monotonic() - begin >= seconds, f"{text} was over too soon")
+            require("[timeout]" in said, said)
+        bus.bad(75, "send", "job", "--to", "tiny", "--data", "x" * 500, "--count", "100",
+                "--timeout", "20ms")
+        for text in ("3 s", "3sec", "s", "-1s", "1d", "nan", "inf", "1e300h", "9000h", "", "0x10"):
+            for words in (["send", "job", "--to", "work", "--data", "x", f"--timeout={text}"],
+                          ["request", "job", "--data", "x", f"--timeout={text}"],
+                          ["run", f"--idle-exit={text}"]):
+                said = bus.bad(64, *words)
+                require(f'"{text}"' in said and "500ms" in said if text else said, said)
+        daemon = subprocess.run([DAEMON, "--idle-exit", "1w"], env=bus.environment, text=True,
+                                capture_output=True, timeout=LIMIT)
+        require(daemon.returncode != 0 and "500ms" in daemon.stderr, daemon)
+    with Bus(stage) as bus:
+        ended = bus.spawn("run", "--idle-exit", "100ms")
+        require(ended.wait(LIMIT) == 0, "a daemon that leaves after a tenth of a second")
+
+
 def serving_and_asking(stage):
     with prepare(Bus(stage)) as bus:
         bus.bad(69, "request", "job", "--data", "x")
@@ -841,6 +866,7 @@ CHECKS = [
     ("messages are written and shown by their fields", fields),
     ("messages are taken, copied and moved, with their ids", taking),
     ("output that fails loses nothing and says so; a broken pipe is silent", output_that_fails),
+    ("times are understood with their units, and nothing else is", durations),
     ("a script asks and a script answers", serving_and_asking),
     ("failed messages are listed, retried, edited and archived",
      lambda stage: failed_messages(stage, "job")),

@@ -557,7 +557,9 @@ def check_refusals(stage):
     assert "TERM" in unknown.waits_for("status=64"), unknown.text()
     assert "-b" in plain.stderr, plain.stderr
     equal(stage.top("--json", "-n", "1", "--nonsense").returncode, 64, "status of wrong usage")
-    equal(stage.top("-d", "0").returncode, 64, "status of an interval of zero")
+    for wrong in ("0", "99ms", "1d"):
+        equal(stage.top("-d", wrong).returncode, 64, f"status of an interval of {wrong}")
+    equal(stage.top("--json", "-n", "2", "-d", "100ms").returncode, 0, "100ms")
     broken = stage.folder / "broken"
     shutil.copytree(stage.bus, broken, ignore=shutil.ignore_patterns("control.sock"))
     (broken / "directory").write_bytes(b"this was one")
