@@ -148,7 +148,8 @@ void move(const Common& common, const TakeLine& line) {
 void add_take_commands(const Command& app, const Common& common) {
     auto line = std::make_shared<TakeLine>();
     const Command get_it =
-        app.add("get", "Take a message out of an endpoint: the oldest of a lane");
+        app.add("get", "Take a message out of an endpoint: one that a dead process left, else the "
+                       "oldest of one sender's lane; which lane is not said");
     get_it.option("endpoint", line->from, "Which endpoint's").required();
     get_it.option("-n,--count", line->count, "So many; default: 1");
     get_it.flag("--yes,-y", line->yes, "Do not ask");
