@@ -29,9 +29,18 @@ sqlite3.h libsqlite3-dev
 curses.h libncurses-dev
 toml++/toml.h libtomlplusplus-dev'
 
+# Modules of Python, likewise; only tools/test wants any.
+needed_modules=''
+
 has_header() {
     printf '#if !__has_include(<%s>)\n#error missing\n#endif\n' "$1" |
         c++ -std=c++20 -x c++ -fsyntax-only - 2>/dev/null
+}
+
+# Debian's modules also where another Python comes first: scripts that want them look there too.
+has_module() {
+    python3 -c "import sys; sys.path.append('/usr/lib/python3/dist-packages'); import $1" \
+        2>/dev/null
 }
 
 # Prints the packages that are missing, one a line.
@@ -44,6 +53,10 @@ missing_packages() {
     while read -r name package; do
         has_header "$name" || printf '%s\n' "$package"
     done <<<"$needed_headers"
+    # The same without a Python.
+    while read -r name package; do
+        [ -z "$name" ] || has_module "$name" || printf '%s\n' "$package"
+    done <<<"$needed_modules"
 }
 
 install_missing() {

@@ -2,7 +2,6 @@
 //
 // SPDX-License-Identifier: BSL-1.0
 #include <cerrno>
-#include <cmath>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -30,6 +29,7 @@
 #include "daemon/home.h"
 #include "daemon/server.h"
 #include "daemon/state.h"
+#include "duration_option.h"
 #include "wire/names.h"
 
 namespace {
@@ -44,7 +44,7 @@ struct CommandLine {
     std::string group;
     std::string journal;
     bool foreground = false;
-    double idle_exit_seconds = 0;
+    std::chrono::nanoseconds idle_exit{0};
     // For the library, which starts the daemon in the background.
     bool detached = false;
     bool make_root = false;
@@ -157,8 +157,8 @@ void choose_journal(const CommandLine& line, const shmbus::detail::BusLocation& 
     const auto location = shmbus::detail::locate_bus(name);
     config.directory = location.directory;
     choose_journal(line, location, config);
-    if (line.idle_exit_seconds > 0) {
-        config.idle_exit = std::chrono::milliseconds(std::llround(line.idle_exit_seconds * 1000));
+    if (line.idle_exit.count() > 0) {
+        config.idle_exit = std::chrono::ceil<std::chrono::milliseconds>(line.idle_exit);
         config.remove_when_idle = true;
     }
     if (location.from_name || line.make_root) make_root(location.root, config.group);
@@ -196,10 +196,9 @@ void add_options(CLI::App& app, CommandLine& line) {
                  "Stay in the foreground and log to standard error (the default)");
     app.add_option("--journal", line.journal,
                    "Directory of the journal; made when the first durable message is sent");
-    app.add_option("--idle-exit", line.idle_exit_seconds,
-                   "Leave when no process has used the bus for so many seconds, and remove the "
-                   "bus if it has neither messages nor subscriptions")
-        ->check(CLI::Range(0.0, 31'536'000.0));
+    shmbus::add_duration(app, "--idle-exit", line.idle_exit,
+                         "Leave when no process has used the bus for so long, and remove the "
+                         "bus if it has neither messages nor subscriptions");
     app.add_flag("--detached", line.detached, "Log to daemon.log in the bus's directory")
         ->group("");
     app.add_flag("--make-root", line.make_root, "Make the directory above --dir too")->group("");

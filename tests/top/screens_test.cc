@@ -163,8 +163,10 @@ TEST_CASE("filter, find, sort and pause do what their keys promise") {
     CHECK(has(text_of(top::draw(shown, small)), "PAUSED"));
     press(shown, "d0.5\n");
     CHECK(shown.view.interval_s == 0.5);
+    press(shown, "d250ms\n");
+    CHECK(shown.view.interval_s == 0.25);
     press(shown, "dsoon\n");
-    CHECK(shown.view.interval_s == 0.5);
+    CHECK(shown.view.interval_s == 0.25);
     CHECK(has(shown.view.said, "soon"));
 }
 

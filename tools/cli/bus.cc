@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: BSL-1.0
 #include <cerrno>
+#include <chrono>
 #include <memory>
 #include <vector>
 
@@ -19,6 +20,8 @@
 namespace shmbus::cli {
 
 namespace {
+
+using namespace std::chrono_literals;
 
 void list_bus(const Common& common) {
     const OpenBus bus(common);
@@ -71,7 +74,7 @@ void show_version(const Common& common) {
 
 struct RunLine {
     std::string config_file;
-    double idle_exit_seconds = 0;
+    std::chrono::nanoseconds idle_exit{0};
 };
 
 // Becomes the daemon, in the foreground.
@@ -84,8 +87,8 @@ void run_daemon(const Common& common, const RunLine& line) {
     std::vector<std::string> words{program, "--dir", detail::locate_bus(common.bus).directory,
                                    "--make-root"};
     if (!line.config_file.empty()) words.insert(words.end(), {"--config", line.config_file});
-    if (line.idle_exit_seconds > 0)
-        words.insert(words.end(), {"--idle-exit", std::to_string(line.idle_exit_seconds)});
+    if (line.idle_exit.count() > 0)
+        words.insert(words.end(), {"--idle-exit", std::to_string(line.idle_exit / 1ms) + "ms"});
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
@@ -100,8 +103,8 @@ void add_bus_commands(const Command& app, const Common& common) {
     auto line = std::make_shared<RunLine>();
     const Command run = app.add("run", "Run the daemon of the bus in the foreground");
     run.option("--config", line->config_file, "TOML file");
-    run.option("--idle-exit", line->idle_exit_seconds,
-                    "Leave when nobody has used the bus for so many seconds");
+    run.option("--idle-exit", line->idle_exit,
+               "Leave when nobody has used the bus for so long");
     run.runs([&common, line] { run_daemon(common, *line); });
     app.add("env", "Where things are looked for, and the variables that say so")
         .runs([&] { show_environment(common); });

@@ -5,6 +5,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "duration_option.h"
+
 namespace shmbus::cli {
 
 Option Option::required() const {
@@ -60,6 +62,10 @@ Option Command::option(const std::string& name, std::uint32_t& into,
 }
 Option Command::option(const std::string& name, double& into, const std::string& what) const {
     return added(*app_, name, into, what);
+}
+Option Command::option(const std::string& name, std::chrono::nanoseconds& into,
+                       const std::string& what) const {
+    return Option(add_duration(*app_, name, into, what));
 }
 Option Command::option(const std::string& name, std::optional<std::uint64_t>& into,
                        const std::string& what) const {

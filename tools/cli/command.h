@@ -6,6 +6,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -50,6 +51,8 @@ public:
     Option option(const std::string& name, std::uint64_t& into, const std::string& what) const;
     Option option(const std::string& name, std::uint32_t& into, const std::string& what) const;
     Option option(const std::string& name, double& into, const std::string& what) const;
+    Option option(const std::string& name, std::chrono::nanoseconds& into,
+                  const std::string& what) const;
     Option option(const std::string& name, std::optional<std::uint64_t>& into,
                   const std::string& what) const;
     Option option(const std::string& name, std::optional<std::string>& into,

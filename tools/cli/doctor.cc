@@ -12,7 +12,6 @@
 #include "cli/listing.h"
 #include "cli/messages.h"
 #include "cli/nouns.h"
-#include "cli/seen.h"
 #include "cli/trouble.h"
 
 namespace shmbus::cli {
@@ -138,22 +137,22 @@ struct Depth {
     std::uint64_t all = 0;
     std::string where;
 };
-[[nodiscard]] Depth depth_of(const OpenBus& bus, directory::EndpointKind kind) {
+[[nodiscard]] Depth depth_of(const look::Snapshot& seen, directory::EndpointKind kind) {
     Depth depth;
-    for (const auto& endpoint : bus.endpoints()) {
-        if (endpoint.row.kind != kind) continue;
-        const auto numbers = SeenEndpoint(bus, endpoint).numbers();
-        const std::uint64_t here = numbers.waiting + numbers.in_hand;
+    for (const look::Endpoint& endpoint : seen.endpoints) {
+        if (endpoint.kind != kind) continue;
+        require_readable(endpoint);
+        const std::uint64_t here = endpoint.depth();
         depth.all += here;
         if (here < depth.most || (here == 0 && !depth.where.empty())) continue;
         depth.most = here;
-        depth.where = std::string(endpoint.name());
+        depth.where = endpoint.name;
     }
     return depth;
 }
 
-[[nodiscard]] Checked check_backlog(const OpenBus& bus, const CheckLine& line) {
-    const Depth depth = depth_of(bus, directory::EndpointKind::ordinary);
+[[nodiscard]] Checked check_backlog(const look::Snapshot& seen, const CheckLine& line) {
+    const Depth depth = depth_of(seen, directory::EndpointKind::ordinary);
     return counted("backlog", depth.most,
                    depth.where.empty() ? std::string("there is no endpoint")
                                        : fmt::format("{} messages in {}, the fullest", depth.most,
@@ -161,27 +160,27 @@ struct Depth {
                    line, 10'000, 100'000);
 }
 
-[[nodiscard]] Checked check_failed(const OpenBus& bus, const CheckLine& line) {
-    const Depth depth = depth_of(bus, directory::EndpointKind::error);
+[[nodiscard]] Checked check_failed(const look::Snapshot& seen, const CheckLine& line) {
+    const Depth depth = depth_of(seen, directory::EndpointKind::error);
     return counted("failed", depth.all, fmt::format("{} failed messages", depth.all), line, 1, 100);
 }
 
-[[nodiscard]] Checked check_journal(const OpenBus& bus, const CheckLine& line) {
-    const auto row = bus.reader().journal_endpoint();
-    if (!row) return {State::fine, "no durable message was ever sent here", ""};
-    if (row->row.condition == 1) return {State::critical, "the journal's disk is full", ""};
-    if (row->row.condition == 2) return {State::critical, "the journal is out of service", ""};
-    const std::uint64_t lag = SeenEndpoint(bus, *row).numbers().waiting;
-    return counted("lag", lag, fmt::format("{} durable messages are not on disk yet", lag), line,
+[[nodiscard]] Checked check_journal(const look::Snapshot& seen, const CheckLine& line) {
+    const look::Journal& journal = seen.journal;
+    if (!journal.is_in_use) return {State::fine, "no durable message was ever sent here", ""};
+    if (journal.condition == 1) return {State::critical, "the journal's disk is full", ""};
+    if (journal.condition == 2) return {State::critical, "the journal is out of service", ""};
+    return counted("lag", journal.lag,
+                   fmt::format("{} durable messages are not on disk yet", journal.lag), line,
                    10'000, 100'000);
 }
 
-[[nodiscard]] Checked check_one(const OpenBus& bus, const CheckLine& line,
-                                const std::string& what) {
+[[nodiscard]] Checked check_one(const OpenBus& bus, const look::Snapshot& seen,
+                                const CheckLine& line, const std::string& what) {
     if (what == "alive") return check_alive(bus);
-    if (what == "backlog") return check_backlog(bus, line);
-    if (what == "journal") return check_journal(bus, line);
-    return check_failed(bus, line);
+    if (what == "backlog") return check_backlog(seen, line);
+    if (what == "journal") return check_journal(seen, line);
+    return check_failed(seen, line);
 }
 
 void say(const Common& common, State state, const std::string& what, const Checked& checked) {
@@ -207,11 +206,13 @@ void check(const Common& common, const CheckLine& line) {
     Checked worst;
     try {
         const OpenBus bus(common);
+        // Whether the daemon answers is asked of itself, however large the bus is.
+        const auto seen = line.what == "alive" ? look::Snapshot() : bus.look();
         if (!line.what.empty()) {
-            worst = check_one(bus, line, line.what);
+            worst = check_one(bus, seen, line, line.what);
         } else {
             for (const char* const one : {"alive", "backlog", "journal", "failed"}) {
-                Checked checked = check_one(bus, line, one);
+                Checked checked = check_one(bus, seen, line, one);
                 const std::string figures = worst.figures + (worst.figures.empty() ? "" : " ") +
                                             checked.figures;
                 if (checked.state > worst.state || worst.says.empty()) worst = std::move(checked);

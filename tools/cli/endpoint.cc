@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: BSL-1.0
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <map>
 #include <memory>
@@ -13,7 +14,6 @@
 #include "cli/member.h"
 #include "cli/nouns.h"
 #include "cli/open_bus.h"
-#include "cli/seen.h"
 #include "cli/taker.h"
 #include "cli/trouble.h"
 
@@ -43,35 +43,23 @@ struct EndpointLine {
 
 [[nodiscard]] Json or_none(Json list) { return list.is_null() ? Json::array() : std::move(list); }
 
-// Null where the inbox cannot be read: it went away meanwhile, or is damaged.
-struct Looked {
-    Json waiting, in_hand, consumers, lanes;
-};
-[[nodiscard]] Looked look_at(const OpenBus& bus, const directory::Endpoint& endpoint) {
-    try {
-        SeenEndpoint seen(bus, endpoint);
-        const auto numbers = seen.numbers();
-        return {numbers.waiting, numbers.in_hand, numbers.consumers, numbers.lanes};
-    } catch (const SetupError&) {
-        return {};
-    }
-}
-
 void list_endpoints(const Common& common, const EndpointLine& line) {
     const OpenBus bus(common);
     auto handles = handled(bus);
     Listing listing("shmbus.endpoint_list/1",
                     {"endpoint", "kind", "waiting", "in_hand", "consumers", "lanes", "lane_bytes",
                      "owner", "handles"});
-    for (const auto& endpoint : bus.endpoints()) {
-        const Looked seen = look_at(bus, endpoint);
-        const bool is_left_alone = seen.waiting.is_number() && seen.consumers == 0U &&
-                                   seen.waiting.get<std::uint64_t>() != 0;
-        listing.add({endpoint.name(), name_of(endpoint.row.kind), seen.waiting, seen.in_hand,
-                     seen.consumers, seen.lanes, endpoint.row.lane_bytes,
-                     endpoint.row.owner == 0 ? Json()
-                                             : Json(bus.name_of_participant(endpoint.row.owner)),
-                     or_none(handles[endpoint.index])},
+    const look::Snapshot seen = bus.look();
+    for (const look::Endpoint& one : seen.endpoints) {
+        const bool is_left_alone = one.consumers.empty() && one.waiting() != 0;
+        // Null where the inbox cannot be read: it is damaged.
+        const auto known = [&](std::uint64_t number) {
+            return one.sight == look::Sight::seen ? Json(number) : Json();
+        };
+        listing.add({one.name, name_of(one.kind), known(one.waiting()), known(one.in_hand()),
+                     known(one.consumers.size()), known(one.lanes.size()), one.lane_bytes,
+                     one.owner == 0 ? Json() : Json(bus.name_of_participant(one.owner)),
+                     or_none(handles[one.index])},
                     is_left_alone ? Paint::warning : Paint::plain);
     }
     listing.choose(line.columns);
@@ -80,42 +68,35 @@ void list_endpoints(const Common& common, const EndpointLine& line) {
 
 // ---- show
 
-[[nodiscard]] Json lanes_of(const OpenBus& bus, SeenEndpoint& seen, Living& living) {
+[[nodiscard]] Json lanes_of(const OpenBus& bus, const look::Endpoint& seen, Living& living) {
     Json lanes = Json::array();
-    for (const lane::LaneOnlooker* lane : seen.lanes()) {
-        const auto where = lane->where();
-        const auto count = lane->count();
-        const auto& identity = lane->identity();
-        lanes.push_back({{"lane", wire::lane_file(identity.lane_id)},
-                         {"writer", bus.name_of_participant(identity.writer)},
-                         {"writer_state", identity.writer == wire::daemon_reference
+    for (const look::Lane& lane : seen.lanes)
+        lanes.push_back({{"lane", wire::lane_file(lane.id)},
+                         {"writer", bus.name_of_participant(lane.writer)},
+                         {"writer_state", lane.writer == wire::daemon_reference
                                               ? "daemon"
-                                              : name_of(living.state_of(identity.writer))},
-                         {"waiting", count.waiting},
-                         {"messages", count.messages},
-                         {"bytes", identity.capacity},
-                         {"used_bytes", (count.tail - where.reclaim) * wire::unit_bytes},
-                         {"writer_waits", where.wants_room},
-                         {"closed", where.is_closed},
-                         {"damaged", where.is_poisoned || lane->lost()}});
-    }
+                                              : name_of(living.state_of(lane.writer))},
+                         {"waiting", lane.waiting},
+                         {"messages", lane.messages},
+                         {"bytes", lane.capacity_bytes},
+                         {"used_bytes", lane.used_bytes()},
+                         {"writer_waits", lane.wants_room},
+                         {"closed", lane.is_closed},
+                         {"damaged", lane.is_damaged()}});
     return lanes;
 }
 
-[[nodiscard]] Json hands_of(const OpenBus& bus, const SeenEndpoint& seen, Living& living) {
-    std::map<std::uint16_t, wire::Reference> owners;
-    for (const auto& consumer : seen.inbox().consumers())
-        owners[consumer.slot] = consumer.participant;
+[[nodiscard]] Json hands_of(const OpenBus& bus, const look::Endpoint& seen, Living& living) {
     Json hands = Json::array();
-    for (const auto& hand : seen.inbox().hands()) {
-        const wire::Reference owner = owners[hand.owner];
+    for (const look::Hand& hand : seen.hands) {
+        const wire::Reference owner = hand.process;
         const auto row = bus.reader().participant(wire::index_of(owner));
         hands.push_back({{"holder", owner == 0 ? Json() : Json(bus.name_of_participant(owner))},
                          {"pid", row && owner != 0 ? Json(row->row.pid) : Json()},
                          {"state", owner == 0 ? "left" : name_of(living.state_of(owner))},
                          {"lane", wire::lane_file(hand.lane)},
-                         {"records", hand.count},
-                         {"done", hand.done}});
+                         {"records", hand.records},
+                         {"done", std::popcount(hand.done_records)}});
     }
     return hands;
 }
@@ -137,17 +118,18 @@ void print_table_of(const Common& common, const char* title, const Json& rows) {
 void show_endpoint(const Common& common, const EndpointLine& line) {
     const OpenBus bus(common);
     const auto endpoint = bus.endpoint(line.name);
-    SeenEndpoint seen(bus, endpoint);
+    const look::Snapshot all = bus.look();
+    const look::Endpoint& seen = bus.endpoint(all, line.name);
     Living living(bus);
-    const auto numbers = seen.numbers();
     const Json lanes = lanes_of(bus, seen, living);
     const Json hands = hands_of(bus, seen, living);
     Json events = Json::array();
     for (const auto& row : bus.subscriptions())
         if (row.endpoint == endpoint.index) events.push_back(bus.name_of_type(row.event));
     Json consumers = Json::array();
-    for (const wire::Reference who : living.consumers_of(endpoint))
-        consumers.push_back(bus.name_of_participant(who));
+    for (const look::Consumer& one : seen.consumers)
+        if (living.state_of(one.process) == Living::State::alive)
+            consumers.push_back(bus.name_of_participant(one.process));
     Facts facts("shmbus.endpoint/1");
     facts.add("endpoint", endpoint.name());
     facts.add("kind", name_of(endpoint.row.kind));
@@ -157,8 +139,8 @@ void show_endpoint(const Common& common, const EndpointLine& line) {
     facts.add("handles", or_none(handled(bus)[endpoint.index]));
     facts.add("subscribed_to", events);
     facts.add("consumers", consumers);
-    facts.add("waiting", numbers.waiting);
-    facts.add("in_hand", numbers.in_hand);
+    facts.add("waiting", seen.waiting());
+    facts.add("in_hand", seen.in_hand());
     if (common.is_json()) {
         facts.add("lanes", lanes);
         facts.add("hands", hands);
@@ -203,10 +185,10 @@ void remove_endpoint(const Common& common, const EndpointLine& line) {
 }
 
 // The daemon brings what waits in its journal a lane at a time: then an empty look says nothing.
-[[nodiscard]] bool has_lane_of_daemon(SeenEndpoint& seen) {
-    for (const lane::LaneOnlooker* lane : seen.lanes())
-        if (lane->identity().writer == wire::daemon_reference) return true;
-    return false;
+[[nodiscard]] bool has_lane_of_daemon(const look::Endpoint& seen) {
+    return std::ranges::any_of(seen.lanes, [](const look::Lane& lane) {
+        return lane.writer == wire::daemon_reference;
+    });
 }
 
 // A daemon that is busy with its disk fills its lane when it comes to it.
@@ -239,10 +221,10 @@ void remove_endpoint(const Common& common, const EndpointLine& line) {
 void purge_endpoint(const Common& common, const EndpointLine& line) {
     const OpenBus bus(common);
     const auto endpoint = bus.endpoint(line.name);
-    SeenEndpoint seen(bus, endpoint);
-    const auto numbers = seen.numbers();
+    const look::Snapshot all = bus.look();
+    const look::Endpoint& seen = bus.endpoint(all, line.name);
     const bool is_durable = has_lane_of_daemon(seen);
-    const std::string what = fmt::format("{} waiting messages of endpoint {}", numbers.waiting,
+    const std::string what = fmt::format("{} waiting messages of endpoint {}", seen.waiting(),
                                          line.name);
     if (line.dry_run) return print_line("would throw away " + what);
     if (!is_agreed(line.yes, "throw away " + what + "?")) return print_line("nothing was done");
@@ -251,7 +233,7 @@ void purge_endpoint(const Common& common, const EndpointLine& line) {
     // Whoever goes on sending is not waited for.
     const std::uint64_t gone =
         is_durable ? empty(taker, ~std::uint64_t{0}, true)
-                   : empty(taker, numbers.waiting + numbers.in_hand, false);
+                   : empty(taker, seen.depth(), false);
     print_line(fmt::format("{} messages were thrown away", gone));
 }
 

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <set>
 #include <vector>
 
@@ -18,7 +17,6 @@
 #include "cli/findings.h"
 #include "cli/living.h"
 #include "cli/member.h"
-#include "cli/seen.h"
 #include "cli/still_journal.h"
 #include "cli/trouble.h"
 #include "journal/recovery.h"
@@ -66,18 +64,9 @@ using Grade = Finding::Grade;
     return false;
 }
 
-// 'T' or 't' in the state that the kernel gives.
-[[nodiscard]] bool is_stopped(std::uint64_t pid) {
-    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-    std::string text;
-    std::getline(file, text);
-    const std::size_t end = text.rfind(')');
-    return end != std::string::npos && end + 2 < text.size() &&
-           (text[end + 2] == 'T' || text[end + 2] == 't');
-}
-
-void look_at_processes(const Common& common, const OpenBus& bus, Living& living, bool has_daemon,
-                       Findings& into) {
+void look_at_processes(const Common& common, const OpenBus& bus, const look::Snapshot& seen,
+                       bool has_daemon, Findings& into) {
+    Living living(bus);
     std::vector<std::string> dead;
     std::vector<std::string> stopped;
     std::size_t alive = 0;
@@ -87,7 +76,8 @@ void look_at_processes(const Common& common, const OpenBus& bus, Living& living,
         if (state == Living::State::dead) dead.push_back(name);
         if (state != Living::State::alive) continue;
         ++alive;
-        if (is_stopped(one.row.host_pid)) stopped.push_back(name);
+        const look::Process* const process = seen.process(one.reference());
+        if (process != nullptr && process->is_stopped) stopped.push_back(name);
     }
     if (!stopped.empty())
         into.push_back({Grade::failure, "processes",
@@ -130,38 +120,24 @@ void look_at_files(const Common& common, const OpenBus& bus, bool has_daemon, Fi
                     }});
 }
 
-void look_at_lanes(SeenEndpoint& seen, const std::string& name, std::vector<std::string>& damaged,
-                   std::vector<std::string>& full) {
-    for (const std::uint64_t id : seen.inbox().lanes()) {
-        const lane::LaneOnlooker* const lane = seen.lane(id);
-        if (lane == nullptr) continue;  // drained and gone meanwhile, or counted below
-        const auto where = lane->where();
-        if (where.is_poisoned || lane->lost())
-            damaged.push_back("lane " + wire::lane_file(id) + " into " + name);
-        if (where.wants_room) full.push_back(name);
-    }
-}
-
-void look_at_endpoints(const OpenBus& bus, Living& living, Findings& into) {
+void look_at_endpoints(const look::Snapshot& seen, Findings& into) {
     std::vector<std::string> damaged;
     std::vector<std::string> full;
     std::vector<std::string> waiting;
     std::uint64_t failed = 0;
-    for (const auto& endpoint : bus.endpoints()) {
-        const std::string name(endpoint.name());
-        try {
-            SeenEndpoint seen(bus, endpoint);
-            const auto numbers = seen.numbers();
-            look_at_lanes(seen, name, damaged, full);
-            if (endpoint.row.kind == directory::EndpointKind::error)
-                failed += numbers.waiting + numbers.in_hand;
-            else if (numbers.waiting != 0 && endpoint.row.owner == 0 &&
-                     endpoint.row.kind != directory::EndpointKind::journal &&
-                     !living.has_consumer(endpoint))
-                waiting.push_back(fmt::format("{} ({})", name, numbers.waiting));
-        } catch (const SetupError& error) {
-            damaged.push_back("inbox of " + name + ": " + error.on_what());
+    for (const look::Endpoint& one : seen.endpoints) {
+        if (one.sight == look::Sight::damaged)
+            damaged.push_back("inbox of " + one.name + ": " + one.trouble);
+        for (const look::Lane& lane : one.lanes) {
+            if (lane.is_damaged())
+                damaged.push_back("lane " + wire::lane_file(lane.id) + " into " + one.name);
+            if (lane.wants_room) full.push_back(one.name);
         }
+        if (one.kind == directory::EndpointKind::error)
+            failed += one.depth();
+        else if (one.waiting() != 0 && one.owner == 0 &&
+                 one.kind != directory::EndpointKind::journal && !seen.is_served(one))
+            waiting.push_back(fmt::format("{} ({})", one.name, one.waiting()));
     }
     if (!damaged.empty())
         into.push_back({Grade::failure, "files",
@@ -235,11 +211,11 @@ void look_at_journal_files(const std::string& path, Findings& into) {
 }  // namespace
 
 void look_at_bus(const Common& common, const OpenBus& bus, Findings& into) {
-    Living living(bus);
+    const look::Snapshot seen = bus.look();
     const bool has_daemon = look_at_daemon(bus, into);
-    look_at_processes(common, bus, living, has_daemon, into);
+    look_at_processes(common, bus, seen, has_daemon, into);
     look_at_files(common, bus, has_daemon, into);
-    look_at_endpoints(bus, living, into);
+    look_at_endpoints(seen, into);
 }
 
 void look_at_journal(const OpenBus& bus, Findings& into) {

@@ -5,7 +5,6 @@
 
 #include <shmbus/result.h>
 
-#include "lane/onlooker.h"
 #include "lane/peers.h"
 
 namespace shmbus::cli {
@@ -24,23 +23,6 @@ Living::State Living::state_of(wire::Reference who) {
         if (error.system_error() == ENOENT) known->second = State::left;
     }
     return known->second;
-}
-
-std::vector<wire::Reference> Living::consumers_of(const directory::Endpoint& endpoint) {
-    std::vector<wire::Reference> alive;
-    try {
-        const lane::InboxOnlooker inbox(base::File::open_at(
-            bus_.folder().inboxes().fd(),
-            lane::inbox_file_name(endpoint.index, endpoint.row.generation),
-            base::Access::read_only));
-        for (const auto& consumer : inbox.consumers())
-            if (state_of(consumer.participant) == State::alive)
-                alive.push_back(consumer.participant);
-    } catch (const SetupError&) {
-        // It went away while we were looking.
-        return {};
-    }
-    return alive;
 }
 
 const char* name_of(Living::State state) noexcept {

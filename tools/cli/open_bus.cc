@@ -10,6 +10,7 @@
 
 #include "base/name.h"
 #include "cli/trouble.h"
+#include "look/look.h"
 #include "wire/channel.h"
 
 namespace shmbus::cli {
@@ -114,6 +115,17 @@ std::vector<directory::LaneRow> OpenBus::lanes() const {
     return all<directory::LaneRow>([&](auto& rows) { return reader_.lanes(rows); });
 }
 
+look::Snapshot OpenBus::look() const { return look::look({location_.directory, "", "", true}); }
+
+const look::Endpoint& OpenBus::endpoint(const look::Snapshot& seen, std::string_view name) const {
+    const look::Endpoint* const found = seen.endpoint(endpoint(name).reference());
+    if (found == nullptr)
+        throw Trouble(Exit::try_later, "\"" + std::string(name) + "\" came or went at this moment",
+                      "", "try again");
+    require_readable(*found);
+    return *found;
+}
+
 std::string OpenBus::name_of_endpoint(std::uint32_t index) const {
     const auto found = reader_.endpoint(index);
     return found ? std::string(found->name()) : "endpoint " + std::to_string(index);
@@ -157,6 +169,12 @@ const char* name_of_kind(std::uint8_t kind) noexcept {
 const char* name_of_durability(std::uint8_t value) noexcept {
     const char* const names[] = {"?", "transient", "durable"};
     return names[value < 3 ? value : 0];
+}
+
+void require_readable(const look::Endpoint& seen) {
+    if (seen.sight == look::Sight::seen) return;
+    throw Trouble(Exit::damaged, "the inbox of \"" + seen.name + "\" cannot be read", seen.trouble,
+                  "shmbus doctor");
 }
 
 void require_name(const std::string& name) {

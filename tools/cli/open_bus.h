@@ -12,6 +12,7 @@
 #include "bus/locate.h"
 #include "cli/common.h"
 #include "directory/reader.h"
+#include "look/snapshot.h"
 
 namespace shmbus::cli {
 
@@ -35,6 +36,12 @@ public:
     [[nodiscard]] std::vector<directory::SubscriptionRow> subscriptions() const;
     [[nodiscard]] std::vector<directory::LaneRow> lanes() const;
 
+    // All of it, as it is now; but nothing of the journal's files.
+    [[nodiscard]] look::Snapshot look() const;
+    // The endpoint in what was seen of this bus. Throws Trouble: none of that name, or damaged.
+    [[nodiscard]] const look::Endpoint& endpoint(const look::Snapshot& seen,
+                                                 std::string_view name) const;
+
     // Names for people; of what is gone, its number.
     [[nodiscard]] std::string name_of_endpoint(std::uint32_t index) const;
     [[nodiscard]] std::string name_of_type(std::uint32_t index) const;
@@ -50,6 +57,9 @@ private:
 [[nodiscard]] const char* name_of(WhenFull policy) noexcept;
 [[nodiscard]] const char* name_of_kind(std::uint8_t kind) noexcept;        // of a type row
 [[nodiscard]] const char* name_of_durability(std::uint8_t value) noexcept;  // of a type row
+
+// Throws Trouble when its inbox is damaged, so that its figures say nothing.
+void require_readable(const look::Endpoint& seen);
 
 // Throws Trouble when nothing on a bus can be called so.
 void require_name(const std::string& name);

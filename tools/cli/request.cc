@@ -18,13 +18,12 @@ struct RequestLine {
     std::string type;
     std::string to;
     BodyLine body;
-    double timeout_seconds = 5;
+    std::chrono::nanoseconds timeout = std::chrono::seconds(5);
     bool hex = false;
     bool raw = false;
 };
 
 void request(const Common& common, const RequestLine& line) {
-    const std::chrono::duration<double> limit(line.timeout_seconds);
     Member member(common);
     const auto type = member.bus().type(line.type);
     if (type.row.kind != static_cast<std::uint8_t>(Kind::command))
@@ -32,7 +31,7 @@ void request(const Common& common, const RequestLine& line) {
                                        ": only commands are answered");
     const std::string tried = "requesting " + line.type;
     RequestOptions options;
-    options.deadline = std::chrono::duration_cast<std::chrono::nanoseconds>(limit);
+    options.deadline = line.timeout;
     options.destination = line.to;
     const Bytes body = body_of(member.bus(), line.body, type);
     const auto pending = value_of(
@@ -58,7 +57,8 @@ void add_request_commands(const Command& app, const Common& common) {
     command.option("type", line->type, "The name of the command's type").required();
     add_body_options(command, line->body);
     command.option("--to", line->to, "An endpoint, instead of the one that handles it");
-    command.option("--timeout", line->timeout_seconds, "Seconds to wait for the answer");
+    command.option("--timeout", line->timeout,
+                   "How long to wait for the answer; default: 5s");
     command.flag("--raw", line->raw, "Print exactly the answer's bytes");
     // --hex is taken by the message that is sent.
     command.flag("--answer-hex", line->hex, "Print the answer as hexadecimal digits");

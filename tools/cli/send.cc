@@ -31,7 +31,7 @@ struct SendLine {
     bool lines = false;
     std::uint64_t count = 1;
     double rate = 0;
-    double timeout_seconds = 5;
+    nanoseconds timeout = std::chrono::seconds(5);
     bool refuse = false;
     bool durable = false;
     bool transient = false;
@@ -83,7 +83,7 @@ public:
         options_.destination = line_.to;
         options_.durability = durability_of(line_);
         options_.when_full = line_.refuse ? WhenFull::refuse : WhenFull::wait;
-        options_.wait = duration_cast<nanoseconds>(Seconds(line_.timeout_seconds));
+        options_.wait = line_.timeout;
         sent_.is_durable = detail::Outbound::is_durable(type_, options_);
     }
 
@@ -160,8 +160,8 @@ void add_options(const Command& command, SendLine& line) {
     command.flag("--lines", line.lines, "Each line of the input is a message");
     command.option("--count", line.count, "So many times");
     command.option("--rate", line.rate, "So many a second; default: as quickly as they go");
-    command.option("--timeout", line.timeout_seconds,
-                       "Seconds to wait for room, and for the disk");
+    command.option("--timeout", line.timeout,
+                   "How long to wait for room, and for the disk; default: 5s");
     command.flag("--refuse", line.refuse, "Do not wait for room");
     const Option durable = command.flag("--durable", line.durable,
                                      "By way of the journal, whatever the type says; waits until "

@@ -1,12 +1,10 @@
 // shmbus sub: which endpoint gets which event.
 //
 // SPDX-License-Identifier: BSL-1.0
-#include <map>
 #include <memory>
 #include <optional>
 
 #include "cli/listing.h"
-#include "cli/living.h"
 #include "cli/member.h"
 #include "cli/nouns.h"
 #include "cli/open_bus.h"
@@ -26,18 +24,16 @@ struct SubscriptionLine {
 // A subscription is orphaned when no living process has its endpoint open: what comes, stays.
 void list_subscriptions(const Common& common) {
     const OpenBus bus(common);
-    Living living(bus);
-    std::map<std::uint32_t, bool> is_open;
     Listing listing("shmbus.subscription_list/1", {"event", "endpoint", "when_full", "orphaned"});
-    for (const auto& row : bus.subscriptions()) {
-        const auto type = bus.reader().type(row.event);
-        const auto endpoint = bus.reader().endpoint(row.endpoint);
-        if (!type || !endpoint) continue;  // went away while we were looking
-        const auto [known, is_new] = is_open.try_emplace(row.endpoint);
-        if (is_new) known->second = living.has_consumer(*endpoint);
-        listing.add({type->name(), endpoint->name(), name_of(static_cast<WhenFull>(row.policy)),
-                     !known->second},
-                    known->second ? Paint::plain : Paint::warning);
+    const look::Snapshot seen = bus.look();
+    for (const look::Subscription& one : seen.subscriptions) {
+        const look::Endpoint* const endpoint = seen.endpoint_at(one.endpoint);
+        // Went away meanwhile.
+        if (seen.type(one.event) == nullptr || endpoint == nullptr) continue;
+        const bool is_served = seen.is_served(*endpoint);
+        listing.add({seen.type_name(one.event), endpoint->name,
+                     name_of(static_cast<WhenFull>(one.when_full)), !is_served},
+                    is_served ? Paint::plain : Paint::warning);
     }
     listing.print(common);
 }

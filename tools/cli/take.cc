@@ -63,21 +63,13 @@ void get(const Common& common, const TakeLine& line) {
     Member member(common);
     Taker taker(member, member.bus().endpoint(line.from));
     Show show(common, member.bus(), line.show);
-    std::uint64_t taken = 0;
-    while (taken < wanted) {
-        const auto records = taker.next(1);
-        if (records.empty()) break;
-        for (const auto& record : records) {
-            Taker::begin(record);
-            for (const SeenMessage& message : record.messages) show(message);
-            flush_output();
-            Taker::let_go(record);
-            taken += record.messages.size();
-            if (taken >= wanted) break;
-        }
-        taker.close(records);
-    }
-    if (taken == 0)
+    const auto every = [](const SeenMessage&) { return true; };
+    const auto print_it = [&](const SeenMessage& message, bool) {
+        show(message);
+        flush_output();
+    };
+    // One at a time: what is not printed yet is not in our hands.
+    if (take_wanted(taker, wanted, {every, print_it, [] {}}, 1) == 0)
         throw Trouble(Exit::unknown_name, "nothing waits in " + line.from, "",
                       "shmbus tail -f " + line.from, "no_message");
 }
@@ -156,7 +148,8 @@ void move(const Common& common, const TakeLine& line) {
 void add_take_commands(const Command& app, const Common& common) {
     auto line = std::make_shared<TakeLine>();
     const Command get_it =
-        app.add("get", "Take a message out of an endpoint: the oldest of a lane");
+        app.add("get", "Take a message out of an endpoint: one that a dead process left, else the "
+                       "oldest of one sender's lane; which lane is not said");
     get_it.option("endpoint", line->from, "Which endpoint's").required();
     get_it.option("-n,--count", line->count, "So many; default: 1");
     get_it.flag("--yes,-y", line->yes, "Do not ask");

@@ -141,17 +141,23 @@ namespace {
 
 void let_go_all(const std::vector<const Taker::Record*>& done, const Doing& doing) {
     if (done.empty()) return;
-    doing.batch();
+    try {
+        doing.batch();
+    } catch (...) {
+        for (const Taker::Record* record : done) Taker::take_back(*record);
+        throw;
+    }
     for (const Taker::Record* record : done) Taker::let_go(*record);
 }
 
 }  // namespace
 
-std::uint64_t take_wanted(Taker& taker, std::uint64_t most, const Doing& doing) {
+std::uint64_t take_wanted(Taker& taker, std::uint64_t most, const Doing& doing,
+                          std::uint32_t at_a_time) {
     std::uint64_t count = 0;
     // Ends: with what was there when we began; what comes meanwhile stands behind it.
     while (count < most) {
-        const auto records = taker.next();
+        const auto records = taker.next(at_a_time);
         if (records.empty()) break;
         std::vector<const Taker::Record*> done;
         const Taker::Record* current = nullptr;

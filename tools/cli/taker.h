@@ -76,8 +76,10 @@ struct Doing {
     std::function<void(const SeenMessage& message, bool is_again)> each;
     std::function<void()> batch;
 };
-// Does it to at most `most` of the messages that were there when it began; how many. What was done
-// is let go also when the next could not be, which stays, and whose exception comes out.
-[[nodiscard]] std::uint64_t take_wanted(Taker& taker, std::uint64_t most, const Doing& doing);
+// Does it to at most `most` of the messages that were there when it began, with so many records in
+// hand; how many. What was done is let go also when the next could not be, which stays, and whose
+// exception comes out.
+[[nodiscard]] std::uint64_t take_wanted(Taker& taker, std::uint64_t most, const Doing& doing,
+                                        std::uint32_t at_a_time = lane::most_entries);
 
 }  // namespace shmbus::cli

@@ -236,8 +236,8 @@ namespace {
 }  // namespace
 
 // A record may be many messages, and only the record itself tells.
-void Looker::look_into_hand(Hand& hand, std::uint64_t records, Endpoint& endpoint) const {
-    hand.count = records;
+void Looker::look_into_hand(Hand& hand, Endpoint& endpoint) const {
+    hand.count = hand.records;
     hand.done = static_cast<std::uint64_t>(std::popcount(hand.done_records));
     const lane::LaneOnlooker* const lane = onlooker_of(hand.lane);
     if (hand.is_taking || lane == nullptr || hand.end - hand.from > most_units_in_hand) return;
@@ -245,7 +245,7 @@ void Looker::look_into_hand(Hand& hand, std::uint64_t records, Endpoint& endpoin
     std::uint64_t done = 0;
     std::uint64_t position = hand.from;
     lane::SeenRecord record;
-    for (std::uint64_t at = 0; at < records; ++at, position += record.units) {
+    for (std::uint64_t at = 0; at < hand.records; ++at, position += record.units) {
         // Cleared meanwhile, and written over.
         if (position >= hand.end || !lane->look(position, record)) return;
         messages += record.messages();
@@ -273,7 +273,8 @@ void Looker::look_at_hands(const lane::InboxOnlooker& inbox, Endpoint& endpoint)
         for (const Consumer& consumer : endpoint.consumers)
             if (consumer.slot == hand.owner) hand.process = consumer.process;
         hand.done_records = seen.done_records;
-        look_into_hand(hand, seen.count, endpoint);
+        hand.records = seen.count;
+        look_into_hand(hand, endpoint);
         endpoint.hands.push_back(hand);
     }
 }

@@ -69,7 +69,7 @@ private:
     void look_at_process(Process& process) const;
     void look_at_inbox(Endpoint& endpoint, Journal& journal) const;
     void look_at_hands(const lane::InboxOnlooker& inbox, Endpoint& endpoint) const;
-    void look_into_hand(Hand& hand, std::uint64_t records, Endpoint& endpoint) const;
+    void look_into_hand(Hand& hand, Endpoint& endpoint) const;
     void look_at_lane(Lane& into, std::uint64_t now_ns);
     void look_at_age(KnownLane& known, Lane& lane, std::uint64_t now_ns) const;
     [[nodiscard]] const lane::LaneOnlooker* onlooker_of(std::uint64_t lane) const;

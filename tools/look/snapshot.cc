@@ -62,7 +62,7 @@ bool Endpoint::is_full() const noexcept {
 
 bool Endpoint::is_damaged() const noexcept {
     return sight == Sight::damaged || std::any_of(lanes.begin(), lanes.end(), [](const Lane& lane) {
-               return lane.sight == Sight::damaged || lane.is_poisoned;
+               return lane.is_damaged();
            });
 }
 
@@ -83,6 +83,14 @@ const Endpoint* Snapshot::endpoint_at(std::uint32_t index) const noexcept {
 }
 const Type* Snapshot::type(std::uint32_t index) const noexcept {
     return find(types, [&](const Type& one) { return one.index == index; });
+}
+
+bool Snapshot::is_served(const Endpoint& endpoint) const noexcept {
+    return std::any_of(endpoint.consumers.begin(), endpoint.consumers.end(),
+                       [&](const Consumer& consumer) {
+                           const Process* const found = process(consumer.process);
+                           return found && found->life == Life::alive;
+                       });
 }
 
 std::string Snapshot::process_name(Reference reference) const {

@@ -84,7 +84,8 @@ struct Hand {
     std::uint64_t lane = 0;
     std::uint64_t from = 0;
     std::uint64_t end = 0;
-    std::uint64_t count = 0;         // messages
+    std::uint64_t records = 0;
+    std::uint64_t count = 0;         // messages in them
     std::uint64_t done = 0;          // of them
     std::uint64_t done_records = 0;  // a bit for each record that is done
     OptionalNumber held_ns;
@@ -117,6 +118,9 @@ struct Lane {
     OptionalNumber oldest_ns;
     bool oldest_is_at_least = false;
 
+    [[nodiscard]] bool is_damaged() const noexcept {
+        return sight == Sight::damaged || is_poisoned;
+    }
     [[nodiscard]] std::uint64_t used_bytes() const noexcept {
         return tail > reclaim ? (tail - reclaim) * 64 : 0;
     }
@@ -217,6 +221,8 @@ struct Snapshot {
     [[nodiscard]] const Endpoint* endpoint(Reference reference) const noexcept;
     [[nodiscard]] const Endpoint* endpoint_at(std::uint32_t index) const noexcept;
     [[nodiscard]] const Type* type(std::uint32_t index) const noexcept;
+    // A process that is alive has it open.
+    [[nodiscard]] bool is_served(const Endpoint& endpoint) const noexcept;
     // "sales", "shmbusd", or the reference itself when the process is unknown.
     [[nodiscard]] std::string process_name(Reference reference) const;
     // "sales"; "reply of web" for a reply inbox, which has no name.

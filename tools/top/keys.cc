@@ -6,12 +6,15 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <cstdlib>
+#include <chrono>
 
+#include "duration.h"
 #include "top/screens.h"
 
 namespace shmbus::top {
 namespace {
+
+using namespace std::chrono_literals;
 
 constexpr double least_interval_s = 0.1;
 constexpr double most_interval_s = 3600;
@@ -88,10 +91,9 @@ void end_input(Model& model) {
         find_next(model);
     }
     if (input != Input::interval) return;
-    char* end = nullptr;
-    const double seconds = std::strtod(view.typed.c_str(), &end);
-    if (end == view.typed.c_str() || *end != '\0' || !(seconds >= least_interval_s) ||
-        seconds > most_interval_s)
+    const double seconds =
+        std::chrono::duration<double>(duration_of(view.typed).value_or(0ns)).count();
+    if (seconds < least_interval_s || seconds > most_interval_s)
         view.said = fmt::format("'{}' is no time from {} s to {} s", view.typed, least_interval_s,
                                 most_interval_s);
     else

@@ -22,6 +22,7 @@
 #include <thread>
 #include <utility>
 
+#include "duration_option.h"
 #include "look/json.h"
 #include "look/look.h"
 #include "look/openmetrics.h"
@@ -51,7 +52,7 @@ struct CommandLine {
     bool has_time = false;
     bool ascii = false;
     unsigned long count = 0;  // 0: no end
-    double interval_s = 1;
+    std::chrono::nanoseconds interval = std::chrono::seconds(1);
     std::size_t columns = 120;
     std::string endpoint;
     std::string colour = "auto";
@@ -67,9 +68,8 @@ void add_options(CLI::App& app, CommandLine& line) {
         ->excludes(bus);
     app.add_option("--journal", line.journal,
                    "Directory of its journal; default: $SHMBUS_JOURNAL, or where the bus has it");
-    app.add_option("-d,--interval", line.interval_s, "Seconds between looks")
-        ->check(CLI::Range(0.1, 3600.0))
-        ->capture_default_str();
+    shmbus::add_duration(app, "-d,--interval", line.interval, "Between looks; default: 1s",
+                         std::chrono::milliseconds(100));
     app.add_option("-n,--count", line.count,
                    "Print so many times, then end; default: for ever, "
                    "with --openmetrics once");
@@ -115,7 +115,7 @@ int print(const CommandLine& line, look::Looker& looker, top::Model& model) {
     auto next = Clock::now();
     for (unsigned long round = 0; count == 0 || round < count; ++round) {
         std::this_thread::sleep_until(next);
-        next += interval_of(line.interval_s);
+        next += line.interval;
         top::update(model, looker.look());
         std::string text;
         if (line.as_json)
@@ -162,7 +162,7 @@ void look_again(look::Looker& looker, top::Model& model) {
 
 int show(const CommandLine& line, look::Looker& looker, top::Model& model) {
     top::Terminal terminal(has_colours(line));
-    auto next = Clock::now() + interval_of(line.interval_s);
+    auto next = Clock::now() + line.interval;
     // Ends with a key or a signal.
     for (;;) {
         const int signal = top::Terminal::told_to_end();
@@ -195,7 +195,7 @@ int run(const CommandLine& line) {
     top::Model model;
     const bool has_unicode = top::take_up_locale();
     model.alphabet = has_unicode && !line.ascii ? top::Alphabet::unicode : top::Alphabet::ascii;
-    model.view.interval_s = line.interval_s;
+    model.view.interval_s = std::chrono::duration<double>(line.interval).count();
     look::Looker looker(place_of(line));
     // A broken pipe is told by what write() answers.
     std::signal(SIGPIPE, SIG_IGN);

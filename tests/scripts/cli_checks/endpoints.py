@@ -1,0 +1,117 @@
+"""Endpoints, types and subscriptions; looking at them when the daemon is dead, and many.
+
+SPDX-License-Identifier: BSL-1.0
+"""
+import os
+import pathlib
+import shutil
+import signal
+import tempfile
+import time
+
+from cli_checks.bus import Bus, prepare
+from cli_checks.ground import LIMIT, eventually, require
+
+
+def endpoints(stage):
+    with prepare(Bus(stage)) as bus:
+        require("number" in bus.good("endpoint", "create", "early", "--lane-bytes", "8192"), "made")
+        row = bus.row("early")
+        require(row["lane_bytes"] == 8192 and row["waiting"] == 0 and row["owner"] is None, row)
+        require(bus.json("endpoint", "show", "early")["endpoint"] == "early", "show")
+        text = bus.bad(66, "endpoint", "show", "erly")
+        require('"early" is there' in text and "[no_endpoint]" in text, text)
+        bus.bad(64, "endpoint", "create", "bad name")
+        bus.bad(64, "type", "add", "bad/name", "command")
+        bus.bad(75, "endpoint", "create", "odd", "--lane-bytes", "5000")
+        require(bus.good("endpoint", "ls", "-o", "endpoint,kind", "--format", "csv").splitlines()[0]
+                == "endpoint,kind", "columns")
+        bus.bad(64, "endpoint", "ls", "-o", "bogus")
+        bus.good("endpoint", "rm", "early", "--dry-run")
+        require(bus.row("early"), "a dry run has removed it")
+        bus.good("endpoint", "rm", "early")
+        require(not bus.row("early"), "it is still there")
+        bus.good("send", "job", "--to", "work", "--data", "a")
+        text = bus.bad(75, "endpoint", "rm", "work")
+        require("purge" in text and "not drained" in text, text)
+        require("1 waiting" in bus.good("endpoint", "purge", "work", "--dry-run"), "count")
+        require("--yes" in bus.bad(64, "endpoint", "purge", "work"), "nobody was asked")
+        require(bus.waiting("work") == 1, "it was purged all the same")
+        bus.good("endpoint", "purge", "work", "--yes")
+        require(bus.waiting("work") == 0, "messages are left")
+        eventually(lambda: bus.run("endpoint", "rm", "work").status == 0, "an endpoint that goes")
+
+
+def looking_needs_no_daemon(stage):
+    with prepare(Bus(stage)) as bus:
+        bus.good("send", "job", "--to", "work", "--data", "kept")
+        bus.stop(signal.SIGKILL)
+        require(bus.json("ls")["daemon"] == "away", "ls")
+        require(bus.waiting("work") == 1, "endpoint ls")
+        require(bus.lines("peek", "work")[0]["text"] == "kept", "peek")
+        require(bus.lines("tail", "work")[0]["text"] == "kept", "tail")
+        for words in (["process", "ls"], ["sub", "ls"], ["type", "ls"], ["type", "show", "job"],
+                      ["endpoint", "show", "work"], ["failed", "ls"]):
+            bus.json(*words)
+            bus.good(*words)
+            bus.good("--format", "csv", *words)
+        require(bus.run("check", "alive").status == 2, "check alive")
+        require(not pathlib.Path(bus.place / "daemon.log").exists(), "a daemon was started")
+        bus.bad(69, "endpoint", "create", "x")
+        copy = bus.folder / "copy"
+        shutil.copytree(bus.place, copy, ignore=shutil.ignore_patterns("control.sock"))
+        copy.chmod(0o700)
+        require(bus.lines("--bus", str(copy), "peek", "work")[0]["text"] == "kept", "a copy")
+
+
+def types_and_subscriptions(stage):
+    with prepare(Bus(stage)) as bus:
+        shown = bus.json("type", "show", "fixed")
+        require(shown["bytes"] == 8 and shown["handled_by"] is None, shown)
+        text = bus.bad(66, "type", "show", "jop")
+        require('"job" is there' in text and "[no_type]" in text, text)
+        bus.bad(75, "type", "add", "fixed", "command", "--bytes", "9")
+        bus.bad(64, "type", "add", "late", "reply", "--durable")
+        bus.bad(66, "type", "add", "late", "event", "--base", "bogus")
+        bus.good("type", "add", "late", "event", "--base", "news")
+        require(bus.json("type", "show", "late")["bases"] == ["news"], "bases")
+        require("nobody subscribes" in bus.run("publish", "news", "--data", "x").err, "nobody")
+        bus.good("sub", "add", "work", "news", "--when-full", "drop_oldest")
+        row = bus.json("sub", "ls")["rows"][0]
+        require(row == {"event": "news", "endpoint": "work", "when_full": "drop_oldest",
+                        "orphaned": True}, row)
+        require(bus.json("publish", "news", "--data", "hear")["copies"] == 1, "published")
+        require(bus.json("publish", "late", "--data", "hear")["copies"] == 1, "a derived one")
+        require(bus.waiting("work") == 2, "waiting")
+        with_consumer = bus.spawn("serve", "work", "--type", "news", "--command", "cat >/dev/null")
+        eventually(lambda: bus.is_served("work"), "a consumer")
+        require(bus.json("sub", "ls")["rows"][0]["orphaned"] is False, "orphaned")
+        with_consumer.terminate()
+        require(with_consumer.wait(LIMIT) == 0, "serve ends well at SIGTERM")
+        bus.bad(64, "sub", "add", "work", "job")
+        bus.bad(66, "sub", "rm", "other", "news")
+        bus.good("sub", "rm", "work", "news", "--dry-run")
+        bus.good("sub", "rm", "work", "news")
+        require(bus.json("sub", "ls")["rows"] == [], "sub rm")
+
+
+def many_endpoints(stage):
+    # An inbox takes 140 KiB; in memory ten thousand are made in seconds.
+    memory = os.statvfs("/dev/shm")
+    has_room = memory.f_bavail * memory.f_frsize > 4 << 30
+    count = 10000 if has_room else 1000
+    place = tempfile.mkdtemp(prefix="shmbus-cli-", dir="/dev/shm") if has_room else stage
+    try:
+        with Bus(place, config="[tables]\nendpoints = 12000\n") as bus:
+            bus.start()
+            bus.good("endpoint", "create", *[f"many.{number:05}" for number in range(count)])
+            begin = time.monotonic()
+            rows = bus.json("endpoint", "ls")["rows"]
+            spent = time.monotonic() - begin
+            require(len(rows) == count, len(rows))
+            require(spent < 10, f"{spent} s to list them")
+            require("many.00007" in bus.good("endpoint", "show", "many.00007"), "show")
+            require('"many.00077"' in bus.bad(66, "endpoint", "show", "many.0077"), "nearest")
+    finally:
+        if has_room:
+            shutil.rmtree(place)

@@ -1,0 +1,105 @@
+"""Messages that are sent, asked for and answered.
+
+SPDX-License-Identifier: BSL-1.0
+"""
+import subprocess
+import time
+
+from cli_checks.bus import Bus, prepare
+from cli_checks.ground import BUILD, DAEMON, LIMIT, eventually, require
+
+
+def sending(stage):
+    with prepare(Bus(stage)) as bus:
+        text = bus.bad(69, "send", "job", "--data", "x")
+        require("[no_route]" in text and "--to" in text, text)
+        bus.bad(66, "send", "job", "--to", "nowhere", "--data", "x")
+        bus.bad(66, "send", "bogus", "--data", "x")
+        bus.bad(64, "send", "news", "--data", "x")
+        bus.bad(64, "publish", "job", "--data", "x")
+        text = bus.bad(65, "send", "fixed", "--to", "work", "--data", "short")
+        require("8 bytes" in text and "are 5" in text, text)
+        bus.bad(65, "send", "job", "--to", "work", "--hex", "0g")
+        bus.bad(65, "send", "job", "--to", "work", "--hex", "012")
+        bus.bad(66, "send", "job", "--to", "work", "--file", str(bus.folder / "none"))
+        bus.bad(64, "send", "job", "--to", "work", "--data", "x", "--hex", "00")
+        bus.good("send", "job", "--to", "work", stdin="from stdin")
+        bus.good("send", "fixed", "--to", "work", "--hex", "0001020304050607")
+        require(bus.json("send", "job", "--to", "work", "--lines", stdin="one\ntwo\n")["messages"]
+                == 2, "lines")
+        begin = time.monotonic()
+        bus.good("send", "job", "--to", "work", "--data", "n", "--count", "20", "--rate", "200")
+        require(time.monotonic() - begin > 0.09, "it kept no pace")
+        seen = bus.lines("peek", "work")
+        require([one.get("text") for one in seen[:4]] == ["from stdin", seen[1].get("text"), "one",
+                                                          "two"], seen[:4])
+        require(seen[1]["hex"] == "0001020304050607" and len(seen) == 24, seen)
+        require(bus.good("peek", "work", "-n", "1", "--raw") == "from stdin", "raw")
+        require(bus.good("peek", "work", "-n", "1", "--hex") == b"from stdin".hex() + "\n", "hex")
+        require(len(bus.lines("tail", "work", "-n", "3")) == 3, "tail -n")
+        require(len(bus.lines("tail", "work", "-n", "99", "--type", "fixed")) == 1, "tail --type")
+        bus.good("endpoint", "create", "tiny", "--lane-bytes", "4096")
+        text = bus.bad(75, "send", "job", "--to", "tiny", "--data", "x" * 500, "--count", "100",
+                       "--refuse")
+        require("[full]" in text, text)
+
+
+def durations(stage):
+    with prepare(Bus(stage)) as bus:
+        bus.good("endpoint", "create", "tiny", "--lane-bytes", "4096")
+        for text, seconds in (("50ms", 0.05), ("0.05s", 0.05), ("0.05", 0.05), ("0.001m", 0.06),
+                              ("0.00002h", 0.072)):
+            begin = time.monotonic()
+            said = bus.bad(75, "request", "job", "--to", "work", "--data", "x", "--timeout", text)
+            require(time.monotonic() - begin >= seconds, f"{text} was over too soon")
+            require("[timeout]" in said, said)
+        bus.bad(75, "send", "job", "--to", "tiny", "--data", "x" * 500, "--count", "100",
+                "--timeout", "20ms")
+        for text in ("3 s", "3sec", "s", "-1s", "1d", "nan", "inf", "1e300h", "9000h", "", "0x10"):
+            for words in (["send", "job", "--to", "work", "--data", "x", f"--timeout={text}"],
+                          ["request", "job", "--data", "x", f"--timeout={text}"],
+                          ["run", f"--idle-exit={text}"]):
+                said = bus.bad(64, *words)
+                require(f'"{text}"' in said and "500ms" in said if text else said, said)
+        daemon = subprocess.run([DAEMON, "--idle-exit", "1w"], env=bus.environment, text=True,
+                                capture_output=True, timeout=LIMIT)
+        require(daemon.returncode != 0 and "500ms" in daemon.stderr, daemon)
+    with Bus(stage) as bus:
+        ended = bus.spawn("run", "--idle-exit", "100ms")
+        require(ended.wait(LIMIT) == 0, "a daemon that leaves after a tenth of a second")
+
+
+def fields(stage):
+    example = BUILD / "tools/examples/example-hello"
+    with Bus(stage, name="example-hello") as bus:
+        bus.start()
+        subprocess.run([example], env=bus.environment, check=True, timeout=LIMIT,
+                       stdout=subprocess.DEVNULL)
+        bus.good("send", "example.greet", "--fields", '{"times": 3}')
+        bus.good("send", "example.greet", "--fields", "-", stdin='{"times": 4}')
+        seen = bus.lines("peek", "greeter")
+        require([one["fields"] for one in seen] == [{"times": 3}, {"times": 4}], seen)
+        require("3" in bus.good("tail", "greeter"), "tail")
+        for wrong in ('{"bogus": 1}', '{"times": "x"}', '{"times": -1}', "{"):
+            bus.bad(65, "send", "example.greet", "--fields", wrong)
+        bus.good("type", "add", "plain", "command")
+        bus.bad(65, "send", "plain", "--to", "greeter", "--fields", "{}")
+
+
+def serving_and_asking(stage):
+    with prepare(Bus(stage)) as bus:
+        bus.bad(69, "request", "job", "--data", "x")
+        bus.bad(75, "request", "job", "--to", "work", "--data", "x", "--timeout", "0.05")
+        bus.good("endpoint", "purge", "work", "--yes")
+        bus.bad(66, "serve", "work", "--type", "bogus", "--command", "cat")
+        bus.bad(64, "serve", "work", "--type", "job", "--reply", "job", "--command", "cat")
+        server = bus.spawn("serve", "work", "--type", "job", "--reply", "job.answer",
+                           "--count", "4", "--command", 'tr a-z A-Z; echo " $SHMBUS_MESSAGE_TYPE"')
+        eventually(lambda: bus.json("type", "show", "job")["handled_by"] == "work", "announced")
+        require(bus.good("request", "job", "--data", "hello") == "HELLO job\n", "answer")
+        require(bus.good("request", "job", "--data", "hello", "--raw") == "HELLO job\n", "raw")
+        answer = bus.json("request", "job", "--hex", "61")
+        require(answer["type"] == "job.answer" and answer["text"] == "A job\n", answer)
+        digits = bus.good("request", "job", "--data", "a", "--answer-hex")
+        require(digits == b"A job\n".hex() + "\n", "hex")
+        require(server.wait(LIMIT) == 0, "serve --count")

@@ -1,0 +1,122 @@
+"""Messages that are taken, moved and copied.
+
+SPDX-License-Identifier: BSL-1.0
+"""
+import os
+import signal
+import subprocess
+import sys
+
+from cli_checks.bus import Bus, prepare
+from cli_checks.ground import LIMIT, TOOL, eventually, require
+
+
+def taking(stage):
+    with prepare(Bus(stage)) as bus:
+        for text in ("a", "b", "c", "d"):
+            bus.good("send", "job", "--to", "work", "--data", text)
+        bus.bad(64, "get", "work")
+        require(bus.waiting("work") == 4, "asked and taken all the same")
+        taken = bus.good("get", "work", "--yes", "--raw")
+        require(bus.waiting("work") == 3 and taken in "abcd", "get has taken one")
+        left = "".join(sorted(set("abcd") - {taken}))
+        require("".join(one["text"] for one in bus.lines("peek", "work")) == left, "the others")
+        ids = [one["id"] for one in bus.lines("peek", "work")]
+        bus.good("move", "work", "other", "--dry-run")
+        require(bus.waiting("work") == 3, "a dry run has moved")
+        bus.good("move", "work", "other", "--id", ids[1])
+        require([one["id"] for one in bus.lines("peek", "other")] == [ids[1]], "ids are kept")
+        left = left[0] + left[2]
+        require("".join(sorted(one["text"] for one in bus.lines("peek", "work"))) == left,
+                "the others stay")
+        bus.good("copy", "work", "other")
+        require(bus.waiting("other") == 3, "copied")
+        copies = [one for one in bus.lines("peek", "other") if one["text"] in left]
+        require(not {one["id"] for one in copies} & set(ids), "a copy has an id of its own")
+        require(bus.row("work")["waiting"] + bus.row("work")["in_hand"] == 2, "still there")
+        bus.good("move", "work", "other", "-n", "1")
+        require(bus.waiting("other") == 4, "one more was moved")
+        bus.bad(66, "move", "work", "other", "--id", "0" * 32)
+        bus.bad(66, "move", "work", "nowhere")
+        bus.bad(64, "move", "work", "work")
+        bus.good("endpoint", "purge", "work", "--yes")
+        bus.bad(66, "get", "work", "--yes")
+
+
+def failure_is_no_death(stage):
+    """Three deaths would make the next consumer give a message up; what fails here is none."""
+    with prepare(Bus(stage)) as bus:
+        bus.good("send", "job", "--to", "work", "--data", "kept")
+        for _ in range(4):
+            bus.bad(74, "failed", "archive", "--endpoint", "work", "--all", "--file", "/dev/full")
+        with open("/dev/full", "w", encoding="ascii") as full:
+            for _ in range(4):
+                said = subprocess.run([TOOL, "get", "work", "--yes"], env=bus.environment,
+                                      stdout=full, stderr=subprocess.DEVNULL, timeout=LIMIT)
+                require(said.returncode == 74, said)
+        said = bus.good("serve", "work", "--type", "job", "--count", "1", "--command",
+                        'cat; echo " $SHMBUS_MESSAGE_ATTEMPT"')
+        require(said == "kept 1\n", f"text and attempt: {said}")
+
+
+def output_that_fails(stage):
+    with prepare(Bus(stage)) as bus:
+        bus.good("send", "job", "--to", "work", "--data", "kept")
+        with open("/dev/full", "w", encoding="ascii") as full:
+            said = subprocess.run([TOOL, "get", "work", "--yes"], env=bus.environment, stdout=full,
+                                  stderr=subprocess.PIPE, text=True, timeout=LIMIT)
+        require(said.returncode == 74 and "full" in said.stderr, said)
+        row = bus.row("work")
+        require(row["waiting"] + row["in_hand"] == 1, f"lost: {row}")
+        reading, writing = os.pipe()
+        os.close(reading)
+        said = subprocess.run([TOOL, "endpoint", "ls"], env=bus.environment, stdout=writing,
+                              stderr=subprocess.PIPE, text=True, timeout=LIMIT)
+        os.close(writing)
+        require(said.returncode == -signal.SIGPIPE and said.stderr == "", said)
+        require(bus.good("get", "work", "--yes", "--raw") == "kept", "it is still there")
+
+
+def move_that_is_killed(stage):
+    count = 20000
+    with prepare(Bus(stage)) as bus:
+        bus.good("endpoint", "create", "from", "to", "--lane-bytes", "4194304")
+        numbers = "".join(f"{number}\n" for number in range(count))
+        bus.good("send", "job", "--to", "from", "--lines", stdin=numbers)
+        kills, partly = 0, 0
+        for attempt in range(60):
+            child = bus.spawn("move", "from", "to")
+            try:
+                child.wait(0.006 + 0.001 * attempt)
+                break
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+                kills += 1
+                partly += 0 < bus.waiting("to") < count
+        eventually(lambda: bus.run("move", "from", "to").status == 0 and
+                   bus.row("from")["waiting"] + bus.row("from")["in_hand"] == 0, "an empty one")
+        if os.environ.get("SHMBUS_CHECK_TIMES"):
+            print(f"    killed {kills} times, {partly} of them in the middle", file=sys.stderr)
+        seen = {}
+        for message in bus.lines("peek", "to"):
+            seen.setdefault(message["text"], []).append(message)
+        require(len(seen) == count, f"{count - len(seen)} lost after {kills} kills")
+        for text, messages in seen.items():
+            require(len({one["id"] for one in messages}) == 1, f"{text} has two ids")
+            require(sum(not one["repeated"] for one in messages) <= 1, f"{text} is not marked")
+
+
+def durable_move(stage):
+    with prepare(Bus(stage)) as bus:
+        bus.good("send", "deed", "--to", "work", "--lines", stdin="a\nb\nc\n")
+        ids = {one["id"]: one["text"] for one in bus.lines("peek", "work")}
+        require(len(ids) == 3, ids)
+        bus.good("move", "work", "other")
+        eventually(lambda: bus.waiting("other") == 3, "moved")
+        require({one["id"]: one["text"] for one in bus.lines("peek", "other")} == ids, "ids")
+        eventually(lambda: bus.json("journal", "stat")["waiting"] == {"other": 3}, "settled")
+        bus.good("move", "other", "work")
+        eventually(lambda: bus.waiting("work") == 3, "and back, under the same ids")
+        bus.good("copy", "work", "other")
+        eventually(lambda: bus.waiting("other") == 3, "copied")

@@ -1,0 +1,169 @@
+"""What is asked without a bus, or in wrong words; how the command is documented.
+
+SPDX-License-Identifier: BSL-1.0
+"""
+import os
+import pty
+import re
+import subprocess
+
+from cli_checks.bus import Bus, fail_some, prepare
+from cli_checks.ground import BUILD, LIMIT, ROOT, TOOL, require
+
+
+def without_a_bus(stage):
+    with Bus(stage) as bus:
+        text = bus.bad(69, "ls")
+        require("[no_bus]" in text and str(bus.place) in text and "try:" in text, text)
+        require(not bus.place.exists(), "looking has made something")
+        for words in (["endpoint", "ls"], ["tail", "x"], ["peek", "x"], ["process", "ls"],
+                      ["failed", "ls"], ["move", "a", "b", "--dry-run"]):
+            bus.bad(69, *words)
+        bus.bad(69, "endpoint", "create", "x")
+        require(bus.run("check").status == 3, bus.run("check"))
+        require(bus.run("doctor").status == 69, bus.run("doctor"))
+        bus.bad(66, "journal", "stat")
+        require(not bus.place.exists(), "something was made")
+
+
+def wrong_words(stage):
+    with Bus(stage) as bus:
+        require("no command" in bus.bad(64, "bogus"), "a command that is none")
+        bus.bad(64)
+        bus.bad(64, "endpoint")
+        bus.bad(64, "ls", "--bogus")
+        bus.bad(64, "--format", "xml", "ls")
+        bus.bad(64, "--bus", "no good name", "ls")
+        require("Exit statuses" in bus.good("--help"), "statuses in the help")
+        require(re.match(r"\d+\.\d+\.\d+\n", bus.good("version")), "version")
+        require(bus.json("version")["version"] + "\n" == bus.good("--version"), "versions")
+        require(bus.json("env")["bus_directory"] == str(bus.place), "env")
+
+
+def plugins(stage):
+    with Bus(stage) as bus:
+        plugin = bus.folder / "shmbus-hello"
+        plugin.write_text('#!/bin/sh\necho "$SHMBUS_BUS $*"\nexit 7\n')
+        plugin.chmod(0o755)
+        path = {"PATH": f"{bus.folder}:{os.environ['PATH']}"}
+        said = bus.run("--bus", "yard", "hello", "a", "--b", env=path)
+        require(said.status == 7 and said.out == "yard a --b\n", said)
+        plugin.chmod(0o644)
+        require(bus.run("hello", env=path).status in (64, 77), "a program that may not be run")
+
+
+def every_code_is_explained(stage):
+    header = (ROOT / "include/shmbus/result.h").read_text()
+    body = header[header.index("enum class ErrorCode"):]
+    codes = re.findall(r"^    (\w+)[ ,=]", body[:body.index("};")], re.M)
+    require(len(codes) > 15, codes)
+    with Bus(stage) as bus:
+        for code in codes[1:] + ["no_bus", "no_type", "no_message", "in_hand", "69", "endpoint"]:
+            require(len(bus.good("help", code)) > 40, code)
+        listed = bus.good("help")
+        require(all(f"  {code}\n" in listed for code in codes), listed)
+        bus.bad(66, "help", "bogus")
+
+
+def commands_of(help_text):
+    """Names in the list of subcommands."""
+    found = re.search(r"^Subcommands:\n((?:  .*\n)+)", help_text, re.M)
+    return re.findall(r"^  (\S+)", found.group(1), re.M) if found else []
+
+
+def at_a_terminal(bus, *words, types="", env=None):
+    """What the tool says to somebody who sits at a terminal, and its status."""
+    mine, its = pty.openpty()
+    child = subprocess.Popen([TOOL, *words], stdin=its, stdout=its, stderr=its,
+                             env=dict(bus.environment, **dict({"TERM": "xterm"}, **(env or {}))),
+                             start_new_session=True)
+    os.close(its)
+    os.write(mine, types.encode())
+    said = b""
+    while True:
+        try:
+            part = os.read(mine, 4096)
+        except OSError:  # the other end is gone
+            break
+        if not part:
+            break
+        said += part
+    os.close(mine)
+    return child.wait(LIMIT), said.decode()
+
+
+def every_verb_is_documented(stage):
+    page = (ROOT / "tools/man/shmbus.1").read_text().replace("\\-", "-")
+    with Bus(stage) as bus:
+        completion = bus.good("completion", "bash")
+        verbs = []
+        for noun in commands_of(bus.good("--help")):
+            below = commands_of(bus.good(noun, "--help"))
+            verbs += [f"{noun} {verb}" for verb in below] or [noun]
+        require(len(verbs) > 40, verbs)
+        for verb in verbs:
+            require(re.search(rf'^\.(B|BR|BI) "?{re.escape(verb)}\b', page, re.M),
+                    f"'{verb}' is not in shmbus.1")
+            noun, _, rest = verb.partition(" ")
+            path = f"shmbus {noun}" if rest else "shmbus"
+            row = re.search(rf'^_shmbus_words\["{path}"\]="(.*)"$', completion, re.M)
+            require(row and (rest or noun) in row.group(1).split(), f"'{verb}' is not completed")
+        for status in re.findall(r"^ +(\d+)  ", bus.good("--help"), re.M):
+            require(re.search(rf"^\.B {status}$", page, re.M), f"status {status} in shmbus.1")
+
+
+def completion_in_bash(stage):
+    with prepare(Bus(stage)) as bus:
+        script = (f'PATH="{BUILD}/tools:$PATH"; source <(shmbus completion bash)\n'
+                  'try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _shmbus; '
+                  'echo "${COMPREPLY[*]}"; }\n'
+                  'try shmbus end\ntry shmbus endpoint show w\ntry shmbus --bus shop send j\n'
+                  'try shmbus journal --d\n')
+        said = subprocess.run(["bash", "-c", script], env=bus.environment, capture_output=True,
+                              text=True, timeout=LIMIT)
+        lines = said.stdout.splitlines()
+        require(lines[:2] == ["endpoint", "work"] and lines[2].split() == ["job", "job.answer"]
+                and lines[3] == "--dir", said)
+
+
+def manual_pages(stage):
+    for page in ("shmbus.1", "shmbus.7", "shmbusd.8"):
+        path = ROOT / "tools/man" / page
+        said = subprocess.run(["man", "--warnings", "-Tutf8", "-l", str(path)],
+                              capture_output=True, text=True, timeout=LIMIT)
+        require(said.returncode == 0 and not said.stderr, f"{page}: {said.stderr}")
+
+
+def terminals(stage):
+    with prepare(Bus(stage)) as bus:
+        bus.good("send", "job", "--to", "work", "--data", "one", "--count", "3")
+        status, said = at_a_terminal(bus, "endpoint", "purge", "work", types="n\n")
+        require(status == 0 and "3 waiting" in said and "[y/N]" in said, said)
+        require(bus.waiting("work") == 3, "no means no")
+        status, said = at_a_terminal(bus, "get", "work", "--raw", types="y\n")
+        require(status == 0 and said.endswith("one"), said)
+        at_a_terminal(bus, "endpoint", "purge", "work", types="y\n")
+        require(bus.waiting("work") == 0, "yes means yes")
+        require("\033[" in at_a_terminal(bus, "endpoint", "ls")[1], "colours at a terminal")
+        for quiet in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+            said = at_a_terminal(bus, "endpoint", "ls", env=quiet)[1]
+            require("\033[" not in said, said)
+        require("\033[" in bus.good("--color", "always", "endpoint", "ls"), "always")
+        require("\033[" not in bus.good("endpoint", "ls"), "no colours in a pipe")
+        fail_some(bus, "job", ["ab"])
+        failed = bus.json("failed", "ls")["rows"][0]["id"]
+        status, said = at_a_terminal(bus, "failed", "edit", failed,
+                                     env={"EDITOR": "sed -i s/6162/6364/"})
+        require(status == 0, said)
+        require(bus.json("failed", "show", failed[:30])["text"] == "cd", "edited")
+
+
+def readme(stage):
+    text = (ROOT / "README.md").read_text()
+    block = re.search(r"<!-- script -->\n```sh\n(.*?)```", text, re.S).group(1)
+    with Bus(stage) as bus:
+        bus.start()
+        said = subprocess.run(["bash", "-ec", block + "wait\n"], capture_output=True, text=True,
+                              timeout=LIMIT, env=dict(bus.environment, TZ="UTC",
+                                                      PATH=f"{BUILD}/tools:{os.environ['PATH']}"))
+        require(said.returncode == 0 and "UTC" in said.stdout.splitlines()[-1], said)
