@@ -55,6 +55,7 @@ BackgroundWriter::~BackgroundWriter() {
 bool BackgroundWriter::prepare() {
     if (!room_)
         room_.reset(static_cast<std::byte*>(std::aligned_alloc(block, room_bytes)));
+    if (gave_up_) return false;
     if (room_ && context_ == 0 && ::syscall(SYS_io_setup, most_pieces, &context_) != 0)
         context_ = 0;
     return context_ != 0;
@@ -105,8 +106,10 @@ void BackgroundWriter::wait_for_all() noexcept {
             ::syscall(SYS_io_getevents, context_, left, left, events.data(), nullptr);
         if (come < 0 && errno == EINTR) continue;
         if (come <= 0) {
-            // Nobody knows what they do; the room is theirs for ever.
+            // Nobody knows what they do: the room is theirs for ever, and their answers are not
+            // to be taken for those of later ones.
             static_cast<void>(room_.release());
+            gave_up_ = true;
             note(come < 0 ? errno : EIO);
             break;
         }

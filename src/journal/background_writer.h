@@ -52,6 +52,7 @@ private:
     std::array<iocb, most_pieces> pieces_{};
     std::size_t under_way_ = 0;  // of pieces_, from the front; their bytes lie in room_ likewise
     std::size_t used_ = 0;
+    bool gave_up_ = false;  // the kernel does not say what became of pieces
     int error_ = 0;
 };
 

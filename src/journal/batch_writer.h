@@ -28,6 +28,8 @@ public:
     // Of those that are left, and of the end, which is appended up to the end of a block. What it
     // has to say comes in `tail` and `last`; its place, its chain and the sums are filled in here.
     [[nodiscard]] BatchEnd finish(std::vector<std::byte>& bytes, BatchEnd tail, RecordHead last);
+    // The sums of everything before are made.
+    [[nodiscard]] std::uint64_t made_to() const noexcept { return at_; }
 
 private:
     [[nodiscard]] RecordHead sum(std::vector<std::byte>& bytes, std::uint64_t at) const;
@@ -36,7 +38,7 @@ private:
     std::uint64_t from_;
     std::uint64_t offset_;
     std::uint32_t previous_chain_;
-    std::uint64_t at_;  // the sums of everything before are made
+    std::uint64_t at_;
     std::uint32_t chain_;
 };
 

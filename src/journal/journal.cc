@@ -213,7 +213,8 @@ Journal::~Journal() = default;
 
 void Journal::close() {
     Core& core = inside_->core;
-    if (core.stopped.empty() && inside_->batch.is_empty())
+    // In a segment that is finished something may stand behind the end.
+    if (core.stopped.empty() && inside_->batch.is_empty() && !core.current_is_finished)
         static_cast<void>(inside_->upkeep.write_superblock(true, true));
     core.stop("it was closed");
 }

@@ -56,8 +56,13 @@ Outcome OpenBatch::room_for(std::uint64_t bytes, Class what) const {
     if (!core_.stopped.empty()) return Outcome::stopped;
     if (bytes > core_.segment_bytes() / 4) return Outcome::too_large;
     const std::uint64_t total = total_bytes(bytes);
-    if (!is_empty() && total > std::min(core_.options.most_batch_bytes, core_.segment_bytes() / 2))
-        return Outcome::batch_full;
+    // A message may be longer than a batch usually is: then it is the only record. Before it there
+    // may be what was settled and read, which without it is bounded like anything else.
+    const std::uint64_t most = what == Class::message && records_ == 0
+                                   ? core_.data_end() - first_batch_offset
+                                   : std::min(core_.options.most_batch_bytes,
+                                              core_.segment_bytes() / 2);
+    if (!is_empty() && total > most) return Outcome::batch_full;
     const std::uint64_t left =
         core_.spares.size() + (needs_segment(bytes) ? 0 : 1);  // the current one included
     return left > (what == Class::message ? 1U : 0U) ? Outcome::ok : Outcome::no_space;
@@ -172,7 +177,7 @@ void OpenBatch::take_back(const Journal::Mark& to) {
         if (head.kind == Kind::publish) --sequences_[head.number];
         at += record_bytes(head.payload_bytes);
     }
-    if (early_sums_ && to.bytes < early_to_) spoil_segment();
+    if (early_sums_ && to.bytes < early_sums_->made_to()) spoil_segment();
     bytes_.resize(to.bytes);
     records_ = to.records;
     while (settled_.size() > to.settled) {
@@ -233,7 +238,8 @@ void OpenBatch::write_early() {
     const std::uint64_t least = core_.options.early_write_bytes;
     const std::uint64_t most = std::min(core_.options.most_batch_bytes, core_.segment_bytes() / 2);
     if (!early_sums_) {
-        if (bytes_.size() < begin_bytes + least || core_.current_is_finished ||
+        // From here on it grows to `most`, or stays as long as it is.
+        if (bytes_.size() < begin_bytes + least || needs_segment(0) ||
             core_.end.offset + most + block_bytes > core_.data_end())
             return;
         const SegmentHead& segment = core_.current.head;
@@ -353,8 +359,8 @@ Committed OpenBatch::commit(bool even_if_empty) {
     if (!core_.stopped.empty()) return done.outcome = Outcome::stopped, done;
     if (is_empty() && !even_if_empty) return done;
     if (needs_segment(0) && core_.spares.empty()) return done.outcome = Outcome::no_space, done;
-    if (early_sums_ && needs_segment(0)) spoil_segment();
     const bool fresh_segment = needs_segment(0);
+    base::check(!fresh_segment || !early_sums_, "what is written early fits into its segment");
     add_settled();
     add_positions();
     done.first_lsn = core_.end.lsn + 1;

@@ -210,7 +210,7 @@ TEST_CASE("a write that was begun early and failed is no better than one that fa
     }
 }
 
-TEST_CASE("a message that is longer than a batch, begun early, may still need a fresh segment") {
+TEST_CASE("a message that is longer than a batch is taken, also behind what a lane was read to") {
     Bench bench;
     bench.options.most_batch_bytes = 4096;
     bench.reopen();
@@ -221,13 +221,43 @@ TEST_CASE("a message that is longer than a batch, begun early, may still need a 
         bench.commit();
     }
     const std::uint32_t segments = bench.journal->status().segments;
-    bench.publish(long_one, {sales});
+    bench.up_to(9, 100);
+    CHECK(bench.publish(long_one, {sales}).outcome == Outcome::ok);
+    CHECK(bench.publish("small", {sales}).outcome == Outcome::batch_full);
+    // It does not fit there: nothing is begun.
+    CHECK(bench.disk.begun_writes == 0);
     bench.commit();
     CHECK(bench.journal->status().segments == segments + 1);
-    CHECK(bench.disk.begun_writes > 0);
     bench.reopen();
     CHECK(bench.journal->report().damages.empty());
     CHECK(bench.next(sales) == long_one + " again");
+    CHECK(bench.journal->consumed_of(9) == 100);
+}
+
+TEST_CASE("what was taken back may have been summed and not yet written") {
+    Bench bench;
+    const std::string thing(4200, 'x');
+    REQUIRE(bench.journal->put({1, 1}, std::as_bytes(std::span(thing))) == Outcome::ok);
+    const Journal::Mark mark = bench.journal->mark();
+    bench.publish("withdrawn", {sales});
+    CHECK(bench.disk.begun_writes == 1);
+    bench.journal->take_back(mark);
+    bench.publish("kept", {sales});
+    bench.commit();
+    bench.reopen();
+    CHECK(bench.journal->report().damages.empty());
+    CHECK(bench.next(sales) == "kept again");
+}
+
+TEST_CASE("a journal is not closed in peace behind what was begun and taken back") {
+    Bench bench;
+    const Journal::Mark mark = bench.journal->mark();
+    bench.publish(std::string(5000, 'x'), {sales});
+    bench.journal->take_back(mark);
+    bench.journal->close();
+    CHECK(inspect(bench.disk).damages.empty());
+    bench.reopen();
+    CHECK_FALSE(bench.journal->report().was_clean);
 }
 
 TEST_CASE("settling that was taken back is not settled") {
