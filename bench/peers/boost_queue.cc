@@ -101,7 +101,6 @@ Peer boost_queue() {
         return std::make_unique<QueueWay>(bytes, receivers);
     };
     run_over(peer, make);
-    fan_out_over(peer, make);
     return peer;
 }
 

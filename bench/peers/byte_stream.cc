@@ -127,6 +127,14 @@ std::unique_ptr<Way> byte_stream(const ByteKind& kind, std::size_t bytes, std::s
     return std::make_unique<ByteStream>(kind, bytes, receivers);
 }
 
+void stream_over(Peer& peer, Ends (*open)(std::size_t bytes)) {
+    const MakeWay make = [open](std::size_t bytes, std::size_t receivers) {
+        return byte_stream({open, ::read, ::write}, bytes, receivers);
+    };
+    run_over(peer, make);
+    pack_over(peer, make);
+}
+
 std::string kernel_version() {
     utsname system{};
     ::uname(&system);

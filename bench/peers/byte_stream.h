@@ -26,6 +26,9 @@ struct ByteKind {
 
 std::unique_ptr<Way> byte_stream(const ByteKind& kind, std::size_t bytes, std::size_t receivers);
 
+// Everything that read(2) and write(2) can do between such pairs, packed streams too.
+void stream_over(Peer& peer, Ends (*open)(std::size_t bytes));
+
 // The kernel's version: what brings such peers.
 std::string kernel_version();
 

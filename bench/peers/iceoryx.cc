@@ -156,7 +156,6 @@ Peer iceoryx() {
         return std::make_unique<IceoryxWay>(bytes);
     };
     run_over(peer, make);
-    fan_out_over(peer, make);
     return peer;
 }
 

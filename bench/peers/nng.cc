@@ -140,7 +140,6 @@ Peer nng_peer() {
         return std::make_unique<NngWay>(bytes, receivers);
     };
     run_over(peer, make);
-    fan_out_over(peer, make);
     return peer;
 }
 

@@ -31,12 +31,7 @@ Peer pipe_peer() {
     peer.configuration = "buffer of 1 MiB (F_SETPIPE_SZ), one write a message, reads of 256 KiB; "
                          "one pipe a subscriber";
     peer.guarantees.kill_safe = true;
-    const MakeWay make = [](std::size_t bytes, std::size_t receivers) {
-        return byte_stream({open_pipe, ::read, ::write}, bytes, receivers);
-    };
-    run_over(peer, make);
-    fan_out_over(peer, make);
-    pack_over(peer, make);
+    stream_over(peer, open_pipe);
     return peer;
 }
 

@@ -82,7 +82,6 @@ Peer posix_queue() {
         return byte_stream({open_queue, receive_part, send_part}, bytes, receivers);
     };
     run_over(peer, make);
-    fan_out_over(peer, make);
     return peer;
 }
 

@@ -35,12 +35,7 @@ Peer unix_socket() {
     peer.configuration = "SOCK_STREAM pair, send buffer of 4 MiB or what the system allows, one "
                          "write a message, reads of 256 KiB; one pair a subscriber";
     peer.guarantees.kill_safe = true;
-    const MakeWay make = [](std::size_t bytes, std::size_t receivers) {
-        return byte_stream({open_pair, ::read, ::write}, bytes, receivers);
-    };
-    run_over(peer, make);
-    fan_out_over(peer, make);
-    pack_over(peer, make);
+    stream_over(peer, open_pair);
     return peer;
 }
 

@@ -54,9 +54,9 @@ public:
 using MakeWay =
     std::function<std::unique_ptr<Way>(std::size_t bytes, std::size_t receivers)>;
 
-// Fills in pingpong, oneway and wakeup. The others are for the peers that have a use for them.
+// Fills in pingpong, oneway, wakeup and fanout.
 void run_over(Peer& peer, const MakeWay& make);
-void fan_out_over(Peer& peer, const MakeWay& make);
+// Packed streams, for peers that can be handed many messages at once.
 void pack_over(Peer& peer, const MakeWay& make);
 
 }  // namespace shmbus::bench

@@ -81,10 +81,7 @@ void run_over(Peer& peer, const MakeWay& make) {
             name, [=](milliseconds span) { return attempt([&] { return way_wakes(make, span); }); },
             {}};
     };
-}
-
-void fan_out_over(Peer& peer, const MakeWay& make) {
-    peer.fanout = [=, name = peer.name](std::size_t subscribers) {
+    peer.fanout = [=](std::size_t subscribers) {
         return streaming(name, make, {.receivers = subscribers}, 32);
     };
 }

@@ -161,7 +161,6 @@ Peer zeromq() {
         return std::make_unique<ZeroMqWay>(bytes, receivers);
     };
     run_over(peer, make);
-    fan_out_over(peer, make);
     return peer;
 }
 
