@@ -8,6 +8,7 @@
 #include "crew.h"
 #include "histogram.h"
 #include "peers/any_size.h"
+#include "trips.h"
 
 #include <algorithm>
 #include <array>
@@ -115,11 +116,6 @@ void echo(const BareRing& from, const BareRing& to) {
     }
 }
 
-struct Trips {
-    Histogram latency;
-    Tally tally;
-};
-
 template <std::size_t size>
 void bounce(const BareRing& to, const BareRing& from, milliseconds span, Trips& trips) {
     BareWriter writer(to, RingTuning{});
@@ -151,11 +147,7 @@ Sample round_trips(milliseconds span) {
         line.line_up();
         echo<size>(there, back);
     });
-    Sample sample;
-    sample.integrity = crew.run(span + patience);
-    if (sample.integrity == "ok") sample.integrity = trips->tally.integrity();
-    sample.latency = std::make_shared<Histogram>(trips->latency);
-    return sample;
+    return run_trips(crew, *trips, span + patience);
 }
 
 std::string ring_text(std::size_t ring_bytes) {

@@ -8,6 +8,7 @@
 #include "crew.h"
 #include "histogram.h"
 #include "pages.h"
+#include "trips.h"
 
 #include <shmbus/message.h>
 
@@ -27,11 +28,6 @@ struct Question : Cargo<32> {
     using reply = Answer;
 };
 
-struct Board {
-    Histogram latency;
-    Tally tally;
-};
-
 void answer(const BusHouse& house, StartLine& line) {
     Bus bus = house.join();
     bool ended = false;
@@ -47,7 +43,7 @@ void answer(const BusHouse& house, StartLine& line) {
     line.line_up();  // the last reply is read
 }
 
-void ask(const BusHouse& house, StartLine& line, milliseconds span, Board& board) {
+void ask(const BusHouse& house, StartLine& line, milliseconds span, Trips& trips) {
     Bus bus = house.join();
     Tally mine;
     mine.expect(1);
@@ -58,24 +54,20 @@ void ask(const BusHouse& house, StartLine& line, milliseconds span, Board& board
         const std::uint64_t sent = now_ticks();
         const Result<Answer> answer = bus.request(question).wait();
         if (!answer) give_up(answer.error(), "asking");
-        board.latency.record(now_ticks() - sent);
+        trips.latency.record(now_ticks() - sent);
         mine.take(*answer);
     }
-    board.tally = mine;
+    trips.tally = mine;
     line.line_up();
 }
 
 Sample requests(milliseconds span) {
     const BusHouse house;
-    Shared<Board> board;
+    Shared<Trips> trips;
     Crew crew;
-    crew.add("asker", 0, [&](StartLine& line) { ask(house, line, span, *board); });
+    crew.add("asker", 0, [&](StartLine& line) { ask(house, line, span, *trips); });
     crew.add("answerer", 1, [&](StartLine& line) { answer(house, line); });
-    Sample sample;
-    sample.integrity = crew.run(span + patience);
-    if (sample.integrity == "ok") sample.integrity = board->tally.integrity();
-    sample.latency = std::make_shared<Histogram>(board->latency);
-    return sample;
+    return run_trips(crew, *trips, span + patience);
 }
 
 }  // namespace

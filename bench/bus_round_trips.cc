@@ -8,6 +8,7 @@
 #include "crew.h"
 #include "histogram.h"
 #include "pages.h"
+#include "trips.h"
 
 #include <atomic>
 #include <stdexcept>
@@ -21,11 +22,6 @@ using std::chrono::milliseconds;
 constexpr milliseconds patience{30'000};
 // A thousand of these must fit into the 64 MiB that containers give to shared memory.
 constexpr std::size_t idle_lane_bytes = 4096;
-
-struct Board {
-    Histogram latency;
-    Tally tally;
-};
 
 template <std::size_t size>
 void answer(const BusHouse& house, StartLine& line, std::size_t idle_lanes) {
@@ -49,7 +45,7 @@ void answer(const BusHouse& house, StartLine& line, std::size_t idle_lanes) {
 }
 
 template <std::size_t size>
-void ask(const BusHouse& house, StartLine& line, milliseconds span, Board& board) {
+void ask(const BusHouse& house, StartLine& line, milliseconds span, Trips& trips) {
     Bus bus = house.join();
     bool answered = false;
     Tally mine;
@@ -68,9 +64,9 @@ void ask(const BusHouse& house, StartLine& line, milliseconds span, Board& board
         const std::uint64_t sent = now_ticks();
         insist(bus.send(ping), "asking");
         while (!answered) endpoint.poll();
-        board.latency.record(now_ticks() - sent);
+        trips.latency.record(now_ticks() - sent);
     }
-    board.tally = mine;
+    trips.tally = mine;
     line.line_up();
 }
 
@@ -104,18 +100,14 @@ void idle(const BusHouse& house, StartLine& line, std::size_t lanes) {
 template <std::size_t size>
 Sample round_trips(std::size_t idle_lanes, milliseconds span) {
     const BusHouse house;
-    Shared<Board> board;
+    Shared<Trips> trips;
     Crew crew;
-    crew.add("asker", 0, [&](StartLine& line) { ask<size>(house, line, span, *board); });
+    crew.add("asker", 0, [&](StartLine& line) { ask<size>(house, line, span, *trips); });
     crew.add("answerer", 1, [&](StartLine& line) { answer<size>(house, line, idle_lanes); });
     if (idle_lanes > 0) {
         crew.add("idler", 0, [&](StartLine& line) { idle(house, line, idle_lanes); });
     }
-    Sample sample;
-    sample.integrity = crew.run(span + patience);
-    if (sample.integrity == "ok") sample.integrity = board->tally.integrity();
-    sample.latency = std::make_shared<Histogram>(board->latency);
-    return sample;
+    return run_trips(crew, *trips, span + patience);
 }
 
 }  // namespace

@@ -7,16 +7,12 @@
 #include "crew.h"
 #include "pages.h"
 #include "peers/any_size.h"
+#include "trips.h"
 
 namespace shmbus::bench {
 namespace {
 
 using std::chrono::milliseconds;
-
-struct Board {
-    Histogram latency;
-    Tally tally;
-};
 
 template <std::size_t size>
 void answer(Way& there, Way& back, StartLine& line, Waiting waiting) {
@@ -33,7 +29,7 @@ void answer(Way& there, Way& back, StartLine& line, Waiting waiting) {
 
 template <std::size_t size>
 void ask(Way& there, Way& back, StartLine& line, Waiting waiting, milliseconds span,
-         Board& board) {
+         Trips& trips) {
     const auto sender = there.sender(waiting);
     line.line_up();  // all senders are there
     const auto receiver = back.receiver(0, waiting);
@@ -44,10 +40,10 @@ void ask(Way& there, Way& back, StartLine& line, Waiting waiting, milliseconds s
         const std::uint64_t sent = now_ticks();
         sender->send(reinterpret_cast<const std::byte*>(&cargo), 1);
         receive_until<size>(*receiver, waiting, [&](const std::byte* message) {
-            board.tally.template take_at<size>(message);
+            trips.tally.template take_at<size>(message);
             return false;
         });
-        board.latency.record(now_ticks() - sent);
+        trips.latency.record(now_ticks() - sent);
     }
     line.line_up();  // nothing is on its way any more
 }
@@ -56,17 +52,13 @@ template <std::size_t size>
 Sample round_trips(const MakeWay& make, Waiting waiting, milliseconds span) {
     const auto there = make(size, 1);
     const auto back = make(size, 1);
-    Shared<Board> board;
+    Shared<Trips> trips;
     Crew crew;
     crew.add("asker", 0, [&](StartLine& line) {
-        ask<size>(*there, *back, line, waiting, span, *board);
+        ask<size>(*there, *back, line, waiting, span, *trips);
     });
     crew.add("answerer", 1, [&](StartLine& line) { answer<size>(*there, *back, line, waiting); });
-    Sample sample;
-    sample.integrity = crew.run(span + way_patience);
-    if (sample.integrity == "ok") sample.integrity = board->tally.integrity();
-    sample.latency = std::make_shared<Histogram>(board->latency);
-    return sample;
+    return run_trips(crew, *trips, span + way_patience);
 }
 
 }  // namespace
