@@ -20,9 +20,9 @@ using namespace std::chrono_literals;
 namespace {
 
 // Looks at a receipt before the thread sleeps, of 16 pauses each: some 5 to 20 us.
-constexpr int looks_before_sleep = 32;
+constexpr int spins_before_sleep = 32;
 // A bell may be missed when the daemon was killed at the wrong moment.
-constexpr std::chrono::nanoseconds receipt_sleep = 10ms;
+constexpr std::chrono::nanoseconds longest_sleep = 10ms;
 
 [[nodiscard]] std::uint64_t deadline_of(std::chrono::nanoseconds limit) noexcept {
     return Outbound::patience_of(WhenFull::wait, limit).deadline_ns;
@@ -155,7 +155,7 @@ bool is_received(const ReceiptLane& lane, std::uint64_t end) noexcept {
 
 Result<void> wait_for_receipt(ReceiptLane& lane, std::uint64_t end,
                               std::chrono::nanoseconds limit) {
-    for (int spin = 0; limit > 0ns && spin < looks_before_sleep; ++spin) {
+    for (int spin = 0; limit > 0ns && spin < spins_before_sleep; ++spin) {
         if (lane.view.has(end)) return {};
         for (int pause = 0; pause < 16; ++pause) base::cpu_relax();
     }
@@ -166,7 +166,7 @@ Result<void> wait_for_receipt(ReceiptLane& lane, std::uint64_t end,
         if (lane.view.lost()) return Error(ErrorCode::lane_lost);
         const std::uint64_t now = base::now_ns();
         if (now >= deadline) break;
-        lane.view.wait(end, std::min(receipt_sleep, std::chrono::nanoseconds(deadline - now)));
+        lane.view.wait(end, std::min(longest_sleep, std::chrono::nanoseconds(deadline - now)));
     }
     const std::shared_ptr<BusCore> bus = lane.bus.lock();
     if (!bus) return Error(ErrorCode::timeout);
