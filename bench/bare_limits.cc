@@ -21,7 +21,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds patience{10'000};
-constexpr std::size_t mebibyte = std::size_t{1} << 20;
 constexpr std::size_t records_per_poll = 256;
 
 template <std::size_t size>

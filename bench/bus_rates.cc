@@ -19,7 +19,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds patience{20'000};
-constexpr std::size_t mebibyte = std::size_t{1} << 20;
 constexpr std::size_t soak_per_second = 200'000;
 constexpr std::uint64_t soak_growth_pages = 64;
 constexpr std::uint64_t any_growth = ~std::uint64_t{0};

@@ -9,6 +9,8 @@
 
 namespace shmbus::bench {
 
+inline constexpr std::size_t mebibyte = std::size_t{1} << 20;
+
 // A stream of messages through one bare ring, from one process to another. Payloads of any power
 // of two from 32 to 1 MiB.
 Contestant bare_stream(std::size_t payload_bytes, std::size_t ring_bytes);

@@ -9,8 +9,6 @@
 namespace shmbus::bench {
 namespace {
 
-constexpr std::size_t mebibyte = std::size_t{1} << 20;
-
 bool asked_for(const Request& request, std::size_t bytes, std::size_t by_default = 0) {
     if (request.bytes) return *request.bytes == bytes;
     return by_default == 0 || by_default == bytes;

@@ -8,8 +8,6 @@
 namespace shmbus::bench {
 namespace {
 
-constexpr std::size_t mebibyte = std::size_t{1} << 20;
-
 Comparison alone(std::string variant, std::size_t bytes, Figure figure, Contestant contestant) {
     contestant.is_bare = true;
     return {"limit", std::move(variant), bytes, figure, std::move(contestant), std::nullopt};

@@ -27,7 +27,7 @@ bool have_same_limit(const GroupResult& one, const GroupResult& other) {
            front_of(other).ratio;
 }
 
-std::string line_of(const Change& change, double threshold_percent) {
+std::string text_of(const Change& change, double threshold_percent) {
     const GroupResult& group = *change.after;
     std::string text = fmt::format("{:<40.40}{:>11}{:>11}", title_of(group),
                                    figure_text(group, change.old_figure.median),
@@ -85,7 +85,7 @@ int compare_files(const std::string& before_path, const std::string& after_path,
     std::printf("%-40s%11s%11s%16s\n", "", "before", "after", "x limit, both");
     bool well = violations.empty();
     for (const Change& change : changes) {
-        std::printf("%s\n", line_of(change, threshold_percent).c_str());
+        std::printf("%s\n", text_of(change, threshold_percent).c_str());
         well = well && change.worse_percent <= threshold_percent;
     }
     return well ? 0 : 1;

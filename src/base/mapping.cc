@@ -46,7 +46,7 @@ private:
                      path_of(file.fd()), error, std::move(helps)};
 }
 
-[[nodiscard]] std::string advice(int error) {
+[[nodiscard]] std::string remedy(int error) {
     if (error == ENOMEM) return "raise the memory or address space limits, or use smaller lanes";
     if (error == EACCES || error == EPERM) return "open the file with the access it is mapped for";
     return "see the system's answer";
@@ -71,7 +71,7 @@ void require_inside(const File& file, MappedPart part) {
                                   static_cast<ipc::offset_t>(part.offset), part.bytes, where,
                                   MAP_POPULATE | fixed);
     } catch (const ipc::interprocess_exception& error) {
-        fail(file, part, error.get_native_error(), advice(error.get_native_error()));
+        fail(file, part, error.get_native_error(), remedy(error.get_native_error()));
     }
 }
 
@@ -79,13 +79,13 @@ void require_inside(const File& file, MappedPart part) {
 // Present and writable now: the first message must not pay for page faults.
 void prepare(std::byte* data, std::size_t bytes, Access access, const File& file,
              MappedPart part) {
-    if (::madvise(data, bytes, MADV_DONTFORK) != 0) fail(file, part, errno, advice(errno));
+    if (::madvise(data, bytes, MADV_DONTFORK) != 0) fail(file, part, errno, remedy(errno));
 #ifdef MADV_POPULATE_WRITE
     // MAP_POPULATE is enough on tmpfs; file systems that track dirty pages map them for reading
     // first, so ask for writing separately. Kernels before 5.14 answer EINVAL and pay on first use.
     if (access == Access::read_write && ::madvise(data, bytes, MADV_POPULATE_WRITE) != 0 &&
         errno != EINVAL)
-        fail(file, part, errno, advice(errno));
+        fail(file, part, errno, remedy(errno));
 #endif
 }
 
@@ -152,7 +152,7 @@ public:
         // Raw mmap: Boost's anonymous mapping is readable and writable, hence counted as memory.
         void* const found = ::mmap(nullptr, bytes_, PROT_NONE,
                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (found == MAP_FAILED) fail(file, part, errno, advice(errno));
+        if (found == MAP_FAILED) fail(file, part, errno, remedy(errno));
         data_ = static_cast<std::byte*>(found);
     }
     Reservation(const Reservation&) = delete;

@@ -17,7 +17,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::uint32_t polls_before_sleep = 2000;
-constexpr std::chrono::nanoseconds longest_sleep = 50ms;
+constexpr std::chrono::nanoseconds idle_sleep = 50ms;
 // While callbacks are awaited, or messages are kept, nobody rings for them.
 constexpr std::chrono::nanoseconds busy_sleep = 1ms;
 constexpr std::uint64_t retry_every_ns = 1'000'000;
@@ -277,7 +277,7 @@ bool EndpointCore::wait(std::chrono::nanoseconds limit) {
         if (spent >= span) return false;
         const bool busy = !parked_.empty() || core_->requests().has_callbacks();
         const std::chrono::nanoseconds left(span - spent);
-        const bool there = consumer_->sleep(std::min(left, busy ? busy_sleep : longest_sleep));
+        const bool there = consumer_->sleep(std::min(left, busy ? busy_sleep : idle_sleep));
         count_sleeps();
         core_->session().tend();
         if (there || busy) return true;
@@ -297,7 +297,7 @@ void EndpointCore::idle(std::uint32_t quiet_polls, std::uint32_t rung, bool may_
         return;
     }
     const bool busy = !parked_.empty() || core_->requests().has_callbacks();
-    const std::chrono::nanoseconds limit = busy ? busy_sleep : longest_sleep;
+    const std::chrono::nanoseconds limit = busy ? busy_sleep : idle_sleep;
     if (may_take) consumer_->sleep(limit, rung);
     else consumer_->rest(limit, rung);
     count_sleeps();

@@ -13,7 +13,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr int spins_before_sleep = 2000;
+constexpr int worker_spins = 2000;
 constexpr std::chrono::nanoseconds worker_sleep = 50ms;
 
 // With more threads than hands each batch has work for several of them.
@@ -62,7 +62,7 @@ void Pool::work(const std::stop_token& stop, Worker& worker) {
             spins = 0;
         } else if (stop.stop_requested()) {
             break;
-        } else if (++spins < spins_before_sleep) {
+        } else if (++spins < worker_spins) {
             base::cpu_relax();
         } else {
             handoff_.sleep(seen, worker_sleep);

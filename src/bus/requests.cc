@@ -17,7 +17,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr int spins_before_sleep = 2000;
+constexpr int answer_spins = 2000;
 constexpr std::uint64_t look_every_ns = 1'000'000;  // for deadlines and stops of callbacks
 
 // The request that this record answers.
@@ -130,7 +130,7 @@ std::size_t Requests::read_inbox() noexcept {
 }
 
 void Requests::read_patiently(std::uint64_t deadline_ns) noexcept {
-    for (int spin = 0; spin < spins_before_sleep; ++spin) {
+    for (int spin = 0; spin < answer_spins; ++spin) {
         if (read_inbox() != 0) return;
         base::cpu_relax();
     }

@@ -78,7 +78,7 @@ namespace detail {
 
 namespace {
 
-[[nodiscard]] std::string quoted(std::string_view text) {
+[[nodiscard]] std::string in_quotes(std::string_view text) {
     static constexpr char digits[] = "0123456789abcdef";
     std::string all = "\"";
     for (const char c : text) {
@@ -109,18 +109,18 @@ std::string span_line(const Envelope& message, const HandledSpan& handled) {
     std::string line = "{\"traceId\":\"" + hex(trace.trace_id) + "\",\"spanId\":\"" +
                        hex(span_of(message.id, message.attempt)) + "\",\"parentSpanId\":\"" +
                        hex(trace.parent_id) + "\",\"name\":" +
-                       quoted("process " + std::string(message.type)) +
+                       in_quotes("process " + std::string(message.type)) +
                        ",\"kind\":\"SPAN_KIND_CONSUMER\",\"startTimeUnixNano\":\"" +
                        std::to_string(since_1970 + handled.begin_ns) +
                        "\",\"endTimeUnixNano\":\"" + std::to_string(since_1970 + handled.end_ns) +
                        "\",\"status\":{\"code\":\"" +
                        (handled.complaint.empty() ? "STATUS_CODE_OK" : "STATUS_CODE_ERROR") + "\"";
-    if (!handled.complaint.empty()) line += ",\"message\":" + quoted(handled.complaint);
-    line += "},\"attributes\":{\"service.name\":" + quoted(handled.process) +
+    if (!handled.complaint.empty()) line += ",\"message\":" + in_quotes(handled.complaint);
+    line += "},\"attributes\":{\"service.name\":" + in_quotes(handled.process) +
             ",\"messaging.system\":\"shmbus\",\"messaging.operation\":\"process\"" +
-            ",\"messaging.destination.name\":" + quoted(handled.endpoint) +
-            ",\"messaging.message.id\":" + quoted(message.id.text()) +
-            ",\"messaging.message.conversation_id\":" + quoted(message.conversation.text()) +
+            ",\"messaging.destination.name\":" + in_quotes(handled.endpoint) +
+            ",\"messaging.message.id\":" + in_quotes(message.id.text()) +
+            ",\"messaging.message.conversation_id\":" + in_quotes(message.conversation.text()) +
             ",\"shmbus.attempt\":" + std::to_string(message.attempt) +
             ",\"shmbus.redelivered\":" + (message.redelivered ? "true" : "false") + "}}\n";
     return line;

@@ -35,6 +35,8 @@ template <class Call>
 constexpr std::size_t direct_block = BackgroundWriter::block;
 constexpr std::size_t most_direct = std::size_t{4} << 20;
 
+}  // namespace
+
 // Memory that is aligned as direct writes want it, used again and again: pages that are fresh each
 // time, as the cache's are, cost more than the copy. Shared by the files of a directory.
 class Bounce {
@@ -52,6 +54,8 @@ private:
     };
     std::unique_ptr<std::byte, Free> room_;
 };
+
+namespace {
 
 // Whole blocks are written past the cache where the file system has that; everything else, and all
 // reading, goes through it, which the kernel keeps coherent. Measured: README.md.

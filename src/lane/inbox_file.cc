@@ -15,7 +15,7 @@ namespace shmbus::lane {
 
 namespace {
 
-[[noreturn]] void refuse(const base::File& file, const std::string& what, std::string helps) {
+[[noreturn]] void reject(const base::File& file, const std::string& what, std::string helps) {
     throw SetupError("opening an inbox: " + what, base::path_of(file.fd()), EPROTO,
                      std::move(helps));
 }
@@ -61,18 +61,18 @@ InboxIdentity read_inbox_identity(const base::File& file) {
     InboxIdentity identity{};
     const std::size_t got = file.read_all(std::as_writable_bytes(std::span(&identity, 1)), 0);
     if (got < sizeof(identity))
-        refuse(file, "the file has only " + std::to_string(got) + " bytes",
+        reject(file, "the file has only " + std::to_string(got) + " bytes",
                "it was cut short: find out who did it, then give the bus another directory");
     if (identity.magic != inbox_magic || identity.ready != 1)
-        refuse(file, "this is no finished inbox file",
+        reject(file, "this is no finished inbox file",
                "it was left half made by a death or is not ours; the daemon removes it");
     if (identity.major != layout_major)
-        refuse(file,
+        reject(file,
                "its layout is version " + std::to_string(identity.major) + ", this program's is " +
                    std::to_string(layout_major),
                "use programs built with one version of shmbus on one bus");
     if (file.facts().bytes != inbox_file_bytes)
-        refuse(file, "its length is " + std::to_string(file.facts().bytes) + " bytes, not " +
+        reject(file, "its length is " + std::to_string(file.facts().bytes) + " bytes, not " +
                          std::to_string(inbox_file_bytes),
                "it was cut short or written to by a stranger");
     return identity;

@@ -18,7 +18,7 @@ namespace {
 
 using Word = StdAtomics::word<std::uint32_t>;
 
-struct Scene {
+struct Words {
     TemporaryDirectory directory;
     File file = directory.make("words", page_bytes());
     MappedPart part{.offset = 0, .bytes = page_bytes()};
@@ -36,7 +36,7 @@ struct Scene {
 TEST_SUITE("base") {
 
 TEST_CASE("a sleeper on a read-only mapping in another process is woken") {
-    const Scene scene;
+    const Words scene;
     Child sleeper([&] {
         const Mapping own(File::open_at(scene.directory.fd(), "words", Access::read_only),
                           scene.part, Access::read_only);
@@ -47,7 +47,7 @@ TEST_CASE("a sleeper on a read-only mapping in another process is woken") {
 }
 
 TEST_CASE("a word that has moved on lets nobody sleep") {
-    const Scene scene;
+    const Words scene;
     // relaxed: one thread.
     scene.word(0).store(1, std::memory_order_relaxed);
     CHECK(wait(watch(scene.word(0), 0), limit) == WaitEnd::changed);
@@ -56,7 +56,7 @@ TEST_CASE("a word that has moved on lets nobody sleep") {
 }
 
 TEST_CASE("waiting for nothing ends with the time limit") {
-    const Scene scene;
+    const Words scene;
     const std::array words{watch(scene.word(0), 0), watch(scene.word(1), 0)};
     constexpr std::chrono::milliseconds span{1};
     const auto begin = std::chrono::steady_clock::now();
@@ -72,7 +72,7 @@ TEST_CASE("any of the words wakes a sleeper on several") {
         return;
     }
     for (const std::size_t which : {0U, 1U, 2U}) {
-        const Scene scene;
+        const Words scene;
         Child sleeper([&] {
             const Mapping own(File::open_at(scene.directory.fd(), "words", Access::read_only),
                               scene.part, Access::read_only);
@@ -87,7 +87,7 @@ TEST_CASE("any of the words wakes a sleeper on several") {
 }
 
 TEST_CASE("waking counts the sleepers and finds none where there are none") {
-    const Scene scene;
+    const Words scene;
     CHECK(wake(scene.word(0), all_sleepers) == 0);
     const auto sleep = [&] {
         const Mapping own(File::open_at(scene.directory.fd(), "words", Access::read_only),

@@ -33,6 +33,18 @@ bool comes(Condition condition) {
     return true;
 }
 
+inline void poll_all(shmbus::Endpoint& endpoint) {
+    while (endpoint.poll() != 0) {
+    }
+}
+
+// Waits for room: the limit is only for what never comes.
+inline shmbus::SendOptions patient() {
+    shmbus::SendOptions options;
+    options.wait = std::chrono::seconds(60);
+    return options;
+}
+
 inline shmbus::base::File open_file(const std::string& path) {
     const std::size_t name = path.rfind('/') + 1;
     const shmbus::base::File folder =

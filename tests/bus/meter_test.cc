@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "bus/inside.h"
 #include "bus/messages.h"
 #include "bus/meter.h"
 #include "directory/reader.h"
@@ -63,11 +64,6 @@ shmbus::directory::DirectoryReader bus_directory(const shmbus::testing::Temporar
     const base::File folder = base::File::open_directory(temporary.directory());
     return shmbus::directory::DirectoryReader(base::File::open_at(
         folder.fd(), shmbus::wire::directory_file, base::Access::read_only));
-}
-
-void poll_all(shmbus::Endpoint& endpoint) {
-    while (endpoint.poll() != 0) {
-    }
 }
 
 TEST_SUITE("bus") {

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bus/inside.h"
 #include "bus/messages.h"
 
 using namespace bus_tests;
@@ -23,7 +24,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::uint64_t many = 1000;
-constexpr std::uint64_t threads = 4;
+constexpr std::uint64_t pool_threads = 4;
 
 // What the processes of a test share. seq_cst throughout: the tests read as if there were one order
 // of events.
@@ -41,16 +42,6 @@ struct Shared {
     }
 };
 
-template <class Condition>
-bool comes(Condition condition) {
-    const auto limit = std::chrono::steady_clock::now() + 20s;
-    while (!condition()) {
-        if (std::chrono::steady_clock::now() > limit) return false;
-        std::this_thread::sleep_for(50us);
-    }
-    return true;
-}
-
 // A process with a pool that handles orders as `handle` says until it is killed.
 template <class Handle>
 pid_t pool_in_child(const std::string& directory, Handle handle) {
@@ -59,7 +50,7 @@ pid_t pool_in_child(const std::string& directory, Handle handle) {
     if (child != 0) return child;
     shmbus::Bus bus = shmbus::Bus::open(directory);
     shmbus::EndpointOptions options;
-    options.handler_threads = threads;
+    options.handler_threads = pool_threads;
     shmbus::Endpoint endpoint = bus.endpoint("orders", options);
     endpoint.on<Order>(handle);
     endpoint.run();
@@ -100,9 +91,9 @@ TEST_CASE("what killed pools had in their handlers comes to a survivor's pool, m
         });
     };
     const pid_t one = stuck_from(200);
-    REQUIRE(comes([&] { return shared.inside == threads; }));
+    REQUIRE(comes([&] { return shared.inside == pool_threads; }));
     const pid_t other = stuck_from(600);
-    REQUIRE(comes([&] { return shared.inside == 2 * threads; }));
+    REQUIRE(comes([&] { return shared.inside == 2 * pool_threads; }));
     for (const pid_t child : {one, other}) ::kill(child, SIGKILL);
     for (const pid_t child : {one, other}) CHECK(signal_that_ended(child) == SIGKILL);
     std::uint64_t before = 0;
@@ -132,7 +123,7 @@ TEST_CASE("what killed pools had in their handlers comes to a survivor's pool, m
         CHECK(comes([&] { return handled == many - before; }));
         survivor.stop();
     }
-    CHECK(begun_before == 2 * threads);
+    CHECK(begun_before == 2 * pool_threads);
     CHECK(was_alone);
     CHECK(survivor.counts().redelivered == marked);
     for (std::uint64_t number = 0; number < many; ++number) CHECK(shared.of[number] == 1);
@@ -150,8 +141,8 @@ TEST_CASE("a message that kills a pool takes none of its neighbours to the error
         // The first time all threads are in handlers when it kills.
         const pid_t child = pool_in_child(temporary.directory(), [&](const Order& order) {
             ++shared.begun[order.number];
-            if (++shared.inside <= threads) {
-                if (!comes([&] { return shared.inside >= threads; })) ::_exit(1);
+            if (++shared.inside <= pool_threads) {
+                if (!comes([&] { return shared.inside >= pool_threads; })) ::_exit(1);
                 if (order.number != poison)
                     for (;;) ::pause();
             }
@@ -162,7 +153,7 @@ TEST_CASE("a message that kills a pool takes none of its neighbours to the error
         CHECK(shared.begun[poison] == death);
     }
     shmbus::EndpointOptions options;
-    options.handler_threads = threads;
+    options.handler_threads = pool_threads;
     shmbus::Endpoint survivor = bus.endpoint("orders", options);
     survivor.on<Order>([&](const Order& order) { ++shared.of[order.number]; });
     shmbus::Endpoint errors = bus.endpoint("error");

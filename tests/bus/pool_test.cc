@@ -12,6 +12,7 @@
 
 #include <time.h>
 
+#include "bus/inside.h"
 #include "bus/messages.h"
 
 using namespace bus_tests;
@@ -19,26 +20,9 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// False when it does not come within the limit.
-template <class Condition>
-bool comes(Condition condition) {
-    const auto limit = std::chrono::steady_clock::now() + 20s;
-    while (!condition()) {
-        if (std::chrono::steady_clock::now() > limit) return false;
-        std::this_thread::sleep_for(50us);
-    }
-    return true;
-}
-
 shmbus::EndpointOptions pool_of(unsigned threads) {
     shmbus::EndpointOptions options;
     options.handler_threads = threads;
-    return options;
-}
-
-shmbus::SendOptions patient() {
-    shmbus::SendOptions options;
-    options.wait = 20s;
     return options;
 }
 

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <thread>
 
+#include "bus/inside.h"
 #include "bus/messages.h"
 #include "support/waiting.h"
 
@@ -22,12 +23,6 @@ struct Impostor {
     static constexpr auto message = shmbus::command("test.order", shmbus::transient);
     std::uint32_t number;
 };
-
-shmbus::SendOptions patient() {
-    shmbus::SendOptions options;
-    options.wait = 60s;
-    return options;
-}
 
 // A bus with a subscriber that does not read and whose lane is full, and one behind it.
 struct FullSubscriber {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/support.h"
+#include "bus/inside.h"
 #include "bus/messages.h"
 
 using namespace bus_tests;
@@ -24,11 +25,6 @@ using shmbus::TraceContext;
 namespace {
 
 constexpr const char* header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-
-void poll_all(shmbus::Endpoint& endpoint) {
-    while (endpoint.poll() != 0) {
-    }
-}
 
 // The value of a key in a line of JSON, without its quotes.
 std::string value_in(const std::string& line, const std::string& key) {

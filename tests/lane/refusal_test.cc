@@ -31,8 +31,8 @@ bool refused(const base::File& file) {
 }
 
 // A scene with one good lane beside the bad one, and a consumer.
-struct Pair {
-    Pair() : good(scene.make_lane(5)), bad_file(scene.make_lane(6)), bad(bad_file) {
+struct Neighbours {
+    Neighbours() : good(scene.make_lane(5)), bad_file(scene.make_lane(6)), bad(bad_file) {
         scene.make_participant(1);
         life = scene.live_as(1);
         static_cast<void>(scene.admin->assign_consumer(1));
@@ -116,14 +116,14 @@ TEST_CASE("a lane whose length, magic, salt or capacity does not fit is refused"
     }
 }
 TEST_CASE("a lane in the table whose file is missing or a stranger's is reported, others go on") {
-    Pair pair;
+    Neighbours pair;
     REQUIRE(pair.scene.admin->add_lane(77));
     pair.check_the_other_lane_goes_on();
     CHECK(pair.consumer->poisoned_lanes() == 1);
     CHECK_FALSE(pair.scene.log.empty());
 }
 TEST_CASE("a record longer than any may be poisons its lane, tells the writer, others go on") {
-    Pair pair;
+    Neighbours pair;
     const lane::Claim claim = pair.bad.claim(1);
     REQUIRE(claim);
     pair.bad.commit(claim, wire::Meta{1U << 30, 1, 0, 0}.word());
@@ -147,7 +147,7 @@ TEST_CASE("extensions that do not fit their flags are refused by the reader of e
     }
 }
 TEST_CASE("a lane that is cut short under its reader is poisoned, others go on") {
-    Pair pair;
+    Neighbours pair;
     REQUIRE(send(pair.bad, 1, 1));
     CHECK(pair.drain() == std::vector<std::uint64_t>{1});
     REQUIRE(::ftruncate(pair.bad_file.fd(), 0) == 0);
@@ -155,7 +155,7 @@ TEST_CASE("a lane that is cut short under its reader is poisoned, others go on")
     pair.check_the_other_lane_goes_on();
 }
 TEST_CASE("a lane that is cut short under its writer is lost to it, without a crash") {
-    Pair pair;
+    Neighbours pair;
     REQUIRE(send(pair.bad, 1, 1));
     REQUIRE(::ftruncate(pair.bad_file.fd(), lane::data_at) == 0);
     // Records go into memory that leads nowhere until the writer looks.
@@ -165,7 +165,7 @@ TEST_CASE("a lane that is cut short under its writer is lost to it, without a cr
     pair.check_the_other_lane_goes_on();
 }
 TEST_CASE("positions that a stranger wrote into the readers' page make no writer overwrite") {
-    Pair pair;
+    Neighbours pair;
     for (std::uint64_t number = 1; number <= 64; ++number) REQUIRE(send(pair.bad, 1, number));
     const lane::InboxView view(*pair.scene.inbox);
     const std::size_t reclaim = lane::reader_page_at + offsetof(lane::StdReaderPage, reclaim);
@@ -178,7 +178,7 @@ TEST_CASE("positions that a stranger wrote into the readers' page make no writer
     }
 }
 TEST_CASE("in an inbox that was cut short nobody takes, and nobody counts room") {
-    Pair pair;
+    Neighbours pair;
     for (std::uint64_t number = 1; number <= 64; ++number) REQUIRE(send(pair.bad, 1, number));
     lane::Batch* held = pair.consumer->take(1);
     REQUIRE(held != nullptr);
@@ -198,7 +198,7 @@ TEST_CASE("in an inbox that was cut short nobody takes, and nobody counts room")
     CHECK(pair.scene.log.find(told, first + 1) == std::string::npos);
 }
 TEST_CASE("a writer sees that the readers' page or its own records were wiped") {
-    Pair pair;
+    Neighbours pair;
     for (std::uint64_t number = 1; number <= 60; ++number) REQUIRE(send(pair.bad, 1, number));
     CHECK_FALSE(pair.bad.is_scribbled());
     CHECK(pair.drain().size() == 60);

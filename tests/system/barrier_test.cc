@@ -32,7 +32,7 @@ void deny_barrier() {
         throw std::runtime_error("the kernel takes no filter");
 }
 
-constexpr std::uint64_t all = 2'000;
+constexpr std::uint64_t all_jobs = 2'000;
 
 // Words: 0 handled, 1 the receiver is ready.
 int receive(const Stage& stage, bool denied) {
@@ -43,7 +43,7 @@ int receive(const Stage& stage, bool denied) {
     Endpoint endpoint = bus.endpoint("jobs", options);
     endpoint.on<Job>([&](const Job&) {
         stage.words->add(0);
-        if (stage.words->get(0) == all) endpoint.stop();
+        if (stage.words->get(0) == all_jobs) endpoint.stop();
     });
     stage.words->set(1, 1);
     endpoint.run();
@@ -55,7 +55,7 @@ int send_singly(const Stage& stage, bool denied) {
     if (denied) deny_barrier();
     Bus bus = stage.join();
     if (bus.wake_method() != (denied ? "fence" : "membarrier")) return 2;
-    for (std::uint64_t number = 1; number <= all; ++number) {
+    for (std::uint64_t number = 1; number <= all_jobs; ++number) {
         send(bus, 1, number);
         if (!stage.words->comes(0, number)) return 3;
     }
@@ -69,7 +69,7 @@ void run(bool deny_sender, bool deny_receiver) {
     Child sender([&] { return send_singly(stage, deny_sender); });
     CHECK(sender.reap() == 0);
     CHECK(receiver.reap() == 0);
-    CHECK(stage.words->get(0) == all);
+    CHECK(stage.words->get(0) == all_jobs);
 }
 
 }  // namespace

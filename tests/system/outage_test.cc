@@ -38,7 +38,7 @@ Bus join(const Stage& stage) {
 
 // A process that handles Jobs until it has seen `all` of them done. Whoever gets `held` keeps it
 // until told. Words: 0 handled, 1 marked, 2 consumers ready, 3 pid of the holder, 4 let go.
-int consume(const Stage& stage, std::uint64_t held, std::uint64_t all) {
+int consume_jobs(const Stage& stage, std::uint64_t held, std::uint64_t all) {
     Bus bus = join(stage);
     Endpoint endpoint = bus.endpoint("jobs", small_lanes());
     endpoint.on<Job>([&](const Job& job, Context& context) {
@@ -219,8 +219,8 @@ TEST_CASE("behind a held lane a busy sender goes on in the next one, daemon or n
     SUBCASE("stopped") { outage = Outage::stopped; }
     Stage stage;
     constexpr std::uint64_t before = 200, all = before + 64 * 20;
-    Child one([&] { return consume(stage, before + 1, all); });
-    Child other([&] { return consume(stage, before + 1, all); });
+    Child one([&] { return consume_jobs(stage, before + 1, all); });
+    Child other([&] { return consume_jobs(stage, before + 1, all); });
     REQUIRE(stage.words->comes(2, 2));
     Bus bus = stage.join();
     for (std::uint64_t number = 1; number <= before; ++number) send(bus, 1, number);
@@ -252,8 +252,8 @@ TEST_CASE("a held lane without a next one refuses, naming holder and daemon, unt
     SUBCASE("stopped") { outage = Outage::stopped; }
     Stage stage;
     constexpr std::uint64_t all = 64 * 5;
-    Child one([&] { return consume(stage, 1, all); });
-    Child other([&] { return consume(stage, 1, all); });
+    Child one([&] { return consume_jobs(stage, 1, all); });
+    Child other([&] { return consume_jobs(stage, 1, all); });
     REQUIRE(stage.words->comes(2, 2));
     Bus bus = stage.join();
     send(bus, 1, 1);

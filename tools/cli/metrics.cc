@@ -17,7 +17,7 @@
 namespace shmbus::cli {
 namespace {
 
-struct Wanted {
+struct MetricsLine {
     std::string journal;
     std::string address;
     bool is_openmetrics = false;
@@ -33,7 +33,7 @@ void serve(look::MetricsServer& server) {
     server.serve([] { return is_told_to_end == 0; });
 }
 
-void run(const Wanted& wanted, const std::string& bus) {
+void run(const MetricsLine& wanted, const std::string& bus) {
     const look::Place place = look::place_of(bus, wanted.journal);
     if (wanted.address.empty()) {
         const auto format = wanted.is_openmetrics ? look::MetricsFormat::openmetrics
@@ -52,7 +52,7 @@ void run(const Wanted& wanted, const std::string& bus) {
 
 void add_metrics_commands(CLI::App& app, const std::string& bus) {
     // Owned by the callback, which the program keeps as long as it parses.
-    const auto wanted = std::make_shared<Wanted>();
+    const auto wanted = std::make_shared<MetricsLine>();
     auto* command = app.add_subcommand(
         "metrics", "Figures for Prometheus, printed or served; needs no daemon, disturbs nobody");
     command->add_option("--journal", wanted->journal,
