@@ -66,9 +66,16 @@ namespace {
     const look::Counters& counters = ever.counters;
     page.push_back(
         {{left("counts", 11), Style::head},
-         {fmt::format("threw {}  redelivered {}  failed {}  dropped {}  wakeups {}",
-                      number(counters.threw), number(counters.redelivered), number(counters.failed),
+         {fmt::format("threw {}  retried {}  redelivered {}  failed {}  unhandled {}  wakeups {}",
+                      number(counters.threw), number(counters.retried()),
+                      number(counters.redelivered), number(counters.failed),
                       number(counters.dropped), number(counters.wakeups))}});
+    page.push_back(
+        {{left("lanes", 11), Style::head},
+         {fmt::format("{} written, {} taken  refused {}  waits {}  dropped {} new, {} old",
+                      bytes_text(endpoint.written_bytes()), bytes_text(endpoint.taken_bytes()),
+                      number(endpoint.refused()), number(endpoint.waits()),
+                      number(endpoint.dropped_newest()), number(endpoint.dropped_oldest()))}});
     return page;
 }
 

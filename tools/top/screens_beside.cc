@@ -37,14 +37,18 @@ namespace {
 
 [[nodiscard]] Page types_of(const Model& model, Size size) {
     const look::Snapshot& now = model.now;
-    const Table table({{"TYPE", 0, Side::left},
-                       {"KIND", 8, Side::left},
-                       {"DURABLE", 7, Side::left},
-                       {"BYTES", 6},
-                       {"GOES TO", 20, Side::left},
-                       {"HANDLED", 8},
-                       {"PER s", 7}},
-                      size.columns);
+    std::vector<Field> fields{{"TYPE", 0, Side::left},
+                              {"KIND", 8, Side::left},
+                              {"DURABLE", 7, Side::left},
+                              {"BYTES", 6},
+                              {"GOES TO", 20, Side::left},
+                              {"HANDLED", 8},
+                              {"PER s", 7}};
+    // Names first.
+    if (size.columns >= 120)
+        fields.insert(fields.end(), {{"PAYLOAD", 7}, {"THREW", 5}, {"AGAIN", 5}, {"FAILED", 6},
+                                     {"DROPPED", 7}});
+    const Table table(std::move(fields), size.columns);
     Page page{table.head()};
     for (const look::Type& type : now.types) {
         const look::Endpoint* const route = now.endpoint_at(type.route);
@@ -56,7 +60,12 @@ namespace {
                        {type.bytes == 0 ? "any" : std::to_string(type.bytes)},
                        {route ? plain(route->name) : "-"},
                        {number(type.handled)},
-                       {rate == model.rates.types.end() ? "-" : count_text(rate->second)}}));
+                       {rate == model.rates.types.end() ? "-" : count_text(rate->second)},
+                       {type.handled_bytes() ? bytes_text(*type.handled_bytes()) : "-"},
+                       {number(type.troubles.threw)},
+                       {number(type.troubles.redelivered)},
+                       {number(type.troubles.failed)},
+                       {number(type.troubles.dropped)}}));
     }
     return page;
 }
