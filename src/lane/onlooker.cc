@@ -196,6 +196,8 @@ InboxOnlooker::Gone InboxOnlooker::gone() const noexcept {
     return {read(kept[0]), read(kept[1]), read(kept[2]), read(kept[3]), read(table().kept_units)};
 }
 
+std::uint64_t InboxOnlooker::on_disk() const noexcept { return read(table().on_disk); }
+
 Metrics InboxOnlooker::metrics(std::uint16_t slot) const {
     const auto block = std::make_unique<StdMetrics>();
     Metrics metrics;

@@ -155,6 +155,8 @@ public:
         friend bool operator==(const Gone&, const Gone&) = default;
     };
     [[nodiscard]] Gone gone() const noexcept;
+    // Records that wait in the journal and are in no lane yet, as the daemon said last.
+    [[nodiscard]] std::uint64_t on_disk() const noexcept;
 
     // Of one consumer's place. Reads the file.
     [[nodiscard]] Metrics metrics(std::uint16_t slot) const;

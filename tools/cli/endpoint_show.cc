@@ -133,6 +133,8 @@ void show_endpoint(const Common& common, const std::string& name) {
     facts.add("consumers", consumers);
     facts.add("waiting", seen.waiting());
     facts.add("in_hand", seen.in_hand());
+    facts.add("on_disk", seen.on_disk);
+    facts.add("on_disk_is_current", all.is_disk_known());
     add_totals(facts, seen);
     const Json by_type = types_of(all, seen);
     if (common.is_json()) {

@@ -129,6 +129,8 @@ template <class T>
             {"depth", endpoint.depth()},
             {"waiting", endpoint.waiting()},
             {"in_hand", endpoint.in_hand()},
+            {"on_disk", endpoint.on_disk},
+            {"on_disk_is_current", snapshot.is_disk_known()},
             {"fill", or_null(endpoint.fill())},
             {"oldest_ns", or_null(endpoint.oldest_ns())},
             {"journal_lag", endpoint.journal_lag},

@@ -306,6 +306,7 @@ void Looker::look_at_inbox(Endpoint& endpoint, Journal& journal) const {
         endpoint.gone_dropped_newest = gone.dropped_newest;
         endpoint.gone_dropped_oldest = gone.dropped_oldest;
         endpoint.gone_waits = gone.waits;
+        endpoint.on_disk = inbox.on_disk();
         endpoint.gone_bytes = gone.units * wire::unit_bytes;
     } catch (const SetupError& error) {
         endpoint.sight = Sight::damaged;

@@ -177,8 +177,12 @@ private:
     }
 
     void endpoints() {
-        endpoint_gauge("shmbus_endpoint_depth", "Messages waiting or in a handler's hand.",
+        endpoint_gauge("shmbus_endpoint_depth",
+                       "Messages waiting, in a handler's hand or on disk for it.",
                        [](const Endpoint& each) { return static_cast<double>(each.depth()); });
+        endpoint_gauge("shmbus_endpoint_on_disk",
+                       "Of them, those in the journal and in no lane yet, as the daemon said last.",
+                       [](const Endpoint& each) { return static_cast<double>(each.on_disk); });
         endpoint_gauge("shmbus_endpoint_in_hand", "Messages taken and not done.",
                        [](const Endpoint& each) { return static_cast<double>(each.in_hand()); });
         endpoint_gauge("shmbus_endpoint_fill_ratio", "Fill of its fullest lane, 0 to 1.",

@@ -164,16 +164,21 @@ struct Endpoint {
     std::uint64_t gone_dropped_oldest = 0;
     std::uint64_t gone_waits = 0;
     std::uint64_t gone_bytes = 0;
+    // Records for it that are in the journal and in no lane yet, as the daemon knew last.
+    std::uint64_t on_disk = 0;
     // Durable messages for it that are sent and not yet on disk, as far as they were looked at.
     std::uint64_t journal_lag = 0;
     // Of the messages in hands that are not done, by type.
     std::map<std::uint32_t, std::uint64_t> types_in_hand;
 
-    // Messages that nobody has taken; that are taken and not done; ever sent here.
+    // Messages in lanes that nobody has taken; that are taken and not done; those and what waits on
+    // disk; that ever came in through lanes.
     [[nodiscard]] std::uint64_t waiting() const noexcept;
     [[nodiscard]] std::uint64_t in_hand() const noexcept;
-    [[nodiscard]] std::uint64_t depth() const noexcept { return waiting() + in_hand(); }
-    [[nodiscard]] std::uint64_t received() const noexcept { return settled + depth(); }
+    [[nodiscard]] std::uint64_t depth() const noexcept { return waiting() + in_hand() + on_disk; }
+    [[nodiscard]] std::uint64_t received() const noexcept {
+        return settled + waiting() + in_hand();
+    }
     // Of the fullest lane, 0 to 1; nothing without lanes.
     [[nodiscard]] std::optional<double> fill() const noexcept;
     [[nodiscard]] OptionalNumber oldest_ns() const noexcept;
@@ -253,6 +258,10 @@ struct Snapshot {
     [[nodiscard]] const Type* type(std::uint32_t index) const noexcept;
     // A process that is alive has it open.
     [[nodiscard]] bool is_served(const Endpoint& endpoint) const noexcept;
+    // A daemon lives that says what waits on disk.
+    [[nodiscard]] bool is_disk_known() const noexcept {
+        return daemon.life == Life::alive && journal.condition == 0;
+    }
     // "sales", "shmbusd", or the reference itself when the process is unknown.
     [[nodiscard]] std::string process_name(Reference reference) const;
     // "sales"; "reply of web" for a reply inbox, which has no name.

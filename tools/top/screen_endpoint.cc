@@ -43,15 +43,22 @@ namespace {
                          at(0.9), at(0.99), at(0.999), at(1), number(histogram.count()))}};
 }
 
+[[nodiscard]] std::string disk_text(const Model& model, const look::Endpoint& endpoint) {
+    if (endpoint.on_disk == 0) return {};
+    return fmt::format(", {}{} on disk", model.now.is_disk_known() ? "" : "~",
+                       number(endpoint.on_disk));
+}
+
 [[nodiscard]] Page head(const Model& model, const look::Endpoint& endpoint) {
     const look::EndpointRates* const rates = model.rates_of(endpoint.reference);
     const State state = state_of(model, endpoint);
     Line name{{fmt::format("{} ", letter_of(state)), style_of(state)},
               {plain(model.now.endpoint_name(endpoint)), Style::head},
-              {fmt::format("  {}  depth {} ({} waiting, {} in hand)  came {}  left {}",
+              {fmt::format("  {}  depth {} ({} waiting, {} in hand{})  came {}  left {}",
                            look::name_of(endpoint.kind), number(endpoint.depth()),
                            number(endpoint.waiting()), number(endpoint.in_hand()),
-                           number(endpoint.received()), number(endpoint.settled))}};
+                           disk_text(model, endpoint), number(endpoint.received()),
+                           number(endpoint.settled))}};
     Page page{std::move(name)};
     if (!endpoint.trouble.empty()) page.push_back({{plain(endpoint.trouble), Style::bad}});
     const look::Metrics& ever = endpoint.metrics;

@@ -104,7 +104,7 @@ constexpr std::array<std::pair<const char*, const char*>, 20> help_lines{{
     {"", ""},
     {"S", "X damaged  B writers wait  D nobody alive reads it  P consumer stopped"},
     {"", "F failed messages lie here  J journal in trouble  R in use  I idle"},
-    {"DEPTH", "messages waiting or in a hand;  FILL of the fullest lane"},
+    {"DEPTH", "messages waiting, in a hand, on disk (~ said last);  FILL of the fullest lane"},
     {"P50 P99", "time in the handler; dim: of all time, nothing came in the last interval"},
     {"CRIT", "99 % took less from being sent to being handled"},
     {"OLDEST", "age of the oldest message, as far as it is known"},
