@@ -252,7 +252,7 @@ bool Durable::concerns_durable(DirectoryWriter::Changed row) const {
 
 Outcome Durable::keep_pending() {
     for (auto row = pending_rows_.begin(); row != pending_rows_.end();) {
-        const Outcome outcome = keep_row(service_->journal, state_.tables(), *row);
+        const Outcome outcome = keep_row(service_->journal, state_, *row);
         if (outcome == Outcome::batch_full) {
             if (!commit()) return Outcome::no_space;
             continue;
