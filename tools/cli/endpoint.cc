@@ -1,8 +1,6 @@
 // shmbus endpoint: what is there, making, removing, emptying.
 //
 // SPDX-License-Identifier: BSL-1.0
-#include <algorithm>
-#include <chrono>
 #include <memory>
 
 #include <fmt/core.h>
@@ -12,14 +10,11 @@
 #include "cli/member.h"
 #include "cli/nouns.h"
 #include "cli/open_bus.h"
-#include "cli/taker.h"
 #include "cli/trouble.h"
 
 namespace shmbus::cli {
 
 namespace {
-
-using namespace std::chrono_literals;
 
 struct EndpointLine {
     std::string name;
@@ -35,8 +30,8 @@ void list_endpoints(const Common& common, const EndpointLine& line) {
     const OpenBus bus(common);
     auto handles = handled_by_endpoint(bus);
     Listing listing("shmbus.endpoint_list/1",
-                    {"endpoint", "kind", "waiting", "in_hand", "consumers", "lanes", "lane_bytes",
-                     "owner", "handles"});
+                    {"endpoint", "kind", "waiting", "in_hand", "on_disk", "on_disk_is_current",
+                     "consumers", "lanes", "lane_bytes", "owner", "handles"});
     const look::Snapshot seen = bus.look();
     for (const look::Endpoint& one : seen.endpoints) {
         const bool is_left_alone = one.consumers.empty() && one.waiting() != 0;
@@ -45,6 +40,7 @@ void list_endpoints(const Common& common, const EndpointLine& line) {
             return one.sight == look::Sight::seen ? Json(number) : Json();
         };
         listing.add({one.name, name_of(one.kind), known(one.waiting()), known(one.in_hand()),
+                     known(one.on_disk), seen.is_disk_known(),
                      known(one.consumers.size()), known(one.lanes.size()), one.lane_bytes,
                      one.owner == 0 ? Json() : Json(bus.name_of_participant(one.owner)),
                      or_empty(handles[one.index])},
@@ -87,59 +83,6 @@ void remove_endpoint(const Common& common, const EndpointLine& line) {
     print_line("endpoint " + line.name + " is gone");
 }
 
-// The daemon brings what waits in its journal a lane at a time: then an empty look says nothing.
-[[nodiscard]] bool has_lane_of_daemon(const look::Endpoint& seen) {
-    return std::ranges::any_of(seen.lanes, [](const look::Lane& lane) {
-        return lane.writer == wire::daemon_reference;
-    });
-}
-
-// A daemon that is busy with its disk fills its lane when it comes to it.
-[[nodiscard]] bool more_comes(Taker& taker) {
-    constexpr int looks = 20;
-    for (int look = 0; look < looks; ++look)
-        if (taker.wait(50ms)) return true;
-    return false;
-}
-
-// Lets go of what is there, at most `limit` messages.
-[[nodiscard]] std::uint64_t empty(Taker& taker, std::uint64_t limit, bool waits_for_more) {
-    std::uint64_t gone = 0;
-    do {
-        // Ends: at the limit, or with what is there.
-        while (gone < limit) {
-            const auto records = taker.next(static_cast<std::uint32_t>(
-                std::min<std::uint64_t>(limit - gone, lane::most_entries)));
-            if (records.empty()) break;
-            for (const auto& record : records) {
-                Taker::let_go(record);
-                gone += record.messages.size();
-            }
-            taker.close(records);
-        }
-    } while (waits_for_more && gone < limit && more_comes(taker));
-    return gone;
-}
-
-void purge_endpoint(const Common& common, const EndpointLine& line) {
-    const OpenBus bus(common);
-    const auto endpoint = bus.endpoint(line.name);
-    const look::Snapshot all = bus.look();
-    const look::Endpoint& seen = bus.endpoint(all, line.name);
-    const bool is_durable = has_lane_of_daemon(seen);
-    const std::string what = fmt::format("{} waiting messages of endpoint {}", seen.waiting(),
-                                         line.name);
-    if (line.dry_run) return print_line("would throw away " + what);
-    if (!is_agreed(line.yes, "throw away " + what + "?")) return print_line("nothing was done");
-    Member member(common);
-    Taker taker(member, endpoint);
-    // Whoever goes on sending is not waited for.
-    const std::uint64_t gone =
-        is_durable ? empty(taker, ~std::uint64_t{0}, true)
-                   : empty(taker, seen.depth(), false);
-    print_line(fmt::format("{} messages were thrown away", gone));
-}
-
 }  // namespace
 
 void add_endpoint_commands(const Command& app, const Common& common) {
@@ -168,7 +111,7 @@ void add_endpoint_commands(const Command& app, const Common& common) {
     add_name(purge);
     purge.flag("--yes,-y", line->yes, "Do not ask");
     purge.flag("--dry-run", line->dry_run, "Only say how many there are");
-    purge.runs([&common, line] { purge_endpoint(common, *line); });
+    purge.runs([&common, line] { purge_endpoint(common, line->name, {line->yes, line->dry_run}); });
 }
 
 }  // namespace shmbus::cli

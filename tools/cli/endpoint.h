@@ -21,5 +21,11 @@ namespace shmbus::cli {
 
 // endpoint_show.cc
 void show_endpoint(const Common& common, const std::string& name);
+// endpoint_purge.cc
+struct PurgeLine {
+    bool yes = false;
+    bool dry_run = false;
+};
+void purge_endpoint(const Common& common, const std::string& name, const PurgeLine& line);
 
 }  // namespace shmbus::cli
