@@ -20,6 +20,7 @@ class BusCore;
 // Room for one message in a lane. Null room: refused with error.
 struct LoanRoom {
     std::byte* bytes = nullptr;
+    std::byte* record = nullptr;  // in which they stand
     void* lane = nullptr;
     void* tally = nullptr;
     std::uint64_t position = 0;

@@ -95,8 +95,7 @@ struct SendOptions {
     // Durable messages only: the sender's own id, not zero. A message that comes again under it
     // within a day is dropped, also after a crash of everything. Zero: the bus gives one.
     MessageId id{};
-    // The trace that the message belongs to, instead of that of the message in hand. A loan
-    // carries none.
+    // The trace that the message belongs to, instead of that of the message in hand.
     std::optional<TraceContext> trace{};
 
     // Neither destination, durability, id nor trace say anything.

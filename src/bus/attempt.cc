@@ -124,7 +124,8 @@ Attempt::Settled Attempt::give_up(const Record& record, const AttemptRules& rule
     failure.what_bytes = complaint.bytes;
     std::copy_n(complaint.text.begin(), complaint.bytes, failure.what);
     if (!delivery_.give_to_error_endpoint(rules.error_endpoint, failure)) return Settled::kept;
-    count(tallies.failed, lane::Counter::failed);
+    count(tallies.failed, lane::Counter::failed, record.entry());
+    if (reason == FailureReason::handler_threw) meter.count(lane::Counter::exhausted);
     complaint = {};
     return Settled::given_up;
 }
@@ -163,7 +164,7 @@ Attempt::Settled Attempt::settle(const Record& record, const DispatchRow& row,
         if (!delivery_.daemon_missed()) progress.failures = one_more(progress.failures);
         record.batch->set(record.index, progress);
         if (delivery_.daemon_missed()) return Settled::kept;
-        count(tallies.threw, lane::Counter::threw);
+        count(tallies.threw, lane::Counter::threw, record.entry());
     }
 }
 
@@ -175,7 +176,7 @@ Attempt::End Attempt::go_on(const Record& record, const DispatchRow& row,
     while (progress.done < items.count) {
         if (handled >= limit) return End::limit;
         if (row.verdict == DispatchRow::Verdict::drop) {
-            count(tallies.dropped, lane::Counter::dropped);
+            count(tallies.dropped, lane::Counter::dropped, record.entry());
         } else {
             InHand in_hand;
             in_hand.batch = record.batch;
@@ -190,7 +191,8 @@ Attempt::End Attempt::go_on(const Record& record, const DispatchRow& row,
                 tallies.handled.add(1);
                 meter.add(*row.counted, 1);
             }
-            if (in_hand.redelivered) count(tallies.redelivered, lane::Counter::redelivered);
+            if (in_hand.redelivered)
+                count(tallies.redelivered, lane::Counter::redelivered, record.entry());
             ++handled;
         }
         progress = {static_cast<std::uint16_t>(progress.done + 1), 0, 0};

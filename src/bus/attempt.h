@@ -93,10 +93,10 @@ public:
     Meter& meter;      // of the endpoint
     Sampler sampler;   // of this thread
 
-    // Counts it in both.
-    void count(Tally& tally, lane::Counter counter) noexcept {
+    // Counts it in both, of a message in this record.
+    void count(Tally& tally, lane::Counter counter, const lane::Entry& entry) noexcept {
         tally.add(1);
-        meter.count(counter);
+        meter.count_trouble(counter, wire::Meta::of(entry.meta).type);
     }
 
     // The messages in one record.

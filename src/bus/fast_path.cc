@@ -30,9 +30,10 @@ template <class Word>
 Place FastPath::fail(lane::Batch& batch, std::string_view why) noexcept {
     const std::uint8_t failures = delivery_.daemon_missed() ? 0 : 1;
     attempt_.complaint.say(why);
-    if (failures != 0) attempt_.count(attempt_.tallies.threw, lane::Counter::threw);
-    delivery_.drop();
     const Place place = delivery_.in_hand().place;
+    if (failures != 0)
+        attempt_.count(attempt_.tallies.threw, lane::Counter::threw, batch.entry(place.record()));
+    delivery_.drop();
     batch.set(place.record(), {static_cast<std::uint16_t>(place.item()), failures, 0});
     return place;
 }

@@ -51,4 +51,19 @@ Meter::Word* Meter::row_of(std::uint16_t type) noexcept {
     return &block_->other_types;
 }
 
+void Meter::count_trouble(lane::Counter what, std::uint16_t type) noexcept {
+    count(what);
+    const std::lock_guard lock(mapping_);
+    if (block_ == nullptr) return;
+    const auto which = static_cast<std::size_t>(what);
+    // relaxed, all: as above.
+    for (auto& row : block_->troubled) {
+        const std::uint64_t there = row.type.load(std::memory_order_relaxed);
+        if (there != 0 && there != std::uint64_t{type} + 1) continue;
+        row.type.store(std::uint64_t{type} + 1, std::memory_order_relaxed);
+        return base::add_alone(row.counts[which], 1);
+    }
+    base::add_alone(block_->other_troubled[which], 1);
+}
+
 }  // namespace shmbus::detail

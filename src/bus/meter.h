@@ -47,6 +47,8 @@ public:
     void count(lane::Counter what, std::uint64_t more = 1) noexcept {
         add(counts_[static_cast<std::size_t>(what)], more);
     }
+    // One of the lane::troubles of a message of this type: by itself and by type.
+    void count_trouble(lane::Counter what, std::uint16_t type) noexcept;
     // Where handled messages of this type are counted; the same word for ever. Maps the block.
     [[nodiscard]] Word* row_of(std::uint16_t type) noexcept;
 

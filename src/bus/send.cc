@@ -228,6 +228,23 @@ Result<Published> Bus::publish_bytes(const TypeDescriptor& type, std::span<const
 
 // ---- loans
 
+namespace {
+
+[[nodiscard]] std::uint64_t with_trace(std::uint64_t meta_word) noexcept {
+    wire::Meta meta = wire::Meta::of(meta_word);
+    meta.flags |= wire::has_trace;
+    meta.extension_units = wire::extension_bytes(wire::has_trace) / 16;
+    return meta.word();
+}
+
+void write_trace(const TraceContext& trace, std::byte* record) noexcept {
+    Outgoing message;
+    message.carry(trace);
+    wire::write_extensions(message.extensions, record + wire::head_bytes);
+}
+
+}  // namespace
+
 detail::LoanRoom Bus::loan_room(const TypeDescriptor& type, std::size_t bytes,
                                 const SendOptions& options) {
     detail::LoanRoom room;
@@ -251,7 +268,8 @@ detail::LoanRoom Bus::loan_room(const TypeDescriptor& type, std::size_t bytes,
         return room;
     }
     Target& target = *(*route)->target;
-    const std::uint64_t meta = (*route)->meta | bytes;
+    std::uint64_t meta = (*route)->meta | bytes;
+    if (options.trace) [[unlikely]] meta = with_trace(meta);
     const std::uint64_t units = wire::units_of(meta);
     if (target.has_loan || target.writer->lost() || !target.writer->claim(units)) {
         const Result<void> there = out->make_room(
@@ -262,8 +280,11 @@ detail::LoanRoom Bus::loan_room(const TypeDescriptor& type, std::size_t bytes,
         }
     }
     const lane::Claim claim = target.writer->claim(units);
-    detail::close_end(claim.record, wire::head_bytes + bytes);
-    room.bytes = claim.record + wire::head_bytes;
+    if (options.trace) [[unlikely]] write_trace(*options.trace, claim.record);
+    const std::size_t payload_at = wire::Meta::of(meta).payload_offset();
+    detail::close_end(claim.record, payload_at + bytes);
+    room.record = claim.record;
+    room.bytes = claim.record + payload_at;
     room.lane = &target;
     room.position = claim.position;
     room.meta = meta;
@@ -290,14 +311,14 @@ void give_loan_back(const LoanRoom& room) noexcept {
 }  // namespace
 
 void abandon_loan(LoanRoom& room) noexcept {
-    abandon_record(room.bytes - wire::head_bytes, wire::units_of(room.meta));
+    abandon_record(room.record, wire::units_of(room.meta));
     give_loan_back(room);
 }
 
 void commit_loan(LoanRoom& room) noexcept {
     give_loan_back(room);
     Target& target = *static_cast<Target*>(room.lane);
-    target.writer->commit({room.bytes - wire::head_bytes, room.position}, room.meta);
+    target.writer->commit({room.record, room.position}, room.meta);
     static_cast<Tally*>(room.tally)->add(1);
     Outbound::ring(target);
 }

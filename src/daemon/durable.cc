@@ -177,6 +177,10 @@ void Durable::open_service() {
         const journal::Endpoint number =
             wire::make_reference(index, tables.row<EndpointRow>(index).generation);
         if (service_->journal.backlog(number) != 0) due.insert(number);
+        if (due.contains(number)) continue;
+        // An earlier daemon may have said otherwise.
+        auto* const inbox = state_.inboxes().admin_if_sound(index, wire::generation_of(number));
+        if (inbox != nullptr) inbox->tell_on_disk(0);
     }
     for (const journal::Endpoint number : due) static_cast<void>(outlet(number));
 }
@@ -248,7 +252,7 @@ bool Durable::concerns_durable(DirectoryWriter::Changed row) const {
 
 Outcome Durable::keep_pending() {
     for (auto row = pending_rows_.begin(); row != pending_rows_.end();) {
-        const Outcome outcome = keep_row(service_->journal, state_.tables(), *row);
+        const Outcome outcome = keep_row(service_->journal, state_, *row);
         if (outcome == Outcome::batch_full) {
             if (!commit()) return Outcome::no_space;
             continue;
@@ -303,6 +307,7 @@ bool Durable::commit() {
     settled_ = 0;
     if (committed.outcome == Outcome::ok) {
         step("committed");
+        for (auto& [number, outlet] : service_->outlets) outlet.committed();
         if (committed.bytes != 0) service_->meter->count(committed);
         return true;
     }
@@ -327,7 +332,10 @@ void Durable::hand_out() {
                 static_cast<void>(to->pass_on(service_->journal, message));
         step("handed out");
     }
-    for (auto& [number, outlet] : service_->outlets) outlet.ring();
+    for (auto& [number, outlet] : service_->outlets) {
+        outlet.ring();
+        outlet.tell_on_disk(service_->journal);
+    }
 }
 
 std::size_t Durable::settle() {
@@ -367,6 +375,7 @@ bool Durable::fill() {
         if (!outlet.is_behind()) continue;
         wrote = outlet.fill(service_->journal) || wrote;
         outlet.ring();
+        outlet.tell_on_disk(service_->journal);
         step("filled");
     }
     return wrote;

@@ -19,6 +19,7 @@
 #include "daemon/config.h"
 #include "directory/boot.h"
 #include "directory/reader.h"
+#include "wire/fields.h"
 #include "wire/names.h"
 
 namespace shmbus::daemon {
@@ -155,6 +156,14 @@ void Home::describe_type(const std::string& file, std::string_view text) const {
     const base::File made = base::File::create_at(types_.fd(), fresh, shown_mode(), group_);
     made.write_all(std::as_bytes(std::span(text)), 0);
     base::rename_at(types_.fd(), fresh, file);
+}
+
+std::string Home::description_of_type(const std::string& file) const {
+    const auto there = base::File::open_if_there(types_.fd(), file, base::Access::read_only);
+    if (!there) return {};
+    std::string text(wire::most_field_text, '\0');
+    text.resize(there->read_all(std::as_writable_bytes(std::span(text)), 0));
+    return text;
 }
 
 void Home::remove() noexcept {

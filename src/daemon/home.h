@@ -45,6 +45,8 @@ public:
     [[nodiscard]] directory::DirectoryWriter take_up_directory(const Config& config) const;
     // Writes how the fields of a type read, in one step.
     void describe_type(const std::string& file, std::string_view text) const;
+    // What stands there; empty when nothing does.
+    [[nodiscard]] std::string description_of_type(const std::string& file) const;
     // Removes files of participants, inboxes, lanes and types that no row knows: a daemon was
     // killed between making a file and naming it, or between forgetting a row and removing its
     // file. Returns how many.

@@ -5,6 +5,9 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string>
+
+#include "wire/fields.h"
 
 namespace shmbus::daemon {
 
@@ -16,6 +19,9 @@ using directory::Table;
 using directory::TypeRow;
 
 namespace {
+
+// Of the items that are no rows: a type's fields, by its index, behind those of all tables.
+constexpr std::uint16_t fields_item = 256;
 
 [[nodiscard]] const std::vector<std::byte>* item_of(const journal::Ledger& ledger,
                                                     journal::ItemKey key) {
@@ -43,6 +49,31 @@ template <class Row>
     return journal.put(key, bytes);
 }
 
+[[nodiscard]] journal::Outcome keep_fields(journal::Journal& journal, State& state,
+                                           std::uint32_t index) {
+    const TypeRow& row = state.tables().row<TypeRow>(index);
+    if (row.state == RowState::free) return journal::Outcome::ok;
+    const std::string text =
+        state.home().description_of_type(wire::numbered_file(index, row.generation));
+    const journal::ItemKey key{fields_item, index};
+    const std::vector<std::byte>* const known = item_of(journal.ledger(), key);
+    const auto bytes = std::as_bytes(std::span(text));
+    if (text.empty() || (known != nullptr && std::ranges::equal(*known, bytes)))
+        return journal::Outcome::ok;
+    return journal.put(key, bytes);
+}
+
+// Behind the types, whose items come first. Tools read the text as a stranger's.
+void restore_fields(State& state, std::uint64_t index, const std::vector<std::byte>& bytes) {
+    const auto& tables = state.tables();
+    if (index >= tables.rows<TypeRow>().size() || bytes.size() > wire::most_field_text) return;
+    const TypeRow& row = tables.row<TypeRow>(static_cast<std::uint32_t>(index));
+    if (row.state == RowState::free) return;
+    state.home().describe_type(
+        wire::numbered_file(static_cast<std::uint32_t>(index), row.generation),
+        {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+}
+
 template <class Row>
 void restore(State& state, std::uint64_t index, const std::vector<std::byte>& bytes) {
     auto& tables = state.tables();
@@ -62,11 +93,15 @@ void restore(State& state, std::uint64_t index, const std::vector<std::byte>& by
 
 }  // namespace
 
-journal::Outcome keep_row(journal::Journal& journal, const DirectoryWriter& tables,
+journal::Outcome keep_row(journal::Journal& journal, State& state,
                           DirectoryWriter::Changed row) {
+    const DirectoryWriter& tables = state.tables();
     switch (row.table) {
         case Table::endpoints: return keep<EndpointRow>(journal, tables, row.index);
-        case Table::types: return keep<TypeRow>(journal, tables, row.index);
+        case Table::types: {
+            const journal::Outcome kept = keep<TypeRow>(journal, tables, row.index);
+            return kept == journal::Outcome::ok ? keep_fields(journal, state, row.index) : kept;
+        }
         case Table::subscriptions: return keep<SubscriptionRow>(journal, tables, row.index);
         default: return journal::Outcome::ok;
     }
@@ -85,6 +120,10 @@ std::vector<DirectoryWriter::Changed> kept_rows(const DirectoryWriter& tables) {
 
 void restore_rows(const journal::Ledger& ledger, State& state) {
     for (const auto& [key, bytes] : ledger.items) {
+        if (key.type == fields_item) {
+            restore_fields(state, key.key, bytes);
+            continue;
+        }
         switch (static_cast<Table>(key.type)) {
             case Table::endpoints: restore<EndpointRow>(state, key.key, bytes); break;
             case Table::types: restore<TypeRow>(state, key.key, bytes); break;

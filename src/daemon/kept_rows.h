@@ -1,9 +1,10 @@
 // Rows of the directory that come back after a reboot, as items of the journal.
 //
 // Kept are endpoints, types and subscriptions, by table, index and bytes, so that they come back
-// where they were: messages in the journal name them by number. Private endpoints are not: they end
-// with their process. A removed endpoint stays as a free row, whose generation is not to be given
-// out again.
+// where they were: messages in the journal name them by number. How a type's fields read is kept as
+// well, so that what waits can be read before a process that knows the type is back. Private
+// endpoints are not: they end with their process. A removed endpoint stays as a free row, whose
+// generation is not to be given out again.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
@@ -14,8 +15,7 @@
 namespace shmbus::daemon {
 
 // Adds the row as it is now to the open batch, unless the journal has it like that already.
-[[nodiscard]] journal::Outcome keep_row(journal::Journal& journal,
-                                        const directory::DirectoryWriter& tables,
+[[nodiscard]] journal::Outcome keep_row(journal::Journal& journal, State& state,
                                         directory::DirectoryWriter::Changed row);
 // Every row that is used, of the kept tables.
 [[nodiscard]] std::vector<directory::DirectoryWriter::Changed> kept_rows(

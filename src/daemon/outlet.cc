@@ -204,7 +204,9 @@ bool Outlet::inherit(journal::Journal& journal, std::uint64_t lsn) {
         // Where a lane was lost nobody knows what stood in it.
         if (lost_a_lane_) return false;
         // Settling is repeated by the next daemon as long as it is not on disk.
-        if (journal.settle(number(), lsn) == Outcome::ok) ++settled_unseen_;
+        if (journal.settle(number(), lsn) != Outcome::ok) return true;
+        ++settled_unseen_;
+        ++settled_open_;
         return true;
     }
     lanes_[found->second.lane].carried.push_back({found->second.end, lsn});
@@ -252,6 +254,19 @@ void Outlet::ring() noexcept {
     lane::ring(inbox_.doorbell(), true, &bell_);
 }
 
+// An earlier daemon's figure stands until this one has found out.
+void Outlet::tell_on_disk(const journal::Journal& journal) {
+    std::uint64_t beside = inherited_.size() + settled_open_;
+    for (const Lane& lane : lanes_) beside += lane.carried.size();
+    const std::uint64_t waiting = behind_ || holds_ ? journal.backlog(number()) : 0;
+    const std::uint64_t on_disk = waiting - std::min(waiting, beside);
+    if (on_disk == told_on_disk_) return;
+    auto* const inbox = state_.inboxes().admin_if_sound(endpoint_, generation_);
+    if (inbox == nullptr) return;
+    inbox->tell_on_disk(on_disk);
+    told_on_disk_ = on_disk;
+}
+
 // ---- settling
 
 std::size_t Outlet::settle(journal::Journal& journal) {
@@ -265,6 +280,7 @@ std::size_t Outlet::settle(journal::Journal& journal) {
                 return settled;
             lane.carried.pop_front();
             ++settled;
+            ++settled_open_;
         }
     }
     while (!succeeds_ && lanes_.size() > 1 && lanes_.front().carried.empty() && inherited_.empty())

@@ -52,6 +52,10 @@ public:
     std::size_t settle(journal::Journal& journal);
     // Rings once for all that was written since.
     void ring() noexcept;
+    // Says, where everybody can see it, how much waits on disk and in no lane.
+    void tell_on_disk(const journal::Journal& journal);
+    // What settle() has told is on disk.
+    void committed() noexcept { settled_open_ = 0; }
 
     [[nodiscard]] bool has_unsettled() const noexcept;
     // A lane was damaged that carries what nobody has handled yet: an Outlet made anew brings it
@@ -89,6 +93,8 @@ private:
     };
     std::map<std::uint64_t, Inherited> inherited_;
     std::uint64_t inherited_to_ = 0;
+    std::uint64_t told_on_disk_ = ~std::uint64_t{0};  // nothing yet
+    std::uint64_t settled_open_ = 0;  // in the open batch, which the journal's backlog leaves out
     std::size_t settled_unseen_ = 0;  // found to be handled, since the last settle()
     // Came out of the journal when there was no room.
     std::vector<std::byte> held_;

@@ -174,7 +174,7 @@ void Reaper::retire_lanes() {
         const LaneRow& lane = tables.row<LaneRow>(at);
         auto* inbox = state_.inboxes().admin_if_sound(lane.endpoint, lane.endpoint_generation);
         const lane::LaneParts* parts = watch(lane);
-        if (inbox && parts) inbox->keep_account(lane.id, parts->writer_page());
+        if (inbox && parts) inbox->keep_account(lane.id, *parts);
         lanes_.erase(lane.id);
         state_.retire_lane(at);
     }

@@ -261,6 +261,7 @@ void Registrar::declare_type(Client& client, const wire::DeclareTypeRequest& req
     answer.reply.values[0] = index;
 }
 
+// Said again at each start of a process: only what is new moves the tables.
 void Registrar::describe_type(const wire::DescribeTypeRequest& request) {
     auto& tables = state_.tables();
     require(request.text_bytes <= request.text.size(), "a description is longer than its frame");
@@ -273,7 +274,11 @@ void Registrar::describe_type(const wire::DescribeTypeRequest& request) {
         throw Refusal(ReplyCode::not_allowed,
                       "the fields of '" + std::string(name_in(row)) +
                           "' do not lie inside its " + std::to_string(row.bytes) + " bytes");
-    state_.home().describe_type(wire::numbered_file(request.type, row.generation), text);
+    const std::string file = wire::numbered_file(request.type, row.generation);
+    if (state_.home().description_of_type(file) == text) return;
+    state_.home().describe_type(file, text);
+    // For the journal, if there is one: it has the text beside the row.
+    static_cast<void>(tables.change<TypeRow>(request.type));
 }
 
 void Registrar::create_endpoint(Client& client, const wire::CreateEndpointRequest& request,

@@ -150,23 +150,32 @@ void InboxAdmin::remove_lane(std::uint64_t lane_id) noexcept {
 
 // Killed before the name is stored: done again, from the same sums. Killed behind it: the sums are
 // made again from `kept_before`, with the same result.
-void InboxAdmin::keep_account(std::uint64_t lane_id, const StdWriterPage& page) noexcept {
+void InboxAdmin::keep_account(std::uint64_t lane_id, const LaneParts& parts) noexcept {
+    using Word = base::StdAtomics::word<std::uint64_t>;
+    struct Sum {
+        Word& before;
+        Word& sum;
+        std::uint64_t more;
+    };
     StdConsumers& all = table();
-    const std::array account{&page.refused, &page.dropped_newest, &page.dropped_oldest,
-                             &page.waits};
-    // relaxed, all: this thread alone writes them.
-    if (all.kept_lane.load(std::memory_order_relaxed) != lane_id) {
-        for (std::size_t i = 0; i < account.size(); ++i)
-            all.kept_before[i].store(all.kept[i].load(std::memory_order_relaxed),
-                                     std::memory_order_relaxed);
+    const StdWriterPage& page = parts.writer_page();
+    // relaxed, all: nobody writes to the lane any more, or takes from it; the sums are ours.
+    const auto read = [](const Word& word) { return word.load(std::memory_order_relaxed); };
+    Sum sums[] = {{all.kept_before[0], all.kept[0], read(page.refused)},
+                  {all.kept_before[1], all.kept[1], read(page.dropped_newest)},
+                  {all.kept_before[2], all.kept[2], read(page.dropped_oldest)},
+                  {all.kept_before[3], all.kept[3], read(page.waits)},
+                  {all.kept_units_before, all.kept_units,
+                   position_in(read(parts.reader_page().head))}};
+    if (read(all.kept_lane) != lane_id) {
+        // relaxed: as above.
+        for (Sum& each : sums) each.before.store(read(each.sum), std::memory_order_relaxed);
         // KEPT: the sums before. Other end: the same loop, in the next daemon.
         all.kept_lane.store(lane_id, std::memory_order_release);
     }
-    for (std::size_t i = 0; i < account.size(); ++i)
-        // KEPT: behind the name. relaxed, the others: ours.
-        all.kept[i].store(all.kept_before[i].load(std::memory_order_relaxed) +
-                              account[i]->load(std::memory_order_relaxed),
-                          std::memory_order_release);
+    // KEPT: behind the name.
+    for (Sum& each : sums)
+        each.sum.store(read(each.before) + each.more, std::memory_order_release);
 }
 
 std::vector<std::uint64_t> InboxAdmin::lanes() const {

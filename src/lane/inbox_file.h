@@ -78,9 +78,14 @@ public:
     // Lane ids in the table.
     [[nodiscard]] std::vector<std::uint64_t> lanes() const;
 
-    // Adds what did not get in through this lane, which is about to be removed, to the endpoint's
-    // account; once, however often it is said in a row.
-    void keep_account(std::uint64_t lane_id, const StdWriterPage& page) noexcept;
+    // Adds what did not get in through this lane, which is drained and about to be removed, to the
+    // endpoint's account, and what it has carried; once, however often it is said in a row.
+    void keep_account(std::uint64_t lane_id, const LaneParts& parts) noexcept;
+
+    // So many records for this endpoint wait in the journal, besides those in its lanes; to show.
+    void tell_on_disk(std::uint64_t records) noexcept {
+        table().on_disk.store(records, std::memory_order_relaxed);  // relaxed: a figure to show
+    }
 
     // A place for a consumer: a free one, or nothing when all 32 are taken.
     [[nodiscard]] std::optional<std::uint16_t> assign_consumer(std::uint64_t participant) noexcept;

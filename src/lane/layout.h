@@ -17,7 +17,7 @@ inline constexpr std::size_t page_bytes = 4096;
 inline constexpr std::uint64_t lane_magic = 0x316e6c2d73756273U;   // "sbus-ln1"
 inline constexpr std::uint64_t inbox_magic = 0x3178692d73756273U;  // "sbus-ix1"
 inline constexpr std::uint32_t layout_major = 5;
-inline constexpr std::uint32_t layout_minor = 0;
+inline constexpr std::uint32_t layout_minor = 2;
 
 inline constexpr std::uint32_t most_consumers = 32;
 inline constexpr std::uint32_t hands_each = 8;
@@ -236,6 +236,11 @@ struct ConsumersPage {
     alignas(64) typename A::template word<std::uint64_t> kept_lane;
     std::array<typename A::template word<std::uint64_t>, 4> kept_before;
     std::array<typename A::template word<std::uint64_t>, 4> kept;  // in the order of WriterPage
+    // What they have carried, in units of 64 bytes.
+    typename A::template word<std::uint64_t> kept_units_before;
+    typename A::template word<std::uint64_t> kept_units;
+    // Records for this endpoint in the journal and in no lane yet, as the daemon knew last.
+    typename A::template word<std::uint64_t> on_disk;
 };
 
 inline constexpr std::size_t doorbell_page_at = page_bytes;
@@ -258,6 +263,9 @@ static_assert(offsetof(StdReaderPage, receipt) == 256);
 static_assert(offsetof(StdWriterPage, wants_room) == 4 && offsetof(StdWriterPage, end) == 8);
 static_assert(offsetof(StdWriterPage, lsn_before) == 24 &&
               offsetof(StdWriterPage, marks) == 128 && sizeof(StdWriterPage) == 256);
+static_assert(offsetof(StdConsumers, kept_lane) == 320 &&
+              offsetof(StdConsumers, kept_units) == 400 &&
+              offsetof(StdConsumers, on_disk) == 408);
 static_assert(sizeof(StdDoorbell) <= page_bytes && sizeof(StdConsumers) <= page_bytes);
 static_assert(hands_at % page_bytes == 0 && sizeof(StdHands) % page_bytes == 0);
 

@@ -1,9 +1,9 @@
 // What one consumer of an inbox counts and times: a block of the inbox's file, in shared memory,
 // so that it is there for whoever looks, also when everybody is dead.
 //
-//   +----------+-----------------------+------------+----------+------------+
-//   | counters | types[63]             | processing | critical | queue wait |
-//   +----------+-----------------------+------------+----------+------------+
+//   +----------+-----------+------------+----------+------------+--------------+
+//   | counters | types[63] | processing | critical | queue wait | troubled[31] |
+//   +----------+-----------+------------+----------+------------+--------------+
 //
 // Written by the consumer whose place it is, one after the other over the years; the numbers go on.
 // The block is a hole in the file until its first message. The journal's inbox has the daemon as
@@ -44,9 +44,14 @@ static_assert(bucket_of(64) == 64 && bucket_of(65) == 64 && bucket_of(66) == 65)
 static_assert(bucket_begin(64) == 64 && bucket_begin(65) == 66 && bucket_begin(96) == 128);
 static_assert(bucket_of((std::uint64_t{2} << highest_bit) - 1) == buckets - 1);
 
-// bytes: the journal's, written.
-enum class Counter : std::uint8_t { threw, redelivered, failed, dropped, wakeups, bytes };
-inline constexpr std::size_t counters = 8;  // two to come
+// dropped: nobody here handles that type. bytes: the journal's, written. exhausted: of those that
+// failed, those whose handler threw as often as it may; every other call that threw was made again.
+enum class Counter : std::uint8_t {
+    threw, redelivered, failed, dropped, wakeups, bytes, exhausted
+};
+inline constexpr std::size_t counters = 8;  // one to come
+// The first of them are counted by type as well: a message that is just handled never meets them.
+inline constexpr std::size_t troubles = 4;
 enum class Timed : std::uint8_t { processing, critical, queue_wait };
 // What the three are in the journal's inbox.
 inline constexpr Timed journal_sync_ns = Timed::processing;
@@ -54,6 +59,7 @@ inline constexpr Timed journal_records = Timed::critical;  // a batch
 inline constexpr Timed journal_bytes = Timed::queue_wait;  // a batch
 inline constexpr std::size_t timed = 3;
 inline constexpr std::size_t most_counted_types = 63;
+inline constexpr std::size_t most_troubled_types = 31;
 
 template <class A>
 struct MetricsBlock {
@@ -61,11 +67,18 @@ struct MetricsBlock {
         typename A::template word<std::uint64_t> type;  // its index and 1; 0: no row
         typename A::template word<std::uint64_t> handled;
     };
+    using Troubles = std::array<typename A::template word<std::uint64_t>, troubles>;
+    struct TypeTrouble {
+        typename A::template word<std::uint64_t> type;  // as above
+        Troubles counts;
+    };
     std::array<typename A::template word<std::uint64_t>, counters> counts;
     std::array<TypeCount, most_counted_types> types;
     typename A::template word<std::uint64_t> other_types;  // that found no row
     typename A::template word<std::uint64_t> spare;
     std::array<std::array<typename A::template word<std::uint64_t>, buckets>, timed> times;
+    std::array<TypeTrouble, most_troubled_types> troubled;
+    Troubles other_troubled;
 };
 using StdMetrics = MetricsBlock<base::StdAtomics>;
 

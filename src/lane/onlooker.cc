@@ -191,11 +191,12 @@ std::uint64_t InboxOnlooker::settled() const noexcept {
     return messages;
 }
 
-std::array<std::uint64_t, 4> InboxOnlooker::kept_account() const noexcept {
-    std::array<std::uint64_t, 4> account{};
-    for (std::size_t i = 0; i < account.size(); ++i) account[i] = read(table().kept[i]);
-    return account;
+InboxOnlooker::Gone InboxOnlooker::gone() const noexcept {
+    const auto& kept = table().kept;
+    return {read(kept[0]), read(kept[1]), read(kept[2]), read(kept[3]), read(table().kept_units)};
 }
+
+std::uint64_t InboxOnlooker::on_disk() const noexcept { return read(table().on_disk); }
 
 Metrics InboxOnlooker::metrics(std::uint16_t slot) const {
     const auto block = std::make_unique<StdMetrics>();
@@ -209,6 +210,14 @@ Metrics InboxOnlooker::metrics(std::uint16_t slot) const {
         if (const std::uint64_t type = read(row.type); type != 0)
             metrics.types_.push_back({static_cast<std::uint32_t>(type - 1), read(row.handled)});
     metrics.other_types_ = read(block->other_types);
+    const auto add = [&](std::uint64_t type, const auto& counts) {
+        Metrics::TypeTrouble& into =
+            metrics.troubled_.emplace_back(static_cast<std::uint32_t>(type));
+        for (std::size_t i = 0; i < troubles; ++i) into.counts[i] = read(counts[i]);
+    };
+    for (const auto& row : block->troubled)
+        if (const std::uint64_t type = read(row.type); type != 0) add(type - 1, row.counts);
+    add(0, block->other_troubled);
     for (std::size_t which = 0; which < timed; ++which)
         for (std::size_t i = 0; i < buckets; ++i)
             metrics.times_[which][i] = read(block->times[which][i]);

@@ -91,6 +91,11 @@ public:
     };
     [[nodiscard]] const std::vector<TypeCount>& types() const noexcept { return types_; }
     [[nodiscard]] std::uint64_t other_types() const noexcept { return other_types_; }
+    struct TypeTrouble {
+        std::uint32_t type;  // index; 0: types for which there was no row
+        std::array<std::uint64_t, troubles> counts;
+    };
+    [[nodiscard]] const std::vector<TypeTrouble>& troubled() const noexcept { return troubled_; }
     [[nodiscard]] const std::array<std::uint64_t, buckets>& histogram(Timed which) const noexcept {
         return times_[static_cast<std::size_t>(which)];
     }
@@ -100,6 +105,7 @@ private:
     std::array<std::uint64_t, counters> counts_{};
     std::vector<TypeCount> types_;
     std::uint64_t other_types_ = 0;
+    std::vector<TypeTrouble> troubled_;
     std::array<std::array<std::uint64_t, buckets>, timed> times_{};
 };
 
@@ -139,8 +145,18 @@ public:
     [[nodiscard]] std::uint64_t settled() const noexcept;
     // The same of the hands of one consumer's place, over all who ever had it.
     [[nodiscard]] std::uint64_t settled_by(std::uint16_t slot) const noexcept;
-    // Refused, dropped newest, dropped oldest, waits: of lanes that are gone.
-    [[nodiscard]] std::array<std::uint64_t, 4> kept_account() const noexcept;
+    // Of lanes that are gone.
+    struct Gone {
+        std::uint64_t refused = 0;
+        std::uint64_t dropped_newest = 0;
+        std::uint64_t dropped_oldest = 0;
+        std::uint64_t waits = 0;
+        std::uint64_t units = 0;  // that they have carried
+        friend bool operator==(const Gone&, const Gone&) = default;
+    };
+    [[nodiscard]] Gone gone() const noexcept;
+    // Records that wait in the journal and are in no lane yet, as the daemon said last.
+    [[nodiscard]] std::uint64_t on_disk() const noexcept;
 
     // Of one consumer's place. Reads the file.
     [[nodiscard]] Metrics metrics(std::uint16_t slot) const;

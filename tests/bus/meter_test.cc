@@ -93,7 +93,12 @@ TEST_CASE("an endpoint counts what it handled by type, and what failed") {
     CHECK(metrics.other_types() == 0);
     CHECK(metrics.counter(lane::Counter::threw) == 3);
     CHECK(metrics.counter(lane::Counter::failed) == 1);
+    CHECK(metrics.counter(lane::Counter::exhausted) == 1);
     CHECK(metrics.counter(lane::Counter::redelivered) == 0);
+    // By type: one has them all; the sum of those without a row is behind it.
+    REQUIRE(metrics.troubled().size() == 2);
+    CHECK(metrics.troubled()[0].counts == std::array<std::uint64_t, 4>{3, 0, 1, 0});
+    CHECK(metrics.troubled()[1].counts == std::array<std::uint64_t, 4>{});
 }
 
 TEST_CASE("handler threads count together") {

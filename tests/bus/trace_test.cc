@@ -106,6 +106,31 @@ TEST_CASE("a message's trace reaches its handler, and what that sends is a child
     }
 }
 
+TEST_CASE("a loan carries the trace that it was asked with, and only that one does") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("orders");
+    std::vector<std::pair<std::uint64_t, std::optional<TraceContext>>> seen;
+    endpoint.on<Order>([&](const Order& order, shmbus::Context& context) {
+        seen.emplace_back(order.number, context.envelope().trace);
+    });
+    shmbus::SendOptions options;
+    options.trace = TraceContext::parse(header);
+    for (std::uint64_t number = 1; number <= 4; ++number) {
+        auto loan = number % 2 == 0 ? bus.loan<Order>(options) : bus.loan<Order>();
+        REQUIRE(loan);
+        *loan = Order{number, {}};
+        if (number == 4) continue;  // dropped: never there
+        loan.commit();
+    }
+    REQUIRE(bus.send(Order{5, {}}));
+    poll_all(endpoint);
+    REQUIRE(seen.size() == 4);
+    for (const auto& [number, trace] : seen)
+        CHECK(trace == (number == 2 ? options.trace : std::nullopt));
+    CHECK(seen.back().first == 5);
+}
+
 TEST_CASE("messages without a trace, and traces that are not sampled, are not told") {
     std::vector<std::string> spans;
     shmbus::BusOptions bus_options;

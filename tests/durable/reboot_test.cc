@@ -3,7 +3,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <doctest/doctest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <map>
+#include <string>
 #include <vector>
 
 #include "served_bus.h"
@@ -86,6 +90,33 @@ TEST_CASE("subscriptions, endpoints and routes come back after a reboot as ackno
     REQUIRE(handle_until(audit, [&] { return seen.size() == 3; }));
     late.poll();
     CHECK(came == 0);
+}
+
+struct Told {
+    static constexpr auto message = shmbus::command("test.told", shmbus::durable);
+    std::uint64_t number = 0;
+    static constexpr auto fields = shmbus::fields(shmbus::field<&Told::number>("number"));
+};
+
+TEST_CASE("how a type's fields read comes back before a process that knows the type") {
+    ServedBus served;
+    const auto told = [&] {
+        for (const auto& entry : std::filesystem::directory_iterator(served.directory() + "/types"))
+            if (std::ifstream file(entry.path()); file)
+                return std::string(std::istreambuf_iterator<char>(file), {});
+        return std::string();
+    };
+    {
+        served.serve();
+        Bus bus = served.open();
+        bus.declare_endpoint<Told>("teller");
+        REQUIRE(bus.send(Told{1}));
+        REQUIRE(bus.sync(20s));
+        REQUIRE(told() == "number u8 0 1\n");
+    }
+    served.wipe_memory();
+    served.serve();
+    CHECK(told() == "number u8 0 1\n");
 }
 
 TEST_CASE("what was acknowledged of the directory is on disk at that moment") {

@@ -47,6 +47,7 @@ CHECKS = [
      lambda stage: failed.failed_messages(stage, "job")),
     ("durable ones too, and one that fails again is there again",
      lambda stage: failed.failed_messages(stage, "deed")),
+    ("failed ones that wait on disk are retried and archived as well", failed.failed_on_disk),
     ("a move that is killed loses nothing; what is twice is marked", taking.move_that_is_killed),
     ("following takes nothing and says how many it missed", following.following),
     ("durable messages are moved and copied by way of the journal", taking.durable_move),
@@ -55,6 +56,8 @@ CHECKS = [
     ("doctor and check tell what is wrong", health.health),
     ("another user is told that it may not", health.other_users),
     ("ten thousand endpoints are listed", endpoints.many_endpoints),
+    ("what waits on disk is in the depth, and is purged with the rest", endpoints.backlog_on_disk),
+    ("totals stand by endpoint, lane and type", endpoints.totals),
 ]
 
 

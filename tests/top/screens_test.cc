@@ -243,6 +243,19 @@ TEST_CASE("messages are shown with who has them and what they say, failed ones w
     CHECK(top::chosen_row(shown) == 1);
 }
 
+TEST_CASE("what waits on disk is in the depth, marked while nobody can say how much it is now") {
+    Model shown = model();
+    for (look::Endpoint& each : shown.now.endpoints)
+        if (each.name == "shipping") each.on_disk = 40'000;
+    CHECK(has(line_with(top::draw(shown, small), "shipping"), " 40.0k "));
+    CHECK_FALSE(has(line_with(top::draw(shown, small), "shipping"), "~"));
+    shown.now.daemon.life = look::Life::dead;
+    CHECK(has(line_with(top::draw(shown, small), "shipping"), " ~40.0k "));
+    press(shown, "/shipping\n");
+    press(shown, "\n");
+    CHECK(has(text_of(top::draw(shown, large)), ", ~40.0k on disk)"));
+}
+
 TEST_CASE("the screens beside show processes, orphaned subscriptions and the journal") {
     Model shown = model();
     press(shown, "2");

@@ -1,27 +1,20 @@
 // shmbus endpoint: what is there, making, removing, emptying.
 //
 // SPDX-License-Identifier: BSL-1.0
-#include <algorithm>
-#include <bit>
-#include <chrono>
-#include <map>
 #include <memory>
 
 #include <fmt/core.h>
 
+#include "cli/endpoint.h"
 #include "cli/listing.h"
-#include "cli/living.h"
 #include "cli/member.h"
 #include "cli/nouns.h"
 #include "cli/open_bus.h"
-#include "cli/taker.h"
 #include "cli/trouble.h"
 
 namespace shmbus::cli {
 
 namespace {
-
-using namespace std::chrono_literals;
 
 struct EndpointLine {
     std::string name;
@@ -33,22 +26,12 @@ struct EndpointLine {
     std::vector<std::string> columns;
 };
 
-// Commands that are handled at each endpoint.
-[[nodiscard]] std::map<std::uint32_t, Json> handled(const OpenBus& bus) {
-    std::map<std::uint32_t, Json> lists;
-    for (const auto& type : bus.types())
-        if (type.row.route != 0) lists[type.row.route].push_back(type.name());
-    return lists;
-}
-
-[[nodiscard]] Json or_none(Json list) { return list.is_null() ? Json::array() : std::move(list); }
-
 void list_endpoints(const Common& common, const EndpointLine& line) {
     const OpenBus bus(common);
-    auto handles = handled(bus);
+    auto handles = handled_by_endpoint(bus);
     Listing listing("shmbus.endpoint_list/1",
-                    {"endpoint", "kind", "waiting", "in_hand", "consumers", "lanes", "lane_bytes",
-                     "owner", "handles"});
+                    {"endpoint", "kind", "waiting", "in_hand", "on_disk", "on_disk_is_current",
+                     "consumers", "lanes", "lane_bytes", "owner", "handles"});
     const look::Snapshot seen = bus.look();
     for (const look::Endpoint& one : seen.endpoints) {
         const bool is_left_alone = one.consumers.empty() && one.waiting() != 0;
@@ -57,98 +40,14 @@ void list_endpoints(const Common& common, const EndpointLine& line) {
             return one.sight == look::Sight::seen ? Json(number) : Json();
         };
         listing.add({one.name, name_of(one.kind), known(one.waiting()), known(one.in_hand()),
+                     known(one.on_disk), seen.is_disk_known(),
                      known(one.consumers.size()), known(one.lanes.size()), one.lane_bytes,
                      one.owner == 0 ? Json() : Json(bus.name_of_participant(one.owner)),
-                     or_none(handles[one.index])},
+                     or_empty(handles[one.index])},
                     is_left_alone ? Paint::warning : Paint::plain);
     }
     listing.choose(line.columns);
     listing.print(common);
-}
-
-// ---- show
-
-[[nodiscard]] Json lanes_of(const OpenBus& bus, const look::Endpoint& seen, Living& living) {
-    Json lanes = Json::array();
-    for (const look::Lane& lane : seen.lanes)
-        lanes.push_back({{"lane", wire::lane_file(lane.id)},
-                         {"writer", bus.name_of_participant(lane.writer)},
-                         {"writer_state", lane.writer == wire::daemon_reference
-                                              ? "daemon"
-                                              : name_of(living.state_of(lane.writer))},
-                         {"waiting", lane.waiting},
-                         {"messages", lane.messages},
-                         {"bytes", lane.capacity_bytes},
-                         {"used_bytes", lane.used_bytes()},
-                         {"writer_waits", lane.wants_room},
-                         {"closed", lane.is_closed},
-                         {"damaged", lane.is_damaged()}});
-    return lanes;
-}
-
-[[nodiscard]] Json hands_of(const OpenBus& bus, const look::Endpoint& seen, Living& living) {
-    Json hands = Json::array();
-    for (const look::Hand& hand : seen.hands) {
-        const wire::Reference owner = hand.process;
-        const auto row = bus.reader().participant(wire::index_of(owner));
-        hands.push_back({{"holder", owner == 0 ? Json() : Json(bus.name_of_participant(owner))},
-                         {"pid", row && owner != 0 ? Json(row->row.pid) : Json()},
-                         {"state", owner == 0 ? "left" : name_of(living.state_of(owner))},
-                         {"lane", wire::lane_file(hand.lane)},
-                         {"records", hand.records},
-                         {"done", std::popcount(hand.done_records)}});
-    }
-    return hands;
-}
-
-void print_table_of(const Common& common, const char* title, const Json& rows) {
-    if (rows.empty()) return;
-    std::vector<std::string> columns;
-    for (const auto& [name, value] : rows.front().items()) columns.push_back(name);
-    Listing listing("", columns);
-    for (const Json& row : rows) {
-        std::vector<Json> cells;
-        for (const std::string& column : columns) cells.push_back(row[column]);
-        listing.add(std::move(cells));
-    }
-    print_line(std::string("\n") + title);
-    listing.print(common);
-}
-
-void show_endpoint(const Common& common, const EndpointLine& line) {
-    const OpenBus bus(common);
-    const auto endpoint = bus.endpoint(line.name);
-    const look::Snapshot all = bus.look();
-    const look::Endpoint& seen = bus.endpoint(all, line.name);
-    Living living(bus);
-    const Json lanes = lanes_of(bus, seen, living);
-    const Json hands = hands_of(bus, seen, living);
-    Json events = Json::array();
-    for (const auto& row : bus.subscriptions())
-        if (row.endpoint == endpoint.index) events.push_back(bus.name_of_type(row.event));
-    Json consumers = Json::array();
-    for (const look::Consumer& one : seen.consumers)
-        if (living.state_of(one.process) == Living::State::alive)
-            consumers.push_back(bus.name_of_participant(one.process));
-    Facts facts("shmbus.endpoint/1");
-    facts.add("endpoint", endpoint.name());
-    facts.add("kind", name_of(endpoint.row.kind));
-    facts.add("number", wire::numbered_file(endpoint.reference()));
-    facts.add("lane_bytes", endpoint.row.lane_bytes);
-    facts.add("events_when_full", name_of(static_cast<WhenFull>(endpoint.row.events_when_full)));
-    facts.add("handles", or_none(handled(bus)[endpoint.index]));
-    facts.add("subscribed_to", events);
-    facts.add("consumers", consumers);
-    facts.add("waiting", seen.waiting());
-    facts.add("in_hand", seen.in_hand());
-    if (common.is_json()) {
-        facts.add("lanes", lanes);
-        facts.add("hands", hands);
-    }
-    facts.print(common);
-    if (common.format != Format::table) return;
-    print_table_of(common, "lanes into it", lanes);
-    print_table_of(common, "batches in hands", hands);
 }
 
 // ---- changing
@@ -184,59 +83,6 @@ void remove_endpoint(const Common& common, const EndpointLine& line) {
     print_line("endpoint " + line.name + " is gone");
 }
 
-// The daemon brings what waits in its journal a lane at a time: then an empty look says nothing.
-[[nodiscard]] bool has_lane_of_daemon(const look::Endpoint& seen) {
-    return std::ranges::any_of(seen.lanes, [](const look::Lane& lane) {
-        return lane.writer == wire::daemon_reference;
-    });
-}
-
-// A daemon that is busy with its disk fills its lane when it comes to it.
-[[nodiscard]] bool more_comes(Taker& taker) {
-    constexpr int looks = 20;
-    for (int look = 0; look < looks; ++look)
-        if (taker.wait(50ms)) return true;
-    return false;
-}
-
-// Lets go of what is there, at most `limit` messages.
-[[nodiscard]] std::uint64_t empty(Taker& taker, std::uint64_t limit, bool waits_for_more) {
-    std::uint64_t gone = 0;
-    do {
-        // Ends: at the limit, or with what is there.
-        while (gone < limit) {
-            const auto records = taker.next(static_cast<std::uint32_t>(
-                std::min<std::uint64_t>(limit - gone, lane::most_entries)));
-            if (records.empty()) break;
-            for (const auto& record : records) {
-                Taker::let_go(record);
-                gone += record.messages.size();
-            }
-            taker.close(records);
-        }
-    } while (waits_for_more && gone < limit && more_comes(taker));
-    return gone;
-}
-
-void purge_endpoint(const Common& common, const EndpointLine& line) {
-    const OpenBus bus(common);
-    const auto endpoint = bus.endpoint(line.name);
-    const look::Snapshot all = bus.look();
-    const look::Endpoint& seen = bus.endpoint(all, line.name);
-    const bool is_durable = has_lane_of_daemon(seen);
-    const std::string what = fmt::format("{} waiting messages of endpoint {}", seen.waiting(),
-                                         line.name);
-    if (line.dry_run) return print_line("would throw away " + what);
-    if (!is_agreed(line.yes, "throw away " + what + "?")) return print_line("nothing was done");
-    Member member(common);
-    Taker taker(member, endpoint);
-    // Whoever goes on sending is not waited for.
-    const std::uint64_t gone =
-        is_durable ? empty(taker, ~std::uint64_t{0}, true)
-                   : empty(taker, seen.depth(), false);
-    print_line(fmt::format("{} messages were thrown away", gone));
-}
-
 }  // namespace
 
 void add_endpoint_commands(const Command& app, const Common& common) {
@@ -250,7 +96,7 @@ void add_endpoint_commands(const Command& app, const Common& common) {
     };
     const Command show = endpoint.add("show", "One: its lanes, consumers, what is in hands");
     add_name(show);
-    show.runs([&common, line] { show_endpoint(common, *line); });
+    show.runs([&common, line] { show_endpoint(common, line->name); });
     const Command create = endpoint.add("create", "Make one; one that is there stays as it is");
     create.option("name", line->names, "Its name, or those of several").required();
     create.option("--lane-bytes", line->lane_bytes,
@@ -265,7 +111,7 @@ void add_endpoint_commands(const Command& app, const Common& common) {
     add_name(purge);
     purge.flag("--yes,-y", line->yes, "Do not ask");
     purge.flag("--dry-run", line->dry_run, "Only say how many there are");
-    purge.runs([&common, line] { purge_endpoint(common, *line); });
+    purge.runs([&common, line] { purge_endpoint(common, line->name, {line->yes, line->dry_run}); });
 }
 
 }  // namespace shmbus::cli

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "cli/failed.h"
 
+#include <cstdio>
 #include <map>
 #include <memory>
 
@@ -49,6 +50,9 @@ void list_failed(const Common& common, const FailedLine& line) {
         return true;
     });
     listing.print(common);
+    if (const std::uint64_t more = failed_on_disk(bus, line); more != 0)
+        std::fprintf(stderr, "shmbus: %llu more wait on disk and are not shown\n",
+                     static_cast<unsigned long long>(more));
 }
 
 void show_failed(const Common& common, const FailedLine& line) {

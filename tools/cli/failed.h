@@ -8,6 +8,7 @@
 #include <string>
 
 #include "cli/body.h"
+#include "cli/member.h"
 #include "cli/seen.h"
 
 namespace shmbus::cli {
@@ -41,9 +42,38 @@ void for_each_failed(const OpenBus& bus, const FailedLine& line,
                      const std::function<bool(const SeenMessage&)>& visit);
 [[noreturn]] void no_such_failed(const FailedLine& line);
 
+// Takes out those that are meant, at most so many: `each` is done to each of them, then `batch`,
+// before they are let go.
+using EachFailed = std::function<void(const SeenMessage& message, bool is_again)>;
+struct TakenFailed {
+    std::uint64_t count = 0;
+    // Those that were passed over fill all hands that one process may have, and hands are all that
+    // keeps a message from being taken again: what stands behind them was not looked at.
+    bool is_cut = false;
+};
+[[nodiscard]] TakenFailed take_failed(Member& member, const FailedLine& line, std::uint64_t most,
+                                      const EachFailed& each, const std::function<void()>& batch);
+// Those that are meant, as far as it can be told before they are taken.
+struct MeantFailed {
+    std::uint64_t count = 0;
+    std::uint64_t on_disk = 0;  // besides, in no lane yet: some of these, or none
+    [[nodiscard]] std::uint64_t most() const noexcept {
+        return on_disk == 0 ? count : ~std::uint64_t{0};
+    }
+    [[nodiscard]] std::string text() const;
+};
+// Throws Trouble when it was not said which are meant, or there are none.
+[[nodiscard]] MeantFailed require_some(const Common& common, const FailedLine& line,
+                                       const char* verb);
+// Behind what was said of those that were done; throws Trouble when some were not reached.
+void require_all(const TakenFailed& taken, const FailedLine& line);
+// What is in the error endpoint's part of the journal and in no lane.
+[[nodiscard]] std::uint64_t failed_on_disk(const OpenBus& bus, const FailedLine& line);
+
 // failed_change.cc
 void retry_failed(const Common& common, const FailedLine& line);
-void archive_failed(const Common& common, const FailedLine& line);
 void edit_failed(const Common& common, const FailedLine& line);
+// failed_archive.cc
+void archive_failed(const Common& common, const FailedLine& line);
 
 }  // namespace shmbus::cli

@@ -1,4 +1,4 @@
-// shmbus failed retry, archive, edit: messages out of the error endpoint.
+// shmbus failed retry, edit: messages out of the error endpoint, and how they are taken there.
 //
 // Each is sent on, or written down, before it is let go. Killed between, it is there once more and
 // may come twice: transient ones marked as repeated, durable ones not even that, because the
@@ -21,49 +21,57 @@
 #include "cli/child.h"
 #include "cli/failed.h"
 #include "cli/send_on.h"
-#include "cli/taker.h"
+#include "cli/stock.h"
 #include "cli/trouble.h"
 
 namespace shmbus::cli {
 
-namespace {
-
-[[nodiscard]] std::uint64_t count_wanted(const OpenBus& bus, const FailedLine& line) {
-    std::uint64_t count = 0;
-    for_each_failed(bus, line, [&](const SeenMessage&) {
-        ++count;
-        return true;
-    });
-    return count;
-}
-
-using Each = std::function<void(const SeenMessage& message, bool is_again)>;
-
-[[nodiscard]] std::uint64_t take_failed(Member& member, const FailedLine& line, std::uint64_t most,
-                                        const Each& each, const std::function<void()>& batch) {
-    Taker taker(member, member.bus().endpoint(line.endpoint));
+TakenFailed take_failed(Member& member, const FailedLine& line, std::uint64_t most,
+                        const EachFailed& each, const std::function<void()>& batch) {
+    Stock stock(member, member.bus().endpoint(line.endpoint));
     const std::uint64_t count =
-        take_wanted(taker, most, {WantedFailed(member.bus(), line), each, batch});
-    if (taker.is_out_of_hands())
-        std::fprintf(stderr, "shmbus: messages behind the first thousands in %s were not looked at;"
-                             " archive or retry some of those\n", line.endpoint.c_str());
-    return count;
+        take_wanted(stock, most, {WantedFailed(member.bus(), line), each, batch});
+    return {count, stock.is_cut() && count < most};
 }
 
-// How many are meant; throws when it was not said which, or there are none.
-[[nodiscard]] std::uint64_t require_some(const Common& common, const FailedLine& line,
-                                         const char* verb) {
+void require_all(const TakenFailed& taken, const FailedLine& line) {
+    if (!taken.is_cut) return;
+    throw Trouble(Exit::try_later,
+                  "some messages that are meant stand behind thousands that are not, and were not "
+                  "reached",
+                  "a command holds back what it passes over, and may hold 8,192 records, or what "
+                  "fits into a lane",
+                  "shmbus failed archive or retry some of the others of " + line.endpoint +
+                      " first, by --type, --reason or --all");
+}
+
+std::uint64_t failed_on_disk(const OpenBus& bus, const FailedLine& line) {
+    const look::Snapshot seen = bus.look();
+    return bus.endpoint(seen, line.endpoint).on_disk;
+}
+
+std::string MeantFailed::text() const {
+    if (on_disk == 0) return fmt::format("{} messages", count);
+    return fmt::format("{} messages, and those that are meant of {} on disk", count, on_disk);
+}
+
+MeantFailed require_some(const Common& common, const FailedLine& line, const char* verb) {
     if (line.id.empty() && line.type.empty() && line.reason.empty() && !line.all)
         throw Trouble(Exit::usage, std::string("say which messages to ") + verb, "",
                       std::string("shmbus failed ") + verb + " ID, --type, --reason or --all");
-    const std::uint64_t count = count_wanted(OpenBus(common), line);
-    if (count == 0 && !line.all) no_such_failed(line);
-    if (count > 1 && !line.id.empty())
-        throw Trouble(Exit::usage, fmt::format("{} messages have ids that begin with {}", count,
-                                               line.id),
+    const OpenBus bus(common);
+    MeantFailed meant;
+    meant.on_disk = failed_on_disk(bus, line);
+    for_each_failed(bus, line, [&](const SeenMessage&) { return ++meant.count != 0; });
+    if (meant.count == 0 && meant.on_disk == 0 && !line.all) no_such_failed(line);
+    if (meant.count > 1 && !line.id.empty())
+        throw Trouble(Exit::usage, fmt::format("{} messages have ids that begin with {}",
+                                               meant.count, line.id),
                       "", "shmbus failed ls shows them whole");
-    return count;
+    return meant;
 }
+
+namespace {
 
 // Where it failed, or who handles its type now if that endpoint is gone.
 [[nodiscard]] detail::EndpointHandle way_back(const Member& member, const SeenMessage& message) {
@@ -83,8 +91,8 @@ using Each = std::function<void(const SeenMessage& message, bool is_again)>;
 }  // namespace
 
 void retry_failed(const Common& common, const FailedLine& line) {
-    const std::uint64_t count = require_some(common, line, "retry");
-    if (line.dry_run) return print_line(fmt::format("would retry {} messages", count));
+    const MeantFailed meant = require_some(common, line, "retry");
+    if (line.dry_run) return print_line("would retry " + meant.text());
     Member member(common);
     const auto from = member.endpoint(line.endpoint);
     std::optional<detail::EndpointHandle> named;
@@ -94,63 +102,13 @@ void retry_failed(const Common& common, const FailedLine& line) {
                                   .from = from,
                                   .may_be_repeated = is_again});
     };
-    const std::uint64_t done =
-        take_failed(member, line, count, send_back, [&] { wait_until_on_disk(member); });
-    if (done == 0 && count != 0)
+    const TakenFailed done =
+        take_failed(member, line, meant.most(), send_back, [&] { wait_until_on_disk(member); });
+    if (done.count == 0 && meant.count != 0 && !done.is_cut)
         throw Trouble(Exit::try_later, "another process holds these messages", "",
                       "shmbus endpoint show " + line.endpoint, "in_hand");
-    print_line(fmt::format("sent back {} messages", done));
-}
-
-// ---- archive
-
-namespace {
-
-class Archive {
-public:
-    explicit Archive(const std::string& path) : path_(path) {
-        const bool is_output = path == "-";
-        file_ = base::File(is_output ? ::dup(STDOUT_FILENO)
-                                     : ::open(path.c_str(),
-                                              O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-        if (!file_)
-            throw Trouble(errno == EACCES ? Exit::permission : Exit::cannot_create,
-                          "cannot write " + path + ": " + system_words(errno));
-    }
-    void add(const std::string& line) { lines_ += line + "\n"; }
-    // In the file, and as far as it is one on a disk, on it.
-    void write() {
-        for (std::size_t at = 0; at < lines_.size();) {
-            const ssize_t put = ::write(file_.fd(), lines_.data() + at, lines_.size() - at);
-            if (put < 0 && errno == EINTR) continue;
-            if (put < 0) throw Trouble(Exit::io, "writing " + path_ + ": " + system_words(errno));
-            at += static_cast<std::size_t>(put);
-        }
-        lines_.clear();
-        if (::fsync(file_.fd()) != 0 && errno != EINVAL && errno != EROFS)
-            throw Trouble(Exit::io, "syncing " + path_ + ": " + system_words(errno));
-    }
-
-private:
-    std::string path_;
-    base::File file_;
-    std::string lines_;
-};
-
-}  // namespace
-
-void archive_failed(const Common& common, const FailedLine& line) {
-    const std::uint64_t count = require_some(common, line, "archive");
-    if (line.dry_run) return print_line(fmt::format("would archive {} messages", count));
-    Archive archive(line.file);
-    Member member(common);
-    const auto write_down = [&](const SeenMessage& message, bool) {
-        archive.add(json_of(message, member.bus())
-                        .dump(-1, ' ', false, Json::error_handler_t::replace));
-    };
-    const std::uint64_t done =
-        take_failed(member, line, count, write_down, [&] { archive.write(); });
-    if (line.file != "-") print_line(fmt::format("archived {} messages", done));
+    print_line(fmt::format("sent back {} messages", done.count));
+    require_all(done, line);
 }
 
 // ---- edit
@@ -205,9 +163,10 @@ void edit_failed(const Common& common, const FailedLine& line) {
                                   .may_be_repeated = is_again,
                                   .payload = payload});
     };
-    const std::uint64_t done =
+    const TakenFailed done =
         take_failed(member, line, 1, put_back, [&] { wait_until_on_disk(member); });
-    if (done == 0) no_such_failed(line);
+    require_all(done, line);
+    if (done.count == 0) no_such_failed(line);
     print_line("message " + line.id + " has new bytes");
 }
 

@@ -42,7 +42,8 @@ void add_commands(CLI::App& parser, Common& common) {
     add_take_commands(app, common);
     add_failed_commands(app, common);
     add_journal_commands(app, common);
-    add_health_commands(app, common);
+    add_doctor_command(app, common);
+    add_check_command(app, common);
     add_metrics_commands(parser, common.bus);
     add_help_commands(app, common);
 }

@@ -16,7 +16,8 @@ void add_subscription_commands(const Command& app, const Common& common);  // su
 void add_type_commands(const Command& app, const Common& common);        // type ...
 void add_process_commands(const Command& app, const Common& common);     // process ...
 void add_journal_commands(const Command& app, const Common& common);     // journal ...
-void add_health_commands(const Command& app, const Common& common);      // doctor, check
+void add_doctor_command(const Command& app, const Common& common);
+void add_check_command(const Command& app, const Common& common);
 void add_help_commands(const Command& app, const Common& common);        // help, completion
 
 }  // namespace shmbus::cli

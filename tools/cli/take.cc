@@ -10,7 +10,7 @@
 #include "cli/messages.h"
 #include "cli/send_on.h"
 #include "cli/show.h"
-#include "cli/taker.h"
+#include "cli/stock.h"
 #include "cli/trouble.h"
 
 namespace shmbus::cli {
@@ -61,7 +61,7 @@ void get(const Common& common, const TakeLine& line) {
                                          line.from)))
         return print_line("nothing was done");
     Member member(common);
-    Taker taker(member, member.bus().endpoint(line.from));
+    Stock stock(member, member.bus().endpoint(line.from));
     Show show(common, member.bus(), line.show);
     const auto every = [](const SeenMessage&) { return true; };
     const auto print_it = [&](const SeenMessage& message, bool) {
@@ -69,7 +69,7 @@ void get(const Common& common, const TakeLine& line) {
         flush_output();
     };
     // One at a time: what is not printed yet is not in our hands.
-    if (take_wanted(taker, wanted, {every, print_it, [] {}}, 1) == 0)
+    if (take_wanted(stock, wanted, {every, print_it, [] {}}, 1) == 0)
         throw Trouble(Exit::unknown_name, "nothing waits in " + line.from, "",
                       "shmbus tail -f " + line.from, "no_message");
 }
@@ -120,25 +120,24 @@ void copy(const Common& common, const TakeLine& line) {
         how.may_be_repeated = is_again;
         send_on(member, message, how);
     };
-    Taker taker(member, from);
+    Stock stock(member, from);
     // On disk before they are let go.
     const std::uint64_t moved = take_wanted(
-        taker, most, {Wanted(member.bus(), line), send, [&] { wait_until_on_disk(member); }});
-    if (taker.is_out_of_hands())
+        stock, most, {Wanted(member.bus(), line), send, [&] { wait_until_on_disk(member); }});
+    if (stock.is_cut() && moved < most)
         std::fprintf(stderr, "shmbus: messages behind the first thousands were not looked at\n");
     return moved;
 }
 
 void move(const Common& common, const TakeLine& line) {
-    const std::uint64_t count = count_of(OpenBus(common), line);
     if (line.from == line.to)
         throw Trouble(Exit::usage, "a message is moved to another endpoint, not to the same");
     if (line.dry_run)
-        return print_line(fmt::format("would move {} messages from {} to {}", count, line.from,
-                                      line.to));
-    if (count == 0 && !line.id.empty()) no_such(line);
+        return print_line(fmt::format("would move {} messages from {} to {}",
+                                      count_of(OpenBus(common), line), line.from, line.to));
     Member member(common);
-    const std::uint64_t moved = move_some(member, line, count);
+    const std::uint64_t moved =
+        move_some(member, line, line.count == 0 ? ~std::uint64_t{0} : line.count);
     if (moved == 0 && !line.id.empty()) no_such(line);
     print_line(fmt::format("moved {} messages from {} to {}", moved, line.from, line.to));
 }

@@ -8,7 +8,6 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -51,6 +50,10 @@ public:
     bool wait(std::chrono::nanoseconds limit);
     // Records were left in the endpoint that next() cannot reach.
     [[nodiscard]] bool is_out_of_hands() const noexcept { return is_out_of_hands_; }
+    // Something that next() gave out stays in our hands, and keeps its room in its lane.
+    [[nodiscard]] bool holds_some() const noexcept {
+        return places_.size() > 1 || places_.back().held != 0;
+    }
 
 private:
     // A place among the consumers, with its eight hands.
@@ -69,17 +72,5 @@ private:
     std::vector<Place> places_;
     bool is_out_of_hands_ = false;
 };
-
-// Which messages are meant, what is done to each, and to all of a batch before they are let go.
-struct Doing {
-    std::function<bool(const SeenMessage& message)> is_wanted;  // asked of a record's first one
-    std::function<void(const SeenMessage& message, bool is_again)> each;
-    std::function<void()> batch;
-};
-// Does it to at most `most` of the messages that were there when it began, with so many records in
-// hand; how many. What was done is let go also when the next could not be, which stays, and whose
-// exception comes out.
-[[nodiscard]] std::uint64_t take_wanted(Taker& taker, std::uint64_t most, const Doing& doing,
-                                        std::uint32_t at_a_time = lane::most_entries);
 
 }  // namespace shmbus::cli

@@ -72,6 +72,17 @@ void show_type(const Common& common, const TypeLine& line) {
     facts.add("handled_by", handler_of(bus, type.row));
     facts.add("subscribers", subscribers_of(bus, type.index));
     facts.add("declared_by_uid", type.row.uid);
+    // By all endpoints, since the bus was made.
+    const look::Snapshot seen = bus.look();
+    if (const look::Type* const counted = seen.type(type.index)) {
+        facts.add("handled", counted->handled);
+        const auto bytes = counted->handled_bytes();
+        facts.add("handled_bytes", bytes ? Json(*bytes) : Json());
+        facts.add("threw", counted->troubles.threw);
+        facts.add("redelivered", counted->troubles.redelivered);
+        facts.add("failed", counted->troubles.failed);
+        facts.add("dropped", counted->troubles.dropped);
+    }
     facts.print(common);
 }
 

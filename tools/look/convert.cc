@@ -18,12 +18,11 @@ namespace {
 }
 
 void add(Metrics& to, const Metrics& more) {
-    to.counters.threw += more.counters.threw;
-    to.counters.redelivered += more.counters.redelivered;
-    to.counters.failed += more.counters.failed;
-    to.counters.dropped += more.counters.dropped;
+    to.counters += more.counters;
+    to.counters.exhausted += more.counters.exhausted;
     to.counters.wakeups += more.counters.wakeups;
     for (const auto& [type, count] : more.handled) to.handled[type] += count;
+    for (const auto& [type, counts] : more.troubles) to.troubles[type] += counts;
     to.processing_ns.add(more.processing_ns);
     to.critical_ns.add(more.critical_ns);
     to.wait_ns.add(more.wait_ns);
@@ -34,11 +33,17 @@ void add(Metrics& to, const Metrics& more) {
 Metrics metrics_of(const lane::Metrics& seen) {
     using lane::Counter;
     Metrics metrics;
-    metrics.counters = {.threw = seen.counter(Counter::threw),
-                        .redelivered = seen.counter(Counter::redelivered),
-                        .failed = seen.counter(Counter::failed),
-                        .dropped = seen.counter(Counter::dropped),
-                        .wakeups = seen.counter(Counter::wakeups)};
+    metrics.counters = {
+        {.threw = seen.counter(Counter::threw),
+         .redelivered = seen.counter(Counter::redelivered),
+         .failed = seen.counter(Counter::failed),
+         .dropped = seen.counter(Counter::dropped)},
+        seen.counter(Counter::exhausted),
+        seen.counter(Counter::wakeups)};
+    for (const auto& row : seen.troubled()) {
+        const Troubles counts{row.counts[0], row.counts[1], row.counts[2], row.counts[3]};
+        if (counts.any()) metrics.troubles[row.type] += counts;
+    }
     for (const auto& row : seen.types()) metrics.handled[row.type] += row.handled;
     // Types for which no row was left have no number of their own; index 0 is no type.
     if (seen.other_types() > 0) metrics.handled[0] += seen.other_types();

@@ -29,6 +29,13 @@ template <class T>
             {"max", or_null(histogram.quantile(1))}};
 }
 
+[[nodiscard]] Json json_of(const Troubles& counts) {
+    return {{"threw", counts.threw},
+            {"redelivered", counts.redelivered},
+            {"failed", counts.failed},
+            {"dropped", counts.dropped}};
+}
+
 [[nodiscard]] Json json_of(const Snapshot& snapshot, const Rates& rates, const Lane& lane) {
     const auto found = rates.lanes.find(lane.id);
     Json json{{"id", wire::lane_file(lane.id)},
@@ -41,6 +48,8 @@ template <class T>
               {"trouble", lane.trouble.empty() ? Json(nullptr) : Json(lane.trouble)},
               {"capacity_bytes", lane.capacity_bytes},
               {"used_bytes", lane.used_bytes()},
+              {"written_bytes_total", lane.written_bytes()},
+              {"taken_bytes_total", lane.taken_bytes()},
               {"head", lane.head},
               {"reclaim", lane.reclaim},
               {"tail", lane.tail},
@@ -102,6 +111,9 @@ template <class T>
     Json handled = Json::object();
     for (const auto& [index, count] : endpoint.metrics.handled)
         handled[snapshot.type_name(index)] = count;
+    Json troubles = Json::object();
+    for (const auto& [index, counts] : endpoint.metrics.troubles)
+        troubles[snapshot.type_name(index)] = json_of(counts);
     Json lanes = Json::array();
     for (const Lane& lane : endpoint.lanes) lanes.push_back(json_of(snapshot, rates, lane));
     Json hands = Json::array();
@@ -117,18 +129,27 @@ template <class T>
             {"depth", endpoint.depth()},
             {"waiting", endpoint.waiting()},
             {"in_hand", endpoint.in_hand()},
+            {"on_disk", endpoint.on_disk},
+            {"on_disk_is_current", snapshot.is_disk_known()},
             {"fill", or_null(endpoint.fill())},
             {"oldest_ns", or_null(endpoint.oldest_ns())},
             {"journal_lag", endpoint.journal_lag},
             {"received_total", endpoint.received()},
             {"settled_total", endpoint.settled},
+            {"written_bytes_total", endpoint.written_bytes()},
+            {"taken_bytes_total", endpoint.taken_bytes()},
             {"refused_total", endpoint.refused()},
+            {"waits_total", endpoint.waits()},
             {"threw_total", counters.threw},
+            {"retried_total", counters.retried()},
             {"redelivered_total", counters.redelivered},
             {"failed_total", counters.failed},
             {"dropped_total", counters.dropped},
+            {"dropped_newest_total", endpoint.dropped_newest()},
+            {"dropped_oldest_total", endpoint.dropped_oldest()},
             {"wakeups_total", counters.wakeups},
             {"handled_total", std::move(handled)},
+            {"troubles_total", std::move(troubles)},
             {"processing_ns", json_of(endpoint.metrics.processing_ns)},
             {"critical_ns", json_of(endpoint.metrics.critical_ns)},
             {"wait_ns", json_of(endpoint.metrics.wait_ns)},
@@ -185,6 +206,8 @@ template <class T>
              {"bytes", type.bytes},
              {"route", route ? Json(route->name) : Json(nullptr)},
              {"handled_total", type.handled},
+             {"handled_bytes_total", or_null(type.handled_bytes())},
+             {"troubles_total", json_of(type.troubles)},
              {"handled_per_s", rate(rates, found == rates.types.end() ? 0 : found->second)}});
     }
     return list;

@@ -301,11 +301,13 @@ void Looker::look_at_inbox(Endpoint& endpoint, Journal& journal) const {
         look_at_hands(inbox, endpoint);
         endpoint.settled = inbox.settled();
         endpoint.metrics = all_metrics_of(inbox);
-        const auto gone = inbox.kept_account();
-        endpoint.gone_refused = gone[0];
-        endpoint.gone_dropped_newest = gone[1];
-        endpoint.gone_dropped_oldest = gone[2];
-        endpoint.gone_waits = gone[3];
+        const auto gone = inbox.gone();
+        endpoint.gone_refused = gone.refused;
+        endpoint.gone_dropped_newest = gone.dropped_newest;
+        endpoint.gone_dropped_oldest = gone.dropped_oldest;
+        endpoint.gone_waits = gone.waits;
+        endpoint.on_disk = inbox.on_disk();
+        endpoint.gone_bytes = gone.units * wire::unit_bytes;
     } catch (const SetupError& error) {
         endpoint.sight = Sight::damaged;
         endpoint.trouble = error.tried();
@@ -407,8 +409,10 @@ namespace {
 
 void add_up(Snapshot& into) {
     std::map<std::uint32_t, std::uint64_t> handled;
+    std::map<std::uint32_t, Troubles> troubles;
     for (const Endpoint& endpoint : into.endpoints) {
         for (const auto& [type, count] : endpoint.metrics.handled) handled[type] += count;
+        for (const auto& [type, counts] : endpoint.metrics.troubles) troubles[type] += counts;
         for (const Lane& lane : endpoint.lanes)
             for (Process& process : into.processes)
                 if (process.reference == lane.writer) {
@@ -416,7 +420,10 @@ void add_up(Snapshot& into) {
                     process.sent += lane.messages;
                 }
     }
-    for (Type& type : into.types) type.handled = handled[type.index];
+    for (Type& type : into.types) {
+        type.handled = handled[type.index];
+        type.troubles = troubles[type.index];
+    }
     for (Subscription& subscription : into.subscriptions) {
         const Endpoint* const endpoint = into.endpoint_at(subscription.endpoint);
         subscription.is_orphaned =

@@ -177,8 +177,12 @@ private:
     }
 
     void endpoints() {
-        endpoint_gauge("shmbus_endpoint_depth", "Messages waiting or in a handler's hand.",
+        endpoint_gauge("shmbus_endpoint_depth",
+                       "Messages waiting, in a handler's hand or on disk for it.",
                        [](const Endpoint& each) { return static_cast<double>(each.depth()); });
+        endpoint_gauge("shmbus_endpoint_on_disk",
+                       "Of them, those in the journal and in no lane yet, as the daemon said last.",
+                       [](const Endpoint& each) { return static_cast<double>(each.on_disk); });
         endpoint_gauge("shmbus_endpoint_in_hand", "Messages taken and not done.",
                        [](const Endpoint& each) { return static_cast<double>(each.in_hand()); });
         endpoint_gauge("shmbus_endpoint_fill_ratio", "Fill of its fullest lane, 0 to 1.",
@@ -204,12 +208,34 @@ private:
             endpoint_counter(
                 name, help, [which](const Endpoint& each) { return each.metrics.counters.*which; });
         };
+        endpoint_counter("shmbus_endpoint_written_bytes",
+                         "Bytes of its lanes that records have taken, with their heads, rounded "
+                         "up to 64.",
+                         [](const Endpoint& each) { return each.written_bytes(); });
+        endpoint_counter("shmbus_endpoint_taken_bytes", "Those of them that consumers took.",
+                         [](const Endpoint& each) { return each.taken_bytes(); });
+        endpoint_counter("shmbus_endpoint_waits", "Times that a sender waited for room.",
+                         [](const Endpoint& each) { return each.waits(); });
+        endpoint_counter(
+            "shmbus_endpoint_retried", "Calls made again because the one before threw.",
+            [](const Endpoint& each) { return each.metrics.counters.retried(); });
         counted("shmbus_endpoint_threw", "Calls of handlers that threw.", &Counters::threw);
         counted("shmbus_endpoint_redelivered", "Messages delivered once more after a death.",
                 &Counters::redelivered);
         counted("shmbus_endpoint_failed", "Messages given up to the error endpoint.",
                 &Counters::failed);
-        counted("shmbus_endpoint_dropped", "Messages dropped.", &Counters::dropped);
+        text_.counter("shmbus_endpoint_dropped",
+                      "Messages dropped: no handler there; the lane was full, newest or oldest.");
+        of_endpoints([&](Labels labels, const Endpoint& endpoint) {
+            labels.emplace_back("reason", "");
+            const auto value = [&](const char* reason, std::uint64_t count) {
+                labels.back().second = reason;
+                text_.value(labels, count);
+            };
+            value("no_handler", endpoint.metrics.counters.dropped);
+            value("newest", endpoint.dropped_newest());
+            value("oldest", endpoint.dropped_oldest());
+        });
         counted("shmbus_endpoint_wakeups", "Sleeping consumers that woke up.", &Counters::wakeups);
         text_.counter("shmbus_endpoint_handled", "Messages handled, by type.");
         of_endpoints([&](Labels labels, const Endpoint& endpoint) {
@@ -219,6 +245,33 @@ private:
                 text_.value(labels, count);
             }
         });
+        types();
+    }
+
+    // What is seldom, by type; their sums are the counters of the endpoint.
+    void types() {
+        text_.counter("shmbus_endpoint_trouble",
+                      "Calls that threw, redelivered, failed and unhandled messages, by type.");
+        of_endpoints([&](Labels labels, const Endpoint& endpoint) {
+            labels.emplace_back("type", "");
+            labels.emplace_back("what", "");
+            for (const auto& [index, counts] : endpoint.metrics.troubles) {
+                labels[labels.size() - 2].second = snapshot_.type_name(index);
+                const auto value = [&](const char* what, std::uint64_t count) {
+                    labels.back().second = what;
+                    text_.value(labels, count);
+                };
+                value("threw", counts.threw);
+                value("redelivered", counts.redelivered);
+                value("failed", counts.failed);
+                value("no_handler", counts.dropped);
+            }
+        });
+        text_.counter("shmbus_type_handled_bytes",
+                      "Payload of handled messages, of types with a fixed length.");
+        for (const Type& type : snapshot_.types)
+            if (const OptionalNumber bytes = type.handled_bytes())
+                text_.value({{"type", type.name}}, *bytes);
     }
 
     void times() {
@@ -238,7 +291,7 @@ private:
     }
 
     void lanes() {
-        const auto counted = [&](const char* name, const char* help, std::uint64_t Lane::*which) {
+        const auto counted = [&](const char* name, const char* help, auto&& which) {
             text_.counter(name, help);
             of_endpoints([&](Labels labels, const Endpoint& endpoint) {
                 labels.emplace_back("lane", "");
@@ -247,11 +300,16 @@ private:
                     if (lane.sight != Sight::seen) continue;
                     labels[labels.size() - 2].second = wire::lane_file(lane.id);
                     labels.back().second = snapshot_.process_name(lane.writer);
-                    text_.value(labels, lane.*which);
+                    text_.value(labels, std::invoke(which, lane));
                 }
             });
         };
         counted("shmbus_lane_messages", "Messages written to the lane.", &Lane::messages);
+        counted("shmbus_lane_written_bytes",
+                "Bytes of the lane that records have taken, with their heads, rounded up to 64.",
+                &Lane::written_bytes);
+        counted("shmbus_lane_taken_bytes", "Those of them that consumers took.",
+                &Lane::taken_bytes);
         counted("shmbus_lane_refused", "Sends refused because the lane was full.", &Lane::refused);
         counted("shmbus_lane_dropped_newest", "Messages dropped because the lane was full.",
                 &Lane::dropped_newest);

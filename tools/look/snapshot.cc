@@ -16,6 +16,13 @@ template <class List, class IsIt>
     return found == list.end() ? nullptr : &*found;
 }
 
+template <class Of>
+[[nodiscard]] std::uint64_t sum(const std::vector<Lane>& lanes, std::uint64_t gone,
+                                Of&& of) noexcept {
+    for (const Lane& lane : lanes) gone += of(lane);
+    return gone;
+}
+
 template <std::size_t size>
 [[nodiscard]] const char* nth(const std::array<const char*, size>& names, std::size_t at) noexcept {
     return names[at < size ? at : 0];
@@ -23,10 +30,16 @@ template <std::size_t size>
 
 }  // namespace
 
+Troubles& Troubles::operator+=(const Troubles& more) noexcept {
+    threw += more.threw;
+    redelivered += more.redelivered;
+    failed += more.failed;
+    dropped += more.dropped;
+    return *this;
+}
+
 std::uint64_t Endpoint::waiting() const noexcept {
-    std::uint64_t all = 0;
-    for (const Lane& lane : lanes) all += lane.waiting;
-    return all;
+    return sum(lanes, 0, [](const Lane& lane) { return lane.waiting; });
 }
 
 std::uint64_t Endpoint::in_hand() const noexcept {
@@ -67,9 +80,22 @@ bool Endpoint::is_damaged() const noexcept {
 }
 
 std::uint64_t Endpoint::refused() const noexcept {
-    std::uint64_t all = gone_refused;
-    for (const Lane& lane : lanes) all += lane.refused;
-    return all;
+    return sum(lanes, gone_refused, [](const Lane& lane) { return lane.refused; });
+}
+std::uint64_t Endpoint::dropped_newest() const noexcept {
+    return sum(lanes, gone_dropped_newest, [](const Lane& lane) { return lane.dropped_newest; });
+}
+std::uint64_t Endpoint::dropped_oldest() const noexcept {
+    return sum(lanes, gone_dropped_oldest, [](const Lane& lane) { return lane.dropped_oldest; });
+}
+std::uint64_t Endpoint::waits() const noexcept {
+    return sum(lanes, gone_waits, [](const Lane& lane) { return lane.waits; });
+}
+std::uint64_t Endpoint::written_bytes() const noexcept {
+    return sum(lanes, gone_bytes, [](const Lane& lane) { return lane.written_bytes(); });
+}
+std::uint64_t Endpoint::taken_bytes() const noexcept {
+    return sum(lanes, gone_bytes, [](const Lane& lane) { return lane.taken_bytes(); });
 }
 
 const Process* Snapshot::process(Reference reference) const noexcept {

@@ -53,17 +53,32 @@ struct Process {
     std::uint64_t sent = 0;      // messages, in those lanes
 };
 
-// Of one consumer or of a whole endpoint; ever since.
-struct Counters {
-    std::uint64_t threw = 0;
+// Ever since, also by type.
+struct Troubles {
+    std::uint64_t threw = 0;  // calls of a handler
     std::uint64_t redelivered = 0;
-    std::uint64_t failed = 0;  // given up: to the error endpoint
-    std::uint64_t dropped = 0;
+    std::uint64_t failed = 0;   // given up: to the error endpoint
+    std::uint64_t dropped = 0;  // nobody there handles that type
+
+    Troubles& operator+=(const Troubles& more) noexcept;
+    [[nodiscard]] bool any() const noexcept {
+        return threw != 0 || redelivered != 0 || failed != 0 || dropped != 0;
+    }
+};
+// Of one consumer or of a whole endpoint.
+struct Counters : Troubles {
+    std::uint64_t exhausted = 0;  // of those that failed, those whose handler threw too often
     std::uint64_t wakeups = 0;
+    // Calls of handlers that were made again, or are about to be, because the one before threw.
+    [[nodiscard]] std::uint64_t retried() const noexcept {
+        return threw > exhausted ? threw - exhausted : 0;
+    }
 };
 struct Metrics {
     Counters counters;
-    std::map<std::uint32_t, std::uint64_t> handled;  // by type index; 0: types without a row
+    // By type index; 0: types without a row.
+    std::map<std::uint32_t, std::uint64_t> handled;
+    std::map<std::uint32_t, Troubles> troubles;
     Histogram processing_ns;
     Histogram critical_ns;
     Histogram wait_ns;
@@ -121,6 +136,9 @@ struct Lane {
     [[nodiscard]] bool is_damaged() const noexcept {
         return sight == Sight::damaged || is_poisoned;
     }
+    // Of the lane, ever: what records take there, with their heads, rounded up to 64 bytes.
+    [[nodiscard]] std::uint64_t written_bytes() const noexcept { return tail * 64; }
+    [[nodiscard]] std::uint64_t taken_bytes() const noexcept { return head * 64; }
     [[nodiscard]] std::uint64_t used_bytes() const noexcept {
         return tail > reclaim ? (tail - reclaim) * 64 : 0;
     }
@@ -140,28 +158,40 @@ struct Endpoint {
     std::vector<Hand> hands;
     Metrics metrics;            // of all who ever consumed
     std::uint64_t settled = 0;  // messages that left the inbox
-    // Of lanes that are gone: their refused, dropped and waits.
+    // Of lanes that are gone: their refused, dropped and waits, and what they carried.
     std::uint64_t gone_refused = 0;
     std::uint64_t gone_dropped_newest = 0;
     std::uint64_t gone_dropped_oldest = 0;
     std::uint64_t gone_waits = 0;
+    std::uint64_t gone_bytes = 0;
+    // Records for it that are in the journal and in no lane yet, as the daemon knew last.
+    std::uint64_t on_disk = 0;
     // Durable messages for it that are sent and not yet on disk, as far as they were looked at.
     std::uint64_t journal_lag = 0;
     // Of the messages in hands that are not done, by type.
     std::map<std::uint32_t, std::uint64_t> types_in_hand;
 
-    // Messages that nobody has taken; that are taken and not done; ever sent here.
+    // Messages in lanes that nobody has taken; that are taken and not done; those and what waits on
+    // disk; that ever came in through lanes.
     [[nodiscard]] std::uint64_t waiting() const noexcept;
     [[nodiscard]] std::uint64_t in_hand() const noexcept;
-    [[nodiscard]] std::uint64_t depth() const noexcept { return waiting() + in_hand(); }
-    [[nodiscard]] std::uint64_t received() const noexcept { return settled + depth(); }
+    [[nodiscard]] std::uint64_t depth() const noexcept { return waiting() + in_hand() + on_disk; }
+    [[nodiscard]] std::uint64_t received() const noexcept {
+        return settled + waiting() + in_hand();
+    }
     // Of the fullest lane, 0 to 1; nothing without lanes.
     [[nodiscard]] std::optional<double> fill() const noexcept;
     [[nodiscard]] OptionalNumber oldest_ns() const noexcept;
     [[nodiscard]] bool is_full() const noexcept;  // some writer waits for room
     [[nodiscard]] bool is_damaged() const noexcept;
-    // Sends that found no room, over all lanes that ever were.
+    // Over all lanes that ever were: sends that found no room; messages let go for want of room;
+    // how often a writer waited for it; bytes of lane as Lane has them.
     [[nodiscard]] std::uint64_t refused() const noexcept;
+    [[nodiscard]] std::uint64_t dropped_newest() const noexcept;
+    [[nodiscard]] std::uint64_t dropped_oldest() const noexcept;
+    [[nodiscard]] std::uint64_t waits() const noexcept;
+    [[nodiscard]] std::uint64_t written_bytes() const noexcept;
+    [[nodiscard]] std::uint64_t taken_bytes() const noexcept;
 };
 
 struct Type {
@@ -173,6 +203,11 @@ struct Type {
     std::uint32_t bytes = 0;
     std::uint32_t route = 0;    // index of the endpoint that handles it; 0: none
     std::uint64_t handled = 0;  // by all
+    Troubles troubles{};        // of all
+    // Payload of what was handled; nothing for a type without a fixed length.
+    [[nodiscard]] OptionalNumber handled_bytes() const noexcept {
+        return bytes == 0 ? std::nullopt : OptionalNumber(handled * bytes);
+    }
 };
 
 struct Subscription {
@@ -223,6 +258,10 @@ struct Snapshot {
     [[nodiscard]] const Type* type(std::uint32_t index) const noexcept;
     // A process that is alive has it open.
     [[nodiscard]] bool is_served(const Endpoint& endpoint) const noexcept;
+    // A daemon lives that says what waits on disk.
+    [[nodiscard]] bool is_disk_known() const noexcept {
+        return daemon.life == Life::alive && journal.condition == 0;
+    }
     // "sales", "shmbusd", or the reference itself when the process is unknown.
     [[nodiscard]] std::string process_name(Reference reference) const;
     // "sales"; "reply of web" for a reply inbox, which has no name.

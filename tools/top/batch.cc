@@ -53,7 +53,7 @@ std::string csv_head() {
            "ns,"
            "consumers,lanes,received_total,settled_total,threw_total,redelivered_total,"
            "failed_total,dropped_total,in_per_s,out_per_s,processing_p50_ns,processing_p99_ns,"
-           "critical_p99_ns\n";
+           "critical_p99_ns,on_disk\n";
 }
 
 std::string csv_rows(const Model& model) {
@@ -66,7 +66,7 @@ std::string csv_rows(const Model& model) {
         };
         const look::Counters& counters = endpoint.metrics.counters;
         text += fmt::format(
-            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
+            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
             model.now.taken_ns,
             rates ? fmt::format("{:.0f}", model.rates.seconds * 1e9) : std::string(),
             quoted(model.now.name), quoted(model.now.endpoint_name(endpoint)),
@@ -79,7 +79,7 @@ std::string csv_rows(const Model& model) {
             counters.failed, counters.dropped, rate(known.in_per_s), rate(known.out_per_s),
             or_nothing(known.processing_ns.quantile(0.5)),
             or_nothing(known.processing_ns.quantile(0.99)),
-            or_nothing(known.critical_ns.quantile(0.99)));
+            or_nothing(known.critical_ns.quantile(0.99)), endpoint.on_disk);
     }
     return text;
 }

@@ -43,15 +43,22 @@ namespace {
                          at(0.9), at(0.99), at(0.999), at(1), number(histogram.count()))}};
 }
 
+[[nodiscard]] std::string disk_text(const Model& model, const look::Endpoint& endpoint) {
+    if (endpoint.on_disk == 0) return {};
+    return fmt::format(", {}{} on disk", model.now.is_disk_known() ? "" : "~",
+                       number(endpoint.on_disk));
+}
+
 [[nodiscard]] Page head(const Model& model, const look::Endpoint& endpoint) {
     const look::EndpointRates* const rates = model.rates_of(endpoint.reference);
     const State state = state_of(model, endpoint);
     Line name{{fmt::format("{} ", letter_of(state)), style_of(state)},
               {plain(model.now.endpoint_name(endpoint)), Style::head},
-              {fmt::format("  {}  depth {} ({} waiting, {} in hand)  came {}  left {}",
+              {fmt::format("  {}  depth {} ({} waiting, {} in hand{})  came {}  left {}",
                            look::name_of(endpoint.kind), number(endpoint.depth()),
                            number(endpoint.waiting()), number(endpoint.in_hand()),
-                           number(endpoint.received()), number(endpoint.settled))}};
+                           disk_text(model, endpoint), number(endpoint.received()),
+                           number(endpoint.settled))}};
     Page page{std::move(name)};
     if (!endpoint.trouble.empty()) page.push_back({{plain(endpoint.trouble), Style::bad}});
     const look::Metrics& ever = endpoint.metrics;
@@ -66,9 +73,16 @@ namespace {
     const look::Counters& counters = ever.counters;
     page.push_back(
         {{left("counts", 11), Style::head},
-         {fmt::format("threw {}  redelivered {}  failed {}  dropped {}  wakeups {}",
-                      number(counters.threw), number(counters.redelivered), number(counters.failed),
+         {fmt::format("threw {}  retried {}  redelivered {}  failed {}  unhandled {}  wakeups {}",
+                      number(counters.threw), number(counters.retried()),
+                      number(counters.redelivered), number(counters.failed),
                       number(counters.dropped), number(counters.wakeups))}});
+    page.push_back(
+        {{left("lanes", 11), Style::head},
+         {fmt::format("{} written, {} taken  refused {}  waits {}  dropped {} new, {} old",
+                      bytes_text(endpoint.written_bytes()), bytes_text(endpoint.taken_bytes()),
+                      number(endpoint.refused()), number(endpoint.waits()),
+                      number(endpoint.dropped_newest()), number(endpoint.dropped_oldest()))}});
     return page;
 }
 

@@ -22,7 +22,7 @@ constexpr std::array<ColumnShape, column_count> shapes{{
     {"S", 1, Side::left, 0},
     {"ENDPOINT", name_columns, Side::left, 0},
     {"KIND", 8, Side::left, 8},
-    {"DEPTH", 5, Side::right, 0},
+    {"DEPTH", 6, Side::right, 0},
     {"FILL", 8, Side::left, 1},
     {"IN/s", 6, Side::right, 1},
     {"OUT/s", 6, Side::right, 1},
@@ -67,7 +67,7 @@ public:
             case Column::kind:
                 return {look::name_of(endpoint_.kind), Style::dim};
             case Column::depth:
-                return number(static_cast<double>(endpoint_.depth()));
+                return depth();
             case Column::fill:
                 return {bar(endpoint_.fill().value_or(0), columns, model_.alphabet),
                         style_of_fill(endpoint_.fill())};
@@ -104,6 +104,12 @@ public:
 private:
     [[nodiscard]] Span number(double value) const {
         return {count_text(value), value == 0 ? Style::dim : Style::plain};
+    }
+    // "~": without a daemon that could say what waits on disk now.
+    [[nodiscard]] Span depth() const {
+        Span span = number(static_cast<double>(endpoint_.depth()));
+        if (endpoint_.on_disk > 0 && !model_.now.is_disk_known()) span.text.insert(0, "~");
+        return span;
     }
     [[nodiscard]] Span rate(double look::EndpointRates::*which) const {
         return rates_ ? number(rates_->*which) : Span{"-", Style::dim};

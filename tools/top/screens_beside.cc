@@ -37,14 +37,18 @@ namespace {
 
 [[nodiscard]] Page types_of(const Model& model, Size size) {
     const look::Snapshot& now = model.now;
-    const Table table({{"TYPE", 0, Side::left},
-                       {"KIND", 8, Side::left},
-                       {"DURABLE", 7, Side::left},
-                       {"BYTES", 6},
-                       {"GOES TO", 20, Side::left},
-                       {"HANDLED", 8},
-                       {"PER s", 7}},
-                      size.columns);
+    std::vector<Field> fields{{"TYPE", 0, Side::left},
+                              {"KIND", 8, Side::left},
+                              {"DURABLE", 7, Side::left},
+                              {"BYTES", 6},
+                              {"GOES TO", 20, Side::left},
+                              {"HANDLED", 8},
+                              {"PER s", 7}};
+    // Names first.
+    if (size.columns >= 120)
+        fields.insert(fields.end(), {{"PAYLOAD", 7}, {"THREW", 5}, {"AGAIN", 5}, {"FAILED", 6},
+                                     {"DROPPED", 7}});
+    const Table table(std::move(fields), size.columns);
     Page page{table.head()};
     for (const look::Type& type : now.types) {
         const look::Endpoint* const route = now.endpoint_at(type.route);
@@ -56,7 +60,12 @@ namespace {
                        {type.bytes == 0 ? "any" : std::to_string(type.bytes)},
                        {route ? plain(route->name) : "-"},
                        {number(type.handled)},
-                       {rate == model.rates.types.end() ? "-" : count_text(rate->second)}}));
+                       {rate == model.rates.types.end() ? "-" : count_text(rate->second)},
+                       {type.handled_bytes() ? bytes_text(*type.handled_bytes()) : "-"},
+                       {number(type.troubles.threw)},
+                       {number(type.troubles.redelivered)},
+                       {number(type.troubles.failed)},
+                       {number(type.troubles.dropped)}}));
     }
     return page;
 }
@@ -95,7 +104,7 @@ constexpr std::array<std::pair<const char*, const char*>, 20> help_lines{{
     {"", ""},
     {"S", "X damaged  B writers wait  D nobody alive reads it  P consumer stopped"},
     {"", "F failed messages lie here  J journal in trouble  R in use  I idle"},
-    {"DEPTH", "messages waiting or in a hand;  FILL of the fullest lane"},
+    {"DEPTH", "messages waiting, in a hand, on disk (~ said last);  FILL of the fullest lane"},
     {"P50 P99", "time in the handler; dim: of all time, nothing came in the last interval"},
     {"CRIT", "99 % took less from being sent to being handled"},
     {"OLDEST", "age of the oldest message, as far as it is known"},

@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 
@@ -93,6 +94,83 @@ def types_and_subscriptions(stage):
         bus.good("sub", "rm", "work", "news", "--dry-run")
         bus.good("sub", "rm", "work", "news")
         require(bus.json("sub", "ls")["rows"] == [], "sub rm")
+
+
+def backlog_on_disk(stage):
+    """What does not fit into the lane waits on disk, and is a part of the depth all the same."""
+    count = 1000
+    with prepare(Bus(stage)) as bus:
+        bus.good("endpoint", "create", "small", "--lane-bytes", "4096")
+        bus.good("send", "deed", "--to", "small", "--data", "x" * 100, "--count", str(count))
+
+        def depth():
+            row = bus.row("small")
+            return row["waiting"] + row["in_hand"] + row["on_disk"]
+        eventually(lambda: depth() == count, lambda: bus.row("small"))
+        require(bus.row("small")["on_disk"] > count - 100, bus.row("small"))
+        require(bus.row("small")["on_disk_is_current"], bus.row("small"))
+        for _ in range(3):
+            bus.good("get", "small", "--yes", "--raw")
+        eventually(lambda: depth() == count - 3, lambda: bus.row("small"))
+        bus.stop(signal.SIGKILL)
+        require(depth() == count - 3, bus.row("small"))
+        require(not bus.row("small")["on_disk_is_current"], "no daemon knows it now")
+        require(bus.json("endpoint", "show", "small")["on_disk"] > 0, "show")
+        bus.start()
+        eventually(lambda: bus.row("small")["on_disk_is_current"], "a daemon that knows")
+        eventually(lambda: depth() == count - 3, lambda: bus.row("small"))
+        text = bus.good("endpoint", "purge", "small", "--dry-run")
+        require(f"{count - 3} waiting" in text, text)
+        text = bus.good("endpoint", "purge", "small", "--yes")
+        require(f"{count - 3} messages were thrown away" in text, text)
+        eventually(lambda: depth() == 0, lambda: bus.row("small"))
+        # Whoever goes on sending is not waited for.
+        bus.good("send", "deed", "--to", "small", "--data", "x" * 100, "--count", "500")
+        feeder = bus.spawn("send", "deed", "--to", "small", "--data", "y" * 100, "--count", "1500")
+        thrown = int(bus.good("endpoint", "purge", "small", "--yes").split()[0])
+        require(feeder.wait(LIMIT) == 0, feeder.stderr.read())
+        eventually(lambda: thrown + depth() == 2000, lambda: (thrown, bus.row("small")))
+
+
+def totals(stage):
+    """What came, left, was refused, dropped and tried again: by endpoint, lane and type."""
+    with prepare(Bus(stage)) as bus:
+        bus.good("endpoint", "create", "narrow", "--lane-bytes", "4096")
+        bus.good("sub", "add", "narrow", "news", "--when-full", "drop_newest")
+        bus.good("publish", "news", "--data", "x" * 100, "--count", "100")
+        narrow = bus.json("endpoint", "show", "narrow")
+        # 100 bytes take 128 of the lane, with the time of sending 192.
+        came, written = narrow["came"], narrow["written_bytes"]
+        require(came > 20 and came + narrow["dropped_newest"] == 100, narrow)
+        require(128 * came <= written <= 192 * came and narrow["taken_bytes"] == 0, narrow)
+        require(narrow["refused"] == 100 - came and narrow["left"] == 0, narrow)
+        bus.good("endpoint", "purge", "narrow", "--yes")
+        # The publisher's lane goes when it is drained; its account stays.
+        eventually(lambda: bus.json("endpoint", "show", "narrow")["lanes"] == [], "a lane that goes")
+        narrow = bus.json("endpoint", "show", "narrow")
+        require(narrow["written_bytes"] == narrow["taken_bytes"] == written, narrow)
+        require(narrow["dropped_newest"] == 100 - came and narrow["left"] == came, narrow)
+        server = bus.spawn("serve", "work", "--type", "fixed", "--attempts", "3", "--quiet",
+                           "--command", "test $(cat) = goodgood", stderr=subprocess.DEVNULL)
+        eventually(lambda: bus.json("type", "show", "fixed")["handled_by"] == "work", "announced")
+        for text in ("goodgood", "goodgood", "bad__bad"):
+            bus.good("send", "fixed", "--data", text)
+        eventually(lambda: bus.json("endpoint", "show", "work")["left"] == 3, "handled")
+        work = bus.json("endpoint", "show", "work")
+        require((work["threw"], work["retried"], work["failed"]) == (3, 2, 1), work)
+        require(work["types"] == [{"type": "fixed", "handled": 2, "threw": 3, "redelivered": 0,
+                                   "failed": 1, "dropped": 0}], work)
+        kind = bus.json("type", "show", "fixed")
+        require((kind["handled"], kind["handled_bytes"], kind["threw"], kind["failed"])
+                == (2, 16, 3, 1), kind)
+        require(bus.json("type", "show", "job")["handled_bytes"] is None, "of any length")
+        bus.good("endpoint", "show", "work")
+        said = bus.good("metrics")
+        for line in ('shmbus_endpoint_dropped_total{bus="shop",endpoint="narrow",kind="ordinary",',
+                     'shmbus_type_handled_bytes_total{bus="shop",type="fixed"} 16'):
+            require(line in said, line)
+        server.terminate()
+        require(server.wait(LIMIT) == 0, "serve")
 
 
 def many_endpoints(stage):

@@ -47,3 +47,38 @@ def failed_messages(stage, type_name):
         require(bus.json("failed", "ls")["rows"] == [], bus.json("failed", "ls"))
         server.terminate()
         server.wait(LIMIT)
+
+
+def failed_on_disk(stage):
+    """More failed messages than fit into the lane: all of them are meant all the same."""
+    count = 2000
+    with prepare(Bus(stage)) as bus:
+        bus.good("type", "add", "other.deed", "command", "--durable")
+        bus.good("endpoint", "create", "lost", "--lane-bytes", "4096", "--error")
+        numbers = "".join(f"{number}\n" for number in range(count))
+        bus.good("send", "deed", "--to", "lost", "--lines", stdin=numbers)
+        require(f"{bus.row('lost')['on_disk']} more wait on disk"
+                in bus.run("failed", "--endpoint", "lost", "ls").err, "ls says what it leaves out")
+        text = bus.good("failed", "--endpoint", "lost", "retry", "--all", "--to", "work")
+        require(f"sent back {count} messages" in text, text)
+        eventually(lambda: bus.row("work")["waiting"] + bus.row("work")["on_disk"] == count,
+                   lambda: bus.row("work"))
+        bus.good("move", "work", "lost")
+        eventually(lambda: bus.row("lost")["waiting"] + bus.row("lost")["on_disk"] == count,
+                   lambda: bus.row("lost"))
+        archive = bus.folder / "archive"
+        text = bus.good("failed", "--endpoint", "lost", "archive", "--type", "deed", "--file",
+                        str(archive))
+        require(f"archived {count} messages" in text, text)
+        texts = [json.loads(line)["text"] for line in archive.read_text().splitlines()]
+        require(texts == numbers.splitlines(), texts[:10])
+        eventually(lambda: bus.row("lost")["waiting"] + bus.row("lost")["on_disk"] == 0,
+                   lambda: bus.row("lost"))
+        # What is passed over is held, and with it the room that the next would need.
+        bus.good("send", "deed", "--to", "lost", "--lines", stdin=numbers)
+        bus.good("send", "other.deed", "--to", "lost", "--data", "the last one")
+        text = bus.bad(75, "failed", "--endpoint", "lost", "retry", "--type", "other.deed",
+                       "--to", "work")
+        require("were not reached" in text, text)
+        eventually(lambda: bus.row("lost")["waiting"] + bus.row("lost")["in_hand"] +
+                   bus.row("lost")["on_disk"] == count + 1, lambda: bus.row("lost"))

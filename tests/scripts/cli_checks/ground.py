@@ -41,7 +41,7 @@ def eventually(holds, what):
         if holds():
             return
         time.sleep(0.005)
-    raise Failed(f"never came: {what}")
+    raise Failed(f"never came: {what() if callable(what) else what}")
 
 
 def valid(thing):

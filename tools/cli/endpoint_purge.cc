@@ -1,0 +1,35 @@
+// shmbus endpoint purge: throws away what waits in an endpoint when it begins, on disk as well.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <fmt/core.h>
+
+#include "cli/endpoint.h"
+#include "cli/stock.h"
+#include "cli/trouble.h"
+
+namespace shmbus::cli {
+
+void purge_endpoint(const Common& common, const std::string& name, const PurgeLine& line) {
+    const OpenBus bus(common);
+    const auto endpoint = bus.endpoint(name);
+    const look::Snapshot all = bus.look();
+    const look::Endpoint& seen = bus.endpoint(all, name);
+    const std::string what =
+        fmt::format("{} waiting messages of endpoint {}", seen.waiting() + seen.on_disk, name);
+    if (line.dry_run) return print_line("would throw away " + what);
+    if (!is_agreed(line.yes, "throw away " + what + "?")) return print_line("nothing was done");
+    Member member(common);
+    Stock stock(member, endpoint);
+    std::uint64_t gone = 0;
+    // Ends: with what was there.
+    for (auto records = stock.next(); !records.empty(); records = stock.next()) {
+        for (const auto& record : records) {
+            Taker::let_go(record);
+            gone += record.messages.size();
+        }
+        stock.taker().close(records);
+    }
+    print_line(fmt::format("{} messages were thrown away", gone));
+}
+
+}  // namespace shmbus::cli

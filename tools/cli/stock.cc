@@ -1,0 +1,94 @@
+// Taking what an endpoint had. See the header.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "cli/stock.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace shmbus::cli {
+
+using namespace std::chrono_literals;
+
+Stock::Stock(Member& member, const directory::Endpoint& endpoint)
+    : bus_(member.bus()), name_(endpoint.name()), taker_(member, endpoint) {
+    const look::Snapshot seen = bus_.look();
+    left_ = bus_.endpoint(seen, name_).depth();
+}
+
+std::uint64_t Stock::on_disk() const {
+    const look::Snapshot seen = bus_.look();
+    return seen.is_disk_known() ? bus_.endpoint(seen, name_).on_disk : 0;
+}
+
+std::vector<Taker::Record> Stock::next(std::uint32_t at_a_time) {
+    constexpr int waits_while_held = 20;
+    bool is_last = false;
+    // Ends: with a batch; with nothing in a lane after nothing was seen on disk; or, as long as we
+    // hold back room that the daemon would need, after some waits for it.
+    for (int waits = 0; left_ > 0 && !taker_.is_out_of_hands();) {
+        auto records = taker_.next(
+            static_cast<std::uint32_t>(std::min<std::uint64_t>(left_, at_a_time)));
+        if (!records.empty()) {
+            left_ -= std::min<std::uint64_t>(left_, records.size());
+            return records;
+        }
+        if (is_last) return {};
+        is_last = on_disk() == 0;
+        if (is_last) continue;
+        is_stuck_ = taker_.holds_some() && ++waits > waits_while_held;
+        if (is_stuck_) return {};
+        static_cast<void>(taker_.wait(50ms));
+    }
+    return {};
+}
+
+namespace {
+
+void let_go_all(const std::vector<const Taker::Record*>& done, const Doing& doing) {
+    if (done.empty()) return;
+    try {
+        doing.batch();
+    } catch (...) {
+        for (const Taker::Record* record : done) Taker::take_back(*record);
+        throw;
+    }
+    for (const Taker::Record* record : done) Taker::let_go(*record);
+}
+
+}  // namespace
+
+std::uint64_t take_wanted(Stock& stock, std::uint64_t most, const Doing& doing,
+                          std::uint32_t at_a_time) {
+    std::uint64_t count = 0;
+    // Ends: with what was there when we began.
+    while (count < most) {
+        const auto records = stock.next(at_a_time);
+        if (records.empty()) break;
+        std::vector<const Taker::Record*> done;
+        const Taker::Record* current = nullptr;
+        try {
+            for (const auto& record : records) {
+                if (count >= most || record.messages.empty() ||
+                    !doing.is_wanted(record.messages.front()))
+                    continue;
+                current = &record;
+                Taker::begin(record);
+                for (const SeenMessage& message : record.messages)
+                    doing.each(message, record.is_again);
+                done.push_back(&record);
+                count += record.messages.size();
+            }
+        } catch (...) {
+            if (current != nullptr) Taker::take_back(*current);
+            let_go_all(done, doing);
+            stock.taker().close(records);
+            throw;
+        }
+        let_go_all(done, doing);
+        stock.taker().close(records);
+    }
+    return count;
+}
+
+}  // namespace shmbus::cli

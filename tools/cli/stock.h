@@ -1,0 +1,51 @@
+// What an endpoint had at one moment, on disk as well, taken out of it; and what is done with it.
+//
+// What comes later stands behind it and is left alone: whoever goes on sending is not waited for.
+//
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cli/taker.h"
+
+namespace shmbus::cli {
+
+class Stock {
+public:
+    // As it is now. Throws as Taker does.
+    Stock(Member& member, const directory::Endpoint& endpoint);
+
+    [[nodiscard]] Taker& taker() noexcept { return taker_; }
+    // The next batch. The daemon brings what is on disk a lane at a time, which is waited for.
+    // None: that was all, or see is_cut().
+    [[nodiscard]] std::vector<Taker::Record> next(std::uint32_t at_a_time = lane::most_entries);
+    // Some of it was not reached: what was passed over fills all hands that one process may have,
+    // or all the room of a lane, and hands are all that keeps it from being taken again.
+    [[nodiscard]] bool is_cut() const noexcept { return is_stuck_ || taker_.is_out_of_hands(); }
+    // Records of it that wait on disk now and in no lane.
+    [[nodiscard]] std::uint64_t on_disk() const;
+
+private:
+    const OpenBus& bus_;
+    std::string name_;
+    Taker taker_;
+    std::uint64_t left_ = 0;  // records, at most
+    bool is_stuck_ = false;
+};
+
+// Which messages are meant, what is done to each, and to all of a batch before they are let go.
+struct Doing {
+    std::function<bool(const SeenMessage& message)> is_wanted;  // asked of a record's first one
+    std::function<void(const SeenMessage& message, bool is_again)> each;
+    std::function<void()> batch;
+};
+// Does it to at most `most` messages of the stock, with so many records in hand; how many. What was
+// done is let go also when the next could not be, which stays, and whose exception comes out.
+[[nodiscard]] std::uint64_t take_wanted(Stock& stock, std::uint64_t most, const Doing& doing,
+                                        std::uint32_t at_a_time = lane::most_entries);
+
+}  // namespace shmbus::cli
