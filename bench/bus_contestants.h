@@ -7,6 +7,7 @@
 #include "contestant.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace shmbus::bench {
@@ -39,6 +40,10 @@ Contestant bus_consumers(std::size_t senders, std::size_t consumers);
 
 // A request and its reply, as `request(...).wait()` has them.
 Contestant bus_request();
+
+// So many durable messages of 256 bytes pile up on disk, then a handler gets them all: the most
+// memory that the daemon ever had, and `allowed_bytes` on top for a limit.
+Contestant bus_daemon_memory(std::uint64_t backlog, std::uint64_t allowed_bytes);
 
 // Filling a lane that nobody reads, and emptying it afterwards: the rate of the one or the other.
 enum class Backlog { build, drain };

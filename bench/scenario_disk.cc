@@ -30,6 +30,14 @@ std::vector<Comparison> durable(const Request& request) {
     return all;
 }
 
+// Not for `run`: gigabytes and minutes, for a figure that no other system has beside it.
+std::vector<Comparison> backlog_memory(const Request& request) {
+    if (request.extent != Extent::usual || request.bytes.value_or(256) != 256) return {};
+    constexpr std::uint64_t allowed_bytes = std::uint64_t{16} << 20;
+    return {{"backlog-memory", "10 M beside 100 k", 256, Figure::memory,
+             bus_daemon_memory(10'000'000, 0), bus_daemon_memory(100'000, allowed_bytes)}};
+}
+
 std::vector<Comparison> recovery(const Request& request) {
     return recovery_comparisons(request.bytes.value_or(std::size_t{1} << 30));
 }
@@ -39,6 +47,9 @@ std::vector<Comparison> recovery(const Request& request) {
 std::vector<Scenario> disk_scenarios() {
     return {{"durable", "durable commands and their receipts, beside a raw append and sync",
              durable},
+            {"backlog-memory",
+             "the daemon's memory with 10 M durable messages waiting, beside 100 k and 16 MiB",
+             backlog_memory},
             {"recovery", "a start on a journal of 1 GiB (--bytes), beside reading it", recovery}};
 }
 
