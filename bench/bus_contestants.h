@@ -60,6 +60,10 @@ Contestant bus_restart(bool durable);
 // Everything at once for long: commands at a moderate rate; memory may not grow.
 Contestant bus_soak();
 
+// Round trips of 32 bytes while a third process has as many durable messages of 256 bytes on their
+// way as its lane holds, or none.
+Contestant bus_beside_journal(bool saturated);
+
 // From the stamp in a command to its handler's first look at the clock, the handler's process
 // asleep before.
 Contestant bus_wakeup();

@@ -38,6 +38,12 @@ std::vector<Comparison> backlog_memory(const Request& request) {
              bus_daemon_memory(10'000'000, 0), bus_daemon_memory(100'000, allowed_bytes)}};
 }
 
+std::vector<Comparison> beside_journal(const Request& request) {
+    if (request.bytes.value_or(32) != 32) return {};
+    return {{"beside-journal", "command and answer", 32, Figure::p50, bus_beside_journal(true),
+             bus_beside_journal(false)}};
+}
+
 std::vector<Comparison> recovery(const Request& request) {
     return recovery_comparisons(request.bytes.value_or(std::size_t{1} << 30));
 }
@@ -47,6 +53,8 @@ std::vector<Comparison> recovery(const Request& request) {
 std::vector<Scenario> disk_scenarios() {
     return {{"durable", "durable commands and their receipts, beside a raw append and sync",
              durable},
+            {"beside-journal", "a round trip while a third process saturates the journal",
+             beside_journal},
             {"backlog-memory",
              "the daemon's memory with 10 M durable messages waiting, beside 100 k and 16 MiB",
              backlog_memory},
