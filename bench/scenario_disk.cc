@@ -1,6 +1,7 @@
 // The scenarios of the disk: durable messages beside a raw append loop.
 //
 // SPDX-License-Identifier: BSL-1.0
+#include "append_ways.h"
 #include "bus_contestants.h"
 #include "disk_limits.h"
 #include "scenarios.h"
@@ -44,6 +45,22 @@ std::vector<Comparison> beside_journal(const Request& request) {
              bus_beside_journal(false)}};
 }
 
+// Not for `run`: they are ways, not systems.
+std::vector<Comparison> append(const Request& request) {
+    std::vector<Comparison> all;
+    if (request.extent != Extent::usual) return all;
+    for (const std::size_t bytes : {std::size_t{4096}, std::size_t{4} << 20}) {
+        if (request.bytes.value_or(bytes) != bytes) continue;
+        for (const AppendWay way : append_ways) {
+            Contestant ours = append_by(way, bytes);
+            ours.is_bare = true;
+            all.push_back({"append", ours.name, bytes, bytes == 4096 ? Figure::p50 : Figure::rate,
+                           ours, append_by(AppendWay::cached, bytes)});
+        }
+    }
+    return all;
+}
+
 std::vector<Comparison> recovery(const Request& request) {
     return recovery_comparisons(request.bytes.value_or(std::size_t{1} << 30));
 }
@@ -55,6 +72,7 @@ std::vector<Scenario> disk_scenarios() {
              durable},
             {"beside-journal", "a round trip while a third process saturates the journal",
              beside_journal},
+            {"append", "ways to write 4 KiB, or 4 MiB, and have it on disk", append},
             {"backlog-memory",
              "the daemon's memory with 10 M durable messages waiting, beside 100 k and 16 MiB",
              backlog_memory},
