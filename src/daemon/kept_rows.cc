@@ -5,6 +5,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string>
+#include <vector>
 
 namespace shmbus::daemon {
 
@@ -44,8 +46,8 @@ template <class Row>
 }
 
 template <class Row>
-void restore(State& state, std::uint64_t index, const std::vector<std::byte>& bytes) {
-    auto& tables = state.tables();
+[[nodiscard]] Row row_of(const DirectoryWriter& tables, std::uint64_t index,
+                         const std::vector<std::byte>& bytes) {
     if (bytes.size() != sizeof(Row) || index == 0 || index >= tables.rows<Row>().size())
         throw SetupError{"putting back the directory of the bus from its journal",
                          "row " + std::to_string(index) + " of " + std::to_string(bytes.size()) +
@@ -54,10 +56,45 @@ void restore(State& state, std::uint64_t index, const std::vector<std::byte>& by
                                  "large as they were"};
     Row row;
     std::memcpy(&row, bytes.data(), sizeof(row));
-    if constexpr (std::is_same_v<Row, EndpointRow>)
-        if (row.state != RowState::free)
-            state.make_inbox(static_cast<std::uint32_t>(index), row.generation);
-    tables.change<Row>(static_cast<std::uint32_t>(index)) = row;
+    return row;
+}
+
+// Calls `act` with the index and the row of each item that this version understands.
+template <class Act>
+void for_each_row(const journal::Ledger& ledger, const DirectoryWriter& tables, Act act) {
+    for (const auto& [key, bytes] : ledger.items) {
+        const auto index = static_cast<std::uint32_t>(key.key);
+        switch (static_cast<Table>(key.type)) {
+            case Table::endpoints: act(index, row_of<EndpointRow>(tables, key.key, bytes)); break;
+            case Table::types: act(index, row_of<TypeRow>(tables, key.key, bytes)); break;
+            case Table::subscriptions:
+                act(index, row_of<SubscriptionRow>(tables, key.key, bytes));
+                break;
+            default: break;  // of a later version: kept, not understood
+        }
+    }
+}
+
+void unmake_inboxes(const State& state, const std::vector<std::string>& names) noexcept {
+    for (const std::string& name : names)
+        base::unlink_at(state.home().inboxes().fd(), name);
+}
+
+// All or none.
+void make_inboxes(const journal::Ledger& ledger, State& state) {
+    std::vector<std::string> made;
+    try {
+        for_each_row(ledger, state.tables(), [&]<class Row>(std::uint32_t index, const Row& row) {
+            if constexpr (std::is_same_v<Row, EndpointRow>) {
+                if (row.state == RowState::free) return;
+                state.make_inbox(index, row.generation);
+                made.push_back(wire::numbered_file(index, row.generation));
+            }
+        });
+    } catch (...) {
+        unmake_inboxes(state, made);
+        throw;
+    }
 }
 
 }  // namespace
@@ -83,15 +120,13 @@ std::vector<DirectoryWriter::Changed> kept_rows(const DirectoryWriter& tables) {
     return found;
 }
 
+// Whatever can fail comes first: what is refused has changed no row, and is done again as a whole.
 void restore_rows(const journal::Ledger& ledger, State& state) {
-    for (const auto& [key, bytes] : ledger.items) {
-        switch (static_cast<Table>(key.type)) {
-            case Table::endpoints: restore<EndpointRow>(state, key.key, bytes); break;
-            case Table::types: restore<TypeRow>(state, key.key, bytes); break;
-            case Table::subscriptions: restore<SubscriptionRow>(state, key.key, bytes); break;
-            default: break;  // of a later version: kept, not understood
-        }
-    }
+    make_inboxes(ledger, state);
+    auto& tables = state.tables();
+    for_each_row(ledger, tables, [&]<class Row>(std::uint32_t index, const Row& row) {
+        tables.change<Row>(index) = row;
+    });
 }
 
 }  // namespace shmbus::daemon
