@@ -22,9 +22,10 @@ inline constexpr std::array append_ways{AppendWay::cached, AppendWay::direct,
                                         AppendWay::ring};
 
 // Into a file that was filled with zeros before, `bytes` at once, one after the other. Ways past
-// the cache copy them into memory that is aligned first, as the journal must. The latency is that
-// of an append, the rate counts bytes. Where the kernel or the file system refuses the way, the
-// sample's mark says so.
+// the cache copy them into memory that is aligned first, as the journal must; nothing of the file
+// is in the cache when its turn comes, as in a new segment. The latency is that of an append, the
+// rate counts bytes. Where the kernel or the file system refuses the way, the sample's mark says
+// so.
 Contestant append_by(AppendWay way, std::size_t bytes);
 
 }  // namespace shmbus::bench
