@@ -7,6 +7,7 @@
 #include "contestant.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace shmbus::bench {
@@ -40,6 +41,10 @@ Contestant bus_consumers(std::size_t senders, std::size_t consumers);
 // A request and its reply, as `request(...).wait()` has them.
 Contestant bus_request();
 
+// So many durable messages of 256 bytes pile up on disk, then a handler gets them all: the most
+// memory that the daemon ever had, and `allowed_bytes` on top for a limit.
+Contestant bus_daemon_memory(std::uint64_t backlog, std::uint64_t allowed_bytes);
+
 // Filling a lane that nobody reads, and emptying it afterwards: the rate of the one or the other.
 enum class Backlog { build, drain };
 Contestant bus_backlog(Backlog phase);
@@ -54,6 +59,10 @@ Contestant bus_restart(bool durable);
 
 // Everything at once for long: commands at a moderate rate; memory may not grow.
 Contestant bus_soak();
+
+// Round trips of 32 bytes while a third process has as many durable messages of 256 bytes on their
+// way as its lane holds, or none.
+Contestant bus_beside_journal(bool saturated);
 
 // From the stamp in a command to its handler's first look at the clock, the handler's process
 // asleep before.

@@ -13,6 +13,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <fcntl.h>
+#include <fstream>
 #include <poll.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -120,6 +121,18 @@ void BusHouse::close() noexcept {
     if (::poll(&polled, 1, patience_ms) <= 0) ::kill(keeper_, SIGKILL);
     ::close(polled.fd);
     ::waitpid(keeper_, nullptr, 0);
+}
+
+// The log's last word on who serves the bus.
+pid_t BusHouse::daemon() const {
+    std::ifstream log(directory_ + "/daemon.log");
+    constexpr std::string_view before = ", process ";
+    pid_t pid = 0;
+    for (std::string line; std::getline(log, line);)
+        if (const std::size_t at = line.rfind(before); at != std::string::npos)
+            pid = std::atoi(line.c_str() + at + before.size());
+    if (pid <= 1) throw std::runtime_error("no daemon named in the log of " + directory_);
+    return pid;
 }
 
 Bus BusHouse::join(BusOptions options) const {

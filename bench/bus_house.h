@@ -27,6 +27,9 @@ public:
 
     const std::string& directory() const noexcept { return directory_; }
 
+    // The process that serves it now. Throws std::runtime_error: its log names none.
+    pid_t daemon() const;
+
     // For the members of a crew: joins the bus. Throws SetupError.
     Bus join(BusOptions options = {}) const;
 

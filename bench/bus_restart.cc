@@ -16,7 +16,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <deque>
-#include <fstream>
 #include <poll.h>
 #include <stdexcept>
 #include <sys/syscall.h>
@@ -44,20 +43,8 @@ struct Board {
     alignas(4096) Histogram gaps;
 };
 
-// The log's last word on who serves the bus.
-pid_t daemon_of(const std::string& directory) {
-    std::ifstream log(directory + "/daemon.log");
-    constexpr std::string_view before = ", process ";
-    pid_t pid = 0;
-    for (std::string line; std::getline(log, line);)
-        if (const std::size_t at = line.rfind(before); at != std::string::npos)
-            pid = std::atoi(line.c_str() + at + before.size());
-    if (pid <= 1) throw std::runtime_error("no daemon named in the log of " + directory);
-    return pid;
-}
-
-void kill_daemon(const std::string& directory) {
-    const pid_t daemon = daemon_of(directory);
+void kill_daemon(const BusHouse& house) {
+    const pid_t daemon = house.daemon();
     pollfd ended{static_cast<int>(::syscall(SYS_pidfd_open, daemon, 0)), POLLIN, 0};
     if (ended.fd < 0 || ::kill(daemon, SIGKILL) != 0)
         throw std::runtime_error("the daemon is not there to be killed");
@@ -70,7 +57,7 @@ void kill_daemon(const std::string& directory) {
 void replace_daemon(const BusHouse& house, StartLine& line, milliseconds span, Board& board) {
     line.line_up();
     std::this_thread::sleep_for(span / 3);
-    kill_daemon(house.directory());
+    kill_daemon(house);
     const Bus bus = Bus::open(house.directory());
     ++board.restarts;
     // Edge RESTARTED: the count.

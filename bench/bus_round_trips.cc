@@ -5,6 +5,7 @@
 
 #include "bus_house.h"
 #include "bus_messages.h"
+#include "bus_trips.h"
 #include "crew.h"
 #include "histogram.h"
 #include "pages.h"
@@ -45,7 +46,8 @@ void answer(const BusHouse& house, StartLine& line, std::size_t idle_lanes) {
 }
 
 template <std::size_t size>
-void ask(const BusHouse& house, StartLine& line, milliseconds span, Trips& trips) {
+void ask(const BusHouse& house, StartLine& line, milliseconds span, Trips& trips,
+         const std::function<void()>& at_end = [] {}) {
     Bus bus = house.join();
     bool answered = false;
     Tally mine;
@@ -67,6 +69,7 @@ void ask(const BusHouse& house, StartLine& line, milliseconds span, Trips& trips
         trips.latency.record(now_ticks() - sent);
     }
     trips.tally = mine;
+    at_end();
     line.line_up();
 }
 
@@ -111,6 +114,13 @@ Sample round_trips(std::size_t idle_lanes, milliseconds span) {
 }
 
 }  // namespace
+
+void ask_32(const BusHouse& house, StartLine& line, milliseconds span, Trips& trips,
+            const std::function<void()>& at_end) {
+    ask<32>(house, line, span, trips, at_end);
+}
+
+void answer_32(const BusHouse& house, StartLine& line) { answer<32>(house, line, 0); }
 
 Contestant bus_round_trip(std::size_t payload_bytes, std::size_t idle_lanes) {
     const std::string name =

@@ -44,13 +44,18 @@ Report compare(const Comparison& comparison, const Budget& budget) {
         report.integrity = standing_of(comparison, rounds, 1).integrity;
         if (report.integrity != "ok") report.integrity = "in the limit: " + report.integrity;
     }
-    if (standing.kept.empty()) return report;
+    if (standing.kept.empty()) {
+        for (const Round& round : rounds)
+            if (!round.samples[0].mark.empty()) report.mark = round.samples[0].mark;
+        return report;
+    }
 
     report.placement = standing.placement;
     tell_latency(report, standing);
     report.limit_value =
         median_of(standing.limits.empty() ? standing.values : standing.limits);
     if (comparison.figure == Figure::rate) report.rate_per_s = median_of(standing.values);
+    if (comparison.figure == Figure::memory) report.memory_bytes = median_of(standing.values);
     report.ratio = spread_of(standing.ratios);
     return report;
 }

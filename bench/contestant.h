@@ -27,6 +27,7 @@ struct Sample {
     // Open loop only: from the real send, beside `latency`, which is from the intended one.
     std::shared_ptr<const Histogram> uncorrected{};
     std::string mark{};  // why it is no figure to be ranked: "target not achieved ..."
+    std::optional<double> memory_bytes{};
 };
 
 struct Contestant {
@@ -43,8 +44,9 @@ struct Contestant {
 };
 
 // The figure of a sample that two contestants are compared by. time_each: of one message in a
-// stream, which is the rate upside down. longest: the one worst wait of the slice.
-enum class Figure { p50, p99, rate, time_each, longest };
+// stream, which is the rate upside down. longest: the one worst wait of the slice. memory: in
+// bytes, whatever the cores did meanwhile.
+enum class Figure { p50, p99, rate, time_each, longest, memory };
 
 struct Comparison {
     std::string scenario;
@@ -88,6 +90,7 @@ struct Report {
     std::string integrity = "ok";
     std::optional<double> uncorrected_p99_ns;  // open loop: from the real send
     std::string mark;                          // why it is no figure to be ranked
+    std::optional<double> memory_bytes;
 };
 
 enum class Extent { usual, quick, full };

@@ -28,6 +28,8 @@ std::string short_rate(double per_s) {
     return fmt::format("{:.1f} /s", per_s);
 }
 
+std::string short_bytes(double bytes) { return fmt::format("{:.1f} MiB", bytes / (1 << 20)); }
+
 std::string short_time(double ns) {
     if (ns >= 1e6) return fmt::format("{:.2f} ms", ns / 1e6);
     if (ns >= 1e4) return fmt::format("{:.1f} us", ns / 1e3);
@@ -66,6 +68,7 @@ std::string json_line(const Report& report) {
     line["integrity"] = report.integrity;
     line["uncorrected_p99_ns"] = number(report.uncorrected_p99_ns);
     line["mark"] = report.mark;
+    line["memory_bytes"] = number(report.memory_bytes);
     return line.dump();
 }
 
@@ -80,12 +83,17 @@ std::string table_row(const Report& report) {
         report.ratio ? fmt::format("{:.3f} / {:.3f} / {:.3f}", report.ratio->min,
                                    report.ratio->median, report.ratio->max)
                      : "-";
-    const auto show_limit = report.rate_per_s ? short_rate : short_time;
+    const auto show_limit = report.memory_bytes ? short_bytes
+                            : report.rate_per_s ? short_rate
+                                                : short_time;
+    // A line has the one or the other.
+    const std::string figure = report.memory_bytes ? short_bytes(*report.memory_bytes)
+                                                   : shown(report.rate_per_s, short_rate);
     return fmt::format("{:<34}{:>6} {:>5}{:>10}{:>10}{:>10}{:>10}{:>12}{:>12}  {:<22}{:>8}  {}",
                        report.scenario + ", " + report.variant, report.bytes,
                        placement_name(report), shown(report.p50_ns, short_time),
                        shown(report.p99_ns, short_time), shown(report.p999_ns, short_time),
-                       shown(report.max_ns, short_time), shown(report.rate_per_s, short_rate),
+                       shown(report.max_ns, short_time), figure,
                        shown(report.limit_value, show_limit), ratio,
                        fmt::format("{}-{}", report.rounds_kept, report.rounds_dropped),
                        report.mark.empty() ? report.integrity

@@ -21,6 +21,7 @@ constexpr double rounds_agree_within = 0.30;
 
 std::optional<double> value_of(const Sample& sample, Figure figure) {
     if (figure == Figure::rate) return sample.rate_per_s;
+    if (figure == Figure::memory) return sample.memory_bytes;
     if (figure == Figure::time_each) {
         if (!sample.rate_per_s || *sample.rate_per_s <= 0) return {};
         return 1e9 / *sample.rate_per_s;
@@ -102,17 +103,18 @@ bool is_measured(const Comparison& comparison, const Round& round, std::size_t c
            (!comparison.limit || value_of(round.samples[1], comparison.figure));
 }
 
-// The rounds that were measured at the distance of most.
+// The rounds that were measured at the distance of most; of memory, which knows no distance, all.
 std::vector<const Round*> kept_of(const Comparison& comparison, const std::vector<Round>& rounds,
                                   std::size_t contestant) {
     std::vector<const Round*> kept;
     std::vector<double> probes;
     for (const Round& round : rounds) {
-        if (!round.steady || !is_measured(comparison, round, contestant)) continue;
+        if (!is_measured(comparison, round, contestant)) continue;
+        if (!round.steady && comparison.figure != Figure::memory) continue;
         kept.push_back(&round);
         probes.push_back(round.probe_ns);
     }
-    if (kept.empty()) return kept;
+    if (kept.empty() || comparison.figure == Figure::memory) return kept;
     const double usual = median_of(probes);
     std::erase_if(kept, [&](const Round* round) {
         return off_by_more(round->probe_ns, usual, rounds_agree_within);

@@ -1,6 +1,7 @@
 // The scenarios of the disk: durable messages beside a raw append loop.
 //
 // SPDX-License-Identifier: BSL-1.0
+#include "append_ways.h"
 #include "bus_contestants.h"
 #include "disk_limits.h"
 #include "scenarios.h"
@@ -30,6 +31,36 @@ std::vector<Comparison> durable(const Request& request) {
     return all;
 }
 
+// Not for `run`: gigabytes and minutes, for a figure that no other system has beside it.
+std::vector<Comparison> backlog_memory(const Request& request) {
+    if (request.extent != Extent::usual || request.bytes.value_or(256) != 256) return {};
+    constexpr std::uint64_t allowed_bytes = std::uint64_t{16} << 20;
+    return {{"backlog-memory", "10 M beside 100 k", 256, Figure::memory,
+             bus_daemon_memory(10'000'000, 0), bus_daemon_memory(100'000, allowed_bytes)}};
+}
+
+std::vector<Comparison> beside_journal(const Request& request) {
+    if (request.bytes.value_or(32) != 32) return {};
+    return {{"beside-journal", "command and answer", 32, Figure::p50, bus_beside_journal(true),
+             bus_beside_journal(false)}};
+}
+
+// Not for `run`: they are ways, not systems.
+std::vector<Comparison> append(const Request& request) {
+    std::vector<Comparison> all;
+    if (request.extent != Extent::usual) return all;
+    for (const std::size_t bytes : {std::size_t{4096}, std::size_t{4} << 20}) {
+        if (request.bytes.value_or(bytes) != bytes) continue;
+        for (const AppendWay way : append_ways) {
+            Contestant ours = append_by(way, bytes);
+            ours.is_bare = true;
+            all.push_back({"append", ours.name, bytes, bytes == 4096 ? Figure::p50 : Figure::rate,
+                           ours, append_by(AppendWay::cached, bytes)});
+        }
+    }
+    return all;
+}
+
 std::vector<Comparison> recovery(const Request& request) {
     return recovery_comparisons(request.bytes.value_or(std::size_t{1} << 30));
 }
@@ -39,6 +70,12 @@ std::vector<Comparison> recovery(const Request& request) {
 std::vector<Scenario> disk_scenarios() {
     return {{"durable", "durable commands and their receipts, beside a raw append and sync",
              durable},
+            {"beside-journal", "a round trip while a third process saturates the journal",
+             beside_journal},
+            {"append", "ways to write 4 KiB, or 4 MiB, and have it on disk", append},
+            {"backlog-memory",
+             "the daemon's memory with 10 M durable messages waiting, beside 100 k and 16 MiB",
+             backlog_memory},
             {"recovery", "a start on a journal of 1 GiB (--bytes), beside reading it", recovery}};
 }
 

@@ -20,6 +20,7 @@ std::string name_of(Figure figure) {
         case Figure::rate: return "rate";
         case Figure::time_each: return "time_each";
         case Figure::longest: return "longest";
+        case Figure::memory: return "memory";  // no scenario of a run has it
     }
     return "";
 }

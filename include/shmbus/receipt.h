@@ -30,7 +30,7 @@ void when_received(const std::shared_ptr<ReceiptLane>& lane, std::uint64_t end,
 }  // namespace detail
 
 // Copying is cheap; any thread of the process may ask any copy. Outlives the Bus: then it answers
-// what is known.
+// what is known. In a forked child nothing is: not there, and wait says closed.
 class Receipt {
 public:
     // Of a message that is not durable: there is nothing to wait for.

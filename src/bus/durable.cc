@@ -150,11 +150,12 @@ void Outbound::forget_lost_receipts() {
 // ---- receipts
 
 bool is_received(const ReceiptLane& lane, std::uint64_t end) noexcept {
-    return lane.view.has(end);
+    return !lane.is_in_child() && lane.view.has(end);
 }
 
 Result<void> wait_for_receipt(ReceiptLane& lane, std::uint64_t end,
                               std::chrono::nanoseconds limit) {
+    if (lane.is_in_child()) return Error(ErrorCode::closed);
     for (int spin = 0; limit > 0ns && spin < spins_before_sleep; ++spin) {
         if (lane.view.has(end)) return {};
         for (int pause = 0; pause < 16; ++pause) base::cpu_relax();
@@ -245,7 +246,8 @@ Result<Receipt> Bus::send_durably(const TypeDescriptor& type, std::span<const st
 
 Receipt Bus::receipt() const {
     detail::Outbound* out = core_ ? core_->outbound() : nullptr;
-    return out == nullptr ? Receipt() : out->last_receipt();
+    // In a child the thread's last message is one of its parent's.
+    return out == nullptr ? Receipt::of_output() : out->last_receipt();
 }
 
 Result<void> Bus::sync(std::chrono::nanoseconds limit) {

@@ -389,9 +389,13 @@ bool Durable::turn() {
     const auto now = Clock::now();
     const bool looks = now >= next_look_;
     std::size_t handled = 0;
-    const bool came = service_->intake->collect(service_->journal);
+    // Rows that found no room first: a message may name one of them.
+    const bool keeps_rows = !pending_rows_.empty();
+    const Outcome rows = keep_pending();
+    if (service_ == nullptr) return false;
+    const bool came = rows == Outcome::ok && service_->intake->collect(service_->journal);
     if (came || looks) handled = settle();
-    if (came || (settled_ != 0 && now - committed_at_ >= settles_alone_after)) {
+    if (came || keeps_rows || (settled_ != 0 && now - committed_at_ >= settles_alone_after)) {
         if (!commit()) return false;
         service_->intake->give_receipts();
         step("receipts given");
@@ -399,7 +403,7 @@ bool Durable::turn() {
         service_->intake->release();
         step("room given");
     }
-    const Outcome obstacle = service_->intake->obstacle();
+    const Outcome obstacle = rows == Outcome::ok ? service_->intake->obstacle() : rows;
     if (obstacle == Outcome::stopped) {
         stop_service(service_->journal.why_stopped());
         return false;

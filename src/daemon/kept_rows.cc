@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "wire/fields.h"
 
@@ -63,20 +64,9 @@ template <class Row>
     return journal.put(key, bytes);
 }
 
-// Behind the types, whose items come first. Tools read the text as a stranger's.
-void restore_fields(State& state, std::uint64_t index, const std::vector<std::byte>& bytes) {
-    const auto& tables = state.tables();
-    if (index >= tables.rows<TypeRow>().size() || bytes.size() > wire::most_field_text) return;
-    const TypeRow& row = tables.row<TypeRow>(static_cast<std::uint32_t>(index));
-    if (row.state == RowState::free) return;
-    state.home().describe_type(
-        wire::numbered_file(static_cast<std::uint32_t>(index), row.generation),
-        {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-}
-
 template <class Row>
-void restore(State& state, std::uint64_t index, const std::vector<std::byte>& bytes) {
-    auto& tables = state.tables();
+[[nodiscard]] Row row_of(const DirectoryWriter& tables, std::uint64_t index,
+                         const std::vector<std::byte>& bytes) {
     if (bytes.size() != sizeof(Row) || index == 0 || index >= tables.rows<Row>().size())
         throw SetupError{"putting back the directory of the bus from its journal",
                          "row " + std::to_string(index) + " of " + std::to_string(bytes.size()) +
@@ -85,10 +75,60 @@ void restore(State& state, std::uint64_t index, const std::vector<std::byte>& by
                                  "large as they were"};
     Row row;
     std::memcpy(&row, bytes.data(), sizeof(row));
-    if constexpr (std::is_same_v<Row, EndpointRow>)
-        if (row.state != RowState::free)
-            state.make_inbox(static_cast<std::uint32_t>(index), row.generation);
-    tables.change<Row>(static_cast<std::uint32_t>(index)) = row;
+    return row;
+}
+
+// Calls `act` with the index and the row of each item that this version understands.
+template <class Act>
+void for_each_row(const journal::Ledger& ledger, const DirectoryWriter& tables, Act act) {
+    for (const auto& [key, bytes] : ledger.items) {
+        const auto index = static_cast<std::uint32_t>(key.key);
+        switch (static_cast<Table>(key.type)) {
+            case Table::endpoints: act(index, row_of<EndpointRow>(tables, key.key, bytes)); break;
+            case Table::types: act(index, row_of<TypeRow>(tables, key.key, bytes)); break;
+            case Table::subscriptions:
+                act(index, row_of<SubscriptionRow>(tables, key.key, bytes));
+                break;
+            default: break;  // of a later version: kept, not understood
+        }
+    }
+}
+
+// Tools read the text as a stranger's. A file that is left behind by a failure is written over.
+void restore_fields(const journal::Ledger& ledger, State& state) {
+    for_each_row(ledger, state.tables(), [&]<class Row>(std::uint32_t index, const Row& row) {
+        if constexpr (std::is_same_v<Row, TypeRow>) {
+            const std::vector<std::byte>* const text = item_of(ledger, {fields_item, index});
+            if (row.state == RowState::free || text == nullptr ||
+                text->size() > wire::most_field_text)
+                return;
+            state.home().describe_type(wire::numbered_file(index, row.generation),
+                                       {reinterpret_cast<const char*>(text->data()),
+                                        text->size()});
+        }
+    });
+}
+
+void unmake_inboxes(const State& state, const std::vector<std::string>& names) noexcept {
+    for (const std::string& name : names)
+        base::unlink_at(state.home().inboxes().fd(), name);
+}
+
+// All or none.
+void make_inboxes(const journal::Ledger& ledger, State& state) {
+    std::vector<std::string> made;
+    try {
+        for_each_row(ledger, state.tables(), [&]<class Row>(std::uint32_t index, const Row& row) {
+            if constexpr (std::is_same_v<Row, EndpointRow>) {
+                if (row.state == RowState::free) return;
+                state.make_inbox(index, row.generation);
+                made.push_back(wire::numbered_file(index, row.generation));
+            }
+        });
+    } catch (...) {
+        unmake_inboxes(state, made);
+        throw;
+    }
 }
 
 }  // namespace
@@ -118,19 +158,14 @@ std::vector<DirectoryWriter::Changed> kept_rows(const DirectoryWriter& tables) {
     return found;
 }
 
+// Whatever can fail comes first: what is refused has changed no row, and is done again as a whole.
 void restore_rows(const journal::Ledger& ledger, State& state) {
-    for (const auto& [key, bytes] : ledger.items) {
-        if (key.type == fields_item) {
-            restore_fields(state, key.key, bytes);
-            continue;
-        }
-        switch (static_cast<Table>(key.type)) {
-            case Table::endpoints: restore<EndpointRow>(state, key.key, bytes); break;
-            case Table::types: restore<TypeRow>(state, key.key, bytes); break;
-            case Table::subscriptions: restore<SubscriptionRow>(state, key.key, bytes); break;
-            default: break;  // of a later version: kept, not understood
-        }
-    }
+    restore_fields(ledger, state);
+    make_inboxes(ledger, state);
+    auto& tables = state.tables();
+    for_each_row(ledger, tables, [&]<class Row>(std::uint32_t index, const Row& row) {
+        tables.change<Row>(index) = row;
+    });
 }
 
 }  // namespace shmbus::daemon

@@ -21,7 +21,8 @@ namespace shmbus::daemon {
 [[nodiscard]] std::vector<directory::DirectoryWriter::Changed> kept_rows(
     const directory::DirectoryWriter& tables);
 // Puts back what the journal has, into tables without rows, with new inboxes; does not commit.
-// Throws SetupError: an item is not what it should be, or a table is too small.
+// Throws SetupError, having changed nothing: an item is not what it should be, a table is too
+// small, or there is no memory for the inboxes.
 void restore_rows(const journal::Ledger& ledger, State& state);
 
 }  // namespace shmbus::daemon

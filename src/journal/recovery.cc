@@ -104,6 +104,10 @@ void Reading::read_superblock() {
     for (std::size_t slot = 0; slot < 2; ++slot)
         if (read.damaged[slot])
             note(SuperblockFile::name, slot * block_bytes, "a slot of the superblock is damaged");
+    if (!read.there)
+        throw SetupError{"reading the journal's superblock", path, 0,
+                         "it is not there though other files of a journal are: a copy or a restore "
+                         "was cut off before its end; move the directory away and restore again"};
     if (!read.newest)
         throw SetupError{"reading the journal's superblock", path, 0,
                          "both slots are damaged, so nothing tells what was acknowledged; restore "

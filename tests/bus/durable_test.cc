@@ -4,11 +4,15 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <memory>
 #include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <shmbus/testing.h>
 
@@ -79,6 +83,51 @@ TEST_CASE("a durable event is delivered to each subscriber, and a full one delay
     CHECK(idle_saw.empty());
     poll_until(idle, [&] { return idle_saw.size() == count; });
     CHECK(idle_saw == busy_saw);
+}
+
+TEST_CASE("in a forked child a receipt of the parent's says neither that it is there nor waits") {
+    shmbus::testing::TemporaryBus temporary;
+    auto bus = std::make_unique<shmbus::Bus>(shmbus::Bus::open(temporary.directory()));
+    bus->declare_endpoint<Kept>("kept");
+    const shmbus::Result<shmbus::Receipt> sent = bus->send(Kept{1});
+    REQUIRE(sent);
+    // On disk or not: the child cannot look.
+    if (bus->sync(10s)) CHECK(sent->is_there());
+    bool outlives = false;
+    SUBCASE("and the bus is open") {}
+    SUBCASE("and the bus is gone") { outlives = true; }
+    if (outlives) bus.reset();
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        // A wait that is no answer ends here.
+        ::alarm(20);
+        int wrong = 0;
+        if (sent->is_there()) wrong |= 1;
+        if (!(sent->wait(0ns).error() == ErrorCode::closed)) wrong |= 2;
+        if (!(sent->wait(60s).error() == ErrorCode::closed)) wrong |= 4;
+        int outcome = 0;
+        await(*sent, 60s, outcome);
+        if (outcome != -1) wrong |= 8;
+        if (bus && !(bus->sync(60s).error() == ErrorCode::closed)) wrong |= 16;
+        if (bus && (bus->receipt().is_there() || bus->receipt().wait(60s))) wrong |= 32;
+        {
+            const shmbus::Receipt copied = *sent;
+            static_cast<void>(copied.position());
+        }
+        // A bus of its own gives receipts as any.
+        shmbus::Bus mine = shmbus::Bus::open(temporary.directory());
+        const shmbus::Result<shmbus::Receipt> own = mine.send(Kept{2});
+        if (!own || !own->wait(10s) || !own->is_there()) wrong |= 64;
+        ::_exit(wrong);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 0);
+    // The parent's is as it was.
+    CHECK(sent->is_there());
+    CHECK(sent->wait(0ns));
 }
 
 TEST_CASE("the durability of a message may be chosen for one send") {

@@ -3,19 +3,156 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <doctest/doctest.h>
 
+#include <cerrno>
+#include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "directory/reader.h"
+#include "flaky_storage.h"
+#include "lane/layout.h"
 #include "served_bus.h"
 
 namespace durable_tests {
 
 using shmbus::Bus;
 using shmbus::Endpoint;
+
+namespace {
+
+struct Passing {
+    static constexpr auto message = shmbus::command("test.passing", shmbus::transient);
+    std::uint64_t number = 0;
+};
+struct Passed {
+    static constexpr auto message = shmbus::event("test.passed", shmbus::transient);
+    std::uint64_t number = 0;
+};
+
+// What is to come back: every byte of it, under its number.
+[[nodiscard]] std::vector<std::string> rows_of(const ServedBus& served) {
+    namespace directory = shmbus::directory;
+    const directory::DirectoryReader reader(shmbus::base::File::open_at(
+        AT_FDCWD, served.directory() + "/directory", shmbus::base::Access::read_only));
+    std::vector<std::string> found;
+    const auto add = [&](const char* table, std::uint32_t index, const auto& row) {
+        found.push_back(std::string(table) + " " + std::to_string(index) + " " +
+                        std::string(reinterpret_cast<const char*>(&row), sizeof(row)));
+    };
+    std::vector<directory::Endpoint> endpoints;
+    REQUIRE(reader.endpoints(endpoints));
+    for (const directory::Endpoint& one : endpoints)
+        if (!directory::is_private(one.row.kind)) add("endpoint", one.index, one.row);
+    std::vector<directory::Type> types;
+    REQUIRE(reader.types(types));
+    for (const directory::Type& one : types) add("type", one.index, one.row);
+    std::vector<directory::SubscriptionRow> subscriptions;
+    REQUIRE(reader.subscriptions(subscriptions));
+    for (const directory::SubscriptionRow& one : subscriptions) add("subscription", 0, one);
+    return found;
+}
+
+// Endpoints, routes and subscriptions of every kind; some of them are taken back.
+void make_rows(Bus& bus) {
+    shmbus::EndpointOptions options;
+    options.lane_bytes = 8192;
+    options.waiting = shmbus::Waiting::sleep;
+    options.events_when_full = shmbus::WhenFull::drop_oldest;
+    Endpoint small = bus.endpoint("small", options);
+    small.on<Passing>([](const Passing&) {});
+    small.on<Passed>([](const Passed&) {});
+    small.on<Done>([](const Done&) {});
+    Endpoint audit = bus.endpoint("audit");
+    audit.on<Passed>([](const Passed&) {});
+    audit.on<Done>([](const Done&) {});
+    audit.unsubscribe<Passed>();
+    bus.declare_endpoint("unused");
+}
+
+// A file system of the bus's own, of so many bytes; what is in the way of being full is a file.
+class LittleMemory {
+public:
+    explicit LittleMemory(std::string folder) : folder_(std::move(folder)) {}
+    LittleMemory(const LittleMemory&) = delete;
+    LittleMemory& operator=(const LittleMemory&) = delete;
+    ~LittleMemory() { ::umount2(folder_.c_str(), MNT_DETACH); }
+    [[nodiscard]] bool mount() const {
+        return ::unshare(CLONE_NEWNS) == 0 &&
+               ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+               ::mkdir(folder_.c_str(), 0700) == 0 &&
+               ::mount("none", folder_.c_str(), "tmpfs", 0, "size=64m,mode=0700") == 0;
+    }
+    [[nodiscard]] std::uint64_t free_bytes() const {
+        return std::filesystem::space(folder_).available;
+    }
+    void empty() const {
+        for (const auto& entry : std::filesystem::directory_iterator(folder_))
+            std::filesystem::remove_all(entry.path());
+    }
+    void leave_free(std::uint64_t bytes) const {
+        const auto file = shmbus::base::File::create_at(AT_FDCWD, filler(), 0600);
+        file.allocate(free_bytes() - bytes);
+    }
+    void make_room() const { std::filesystem::remove(filler()); }
+
+private:
+    [[nodiscard]] std::string filler() const { return folder_ + "/filler"; }
+    std::string folder_;
+};
+
+// 0: well; 77: mounting is not permitted; else which step it was.
+int take_back_into_little_memory() {
+    ServedBus served;
+    const LittleMemory memory(served.directory());
+    if (!memory.mount()) return 77;
+    std::uint64_t free_at_first = 0;
+    std::vector<std::string> before;
+    {
+        free_at_first = memory.free_bytes();
+        served.serve();
+        Bus bus = served.open();
+        bus.declare_endpoint<Work>("worker");
+        for (int number = 0; number < 40; ++number)
+            bus.declare_endpoint("endpoint" + std::to_string(number));
+        if (!bus.send(Work{1, 2}) || !bus.sync(20s)) return 2;
+        before = rows_of(served);
+    }
+    served.kill_daemon();
+    memory.empty();
+    // Enough for the tables and some of the inboxes.
+    served.serve();
+    const std::uint64_t with_all = free_at_first - memory.free_bytes();
+    if (rows_of(served) != before) return 3;
+    served.kill_daemon();
+    memory.empty();
+    memory.leave_free(with_all - 20 * shmbus::lane::inbox_bytes);
+    served.serve();
+    if (!rows_of(served).empty()) return 4;
+    if (!std::filesystem::is_empty(served.directory() + "/inboxes")) return 5;
+    memory.make_room();
+    if (!wait_until([&] { return rows_of(served) == before; })) return 6;
+    Bus bus = served.open();
+    Endpoint worker = bus.endpoint("worker");
+    std::uint64_t worked = 0;
+    worker.on<Work>([&](const Work& work) { worked = work.number; });
+    return handle_until(worker, [&] { return worked == 1; }) ? 0 : 7;
+}
+
+}  // namespace
 
 TEST_CASE("a sender and a receiver that are never there at the same time") {
     ServedBus served;
@@ -117,6 +254,97 @@ TEST_CASE("how a type's fields read comes back before a process that knows the t
     served.wipe_memory();
     served.serve();
     CHECK(told() == "number u8 0 1\n");
+}
+
+TEST_CASE("every row comes back as it was, also those of before the first durable message") {
+    ServedBus served;
+    std::vector<std::string> before;
+    bool first_comes_last = true;
+    SUBCASE("which comes last of all") {}
+    SUBCASE("which comes first of all") { first_comes_last = false; }
+    {
+        served.serve();
+        Bus bus = served.open();
+        bus.declare_endpoint<Work>("worker");
+        const auto first = [&] {
+            REQUIRE(bus.send(Work{1, 2}));
+            REQUIRE(bus.sync(20s));
+        };
+        if (!first_comes_last) first();
+        make_rows(bus);
+        before = rows_of(served);
+        if (first_comes_last) first();
+    }
+    CHECK(before.size() >= 10);
+    CHECK(rows_of(served) == before);
+    served.wipe_memory();
+    served.serve();
+    CHECK(rows_of(served) == before);
+}
+
+TEST_CASE("where memory is short no row comes back, and all of them when there is room again") {
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        try {
+            ::_exit(take_back_into_little_memory());
+        } catch (const std::exception& error) {
+            std::fprintf(stderr, "%s\n", error.what());
+            ::_exit(1);
+        }
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77) MESSAGE("not tested: mounting is not permitted here");
+    else CHECK(WEXITSTATUS(status) == 0);
+}
+
+TEST_CASE("a bus that never had a durable message touches no disk and begins anew after a reboot") {
+    ServedBus served;
+    {
+        served.serve();
+        Bus bus = served.open();
+        make_rows(bus);
+    }
+    CHECK_FALSE(std::filesystem::exists(served.journal()));
+    served.wipe_memory();
+    served.serve();
+    CHECK(rows_of(served).empty());
+}
+
+TEST_CASE("a row that found no room in the journal is there before a message that names it") {
+    ServedBus served;
+    Weather& weather = Weather::make();
+    served.storage = [&] { return std::make_unique<FlakyStorage>(served.journal(), weather); };
+    served.config.journal_segment_bytes = 32 << 10;
+    const auto name_of = [](int number) { return "late" + std::to_string(number); };
+    constexpr int count = 60;  // of 4 KiB each on disk: more than all segments that there are
+    {
+        served.serve();
+        Bus bus = served.open();
+        bus.declare_endpoint<Work>("worker");
+        REQUIRE(bus.send(Work{1, 2}));
+        REQUIRE(bus.sync(20s));
+        REQUIRE(wait_until([&] { return served.rests(); }));
+        weather.allocate = ENOSPC;
+        for (int number = 0; number < count; ++number) bus.declare_endpoint(name_of(number));
+        weather.allocate = 0;
+        for (int number = 0; number < count; ++number)
+            REQUIRE(bus.send(Work{2, 4}, {.wait = 20s, .destination = name_of(number)}));
+        REQUIRE(bus.sync(20s));
+        // Before anybody asks it for anything more, at which it looks at its rows again.
+        served.kill_daemon();
+    }
+    served.wipe_memory();
+    served.serve();
+    Bus bus = served.open();
+    for (int number = 0; number < count; ++number) {
+        Endpoint late = bus.endpoint(name_of(number));
+        std::uint64_t came = 0;
+        late.on_any([&](std::span<const std::byte>, shmbus::Context&) { ++came; });
+        REQUIRE(handle_until(late, [&] { return came == 1; }));
+    }
 }
 
 TEST_CASE("what was acknowledged of the directory is on disk at that moment") {

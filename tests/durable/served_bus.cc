@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <new>
 #include <stdexcept>
 #include <thread>
@@ -133,6 +134,13 @@ int ServedBus::end_daemon() {
     ::waitpid(daemon_, &status, 0);
     daemon_ = 0;
     return status;
+}
+
+std::uint64_t ServedBus::most_resident() const {
+    std::ifstream status("/proc/" + std::to_string(daemon_) + "/status");
+    for (std::string line; std::getline(status, line);)
+        if (line.starts_with("VmHWM:")) return std::stoull(line.substr(6)) << 10;
+    throw std::runtime_error("the daemon has no memory");
 }
 
 std::uint64_t ServedBus::steps() const noexcept { return shown_->steps; }

@@ -52,6 +52,8 @@ public:
     // By SIGTERM; its exit status.
     int end_daemon();
     [[nodiscard]] bool daemon_has_died();
+    // The most memory of the last daemon that was ever resident, in bytes.
+    [[nodiscard]] std::uint64_t most_resident() const;
     // Steps that the last daemon went through, and the name of the last one.
     [[nodiscard]] std::uint64_t steps() const noexcept;
     [[nodiscard]] std::string last_step() const;

@@ -94,6 +94,26 @@ TEST_CASE("what was handled while no daemon ran is settled, however much, and th
     CHECK(worker.again == 0);
 }
 
+TEST_CASE("the daemon's memory does not grow with the backlog, and all of it comes in order") {
+    const auto most_with = [](std::uint64_t backlog) {
+        ServedBus served;
+        served.config.journal_segment_bytes = 1 << 20;
+        served.serve();
+        Bus bus = served.open();
+        Worked worker(bus);
+        send(bus, 1, backlog);
+        REQUIRE(handle_until(worker.endpoint, [&] { return worker.order.size() == backlog; }));
+        CHECK(is_in_order(worker.order));
+        CHECK(worker.again == 0);
+        return served.most_resident();
+    };
+    const std::uint64_t few = most_with(100'000);
+    const std::uint64_t many = most_with(500'000);
+    MESSAGE("the daemon had ", few >> 10, " KiB with 100,000, ", many >> 10, " KiB with 500,000");
+    // A word for each message would be three times as much.
+    CHECK(many < few + (std::uint64_t{1} << 20));
+}
+
 TEST_CASE("what was handled is settled on disk, by this daemon or the next, in a quiet bus") {
     ServedBus served;
     bool dies = false;

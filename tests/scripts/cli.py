@@ -53,6 +53,7 @@ CHECKS = [
     ("durable messages are moved and copied by way of the journal", taking.durable_move),
     ("a journal is measured, backed up while it is written, restored and compacted",
      journal.journal),
+    ("a restore that is cut off leaves nothing that is believed", journal.restore),
     ("doctor and check tell what is wrong", health.health),
     ("another user is told that it may not", health.other_users),
     ("ten thousand endpoints are listed", endpoints.many_endpoints),

@@ -68,10 +68,20 @@ constexpr std::size_t look_bytes = std::size_t{1} << 20;
                   "the daemon is very busy", "try again");
 }
 
-[[noreturn]] void no_journal(const std::string& path) {
+[[noreturn]] void none_made(const std::string& path) {
     throw Trouble(Exit::unknown_name, "there is no journal in " + path,
                   "none was made yet: the first durable message makes one",
                   "shmbus env; name its directory with --dir");
+}
+
+[[noreturn]] void no_journal(const std::string& path) {
+    for (const auto& entry : std::filesystem::directory_iterator(path))
+        if (const std::string name = entry.path().filename().string(); is_part_of_journal(name))
+            throw Trouble(Exit::damaged,
+                          "in " + path + " is " + name + ", but no superblock, so it is no journal",
+                          "a backup or a restore was cut off before its end",
+                          "move that directory away, and make the copy again");
+    none_made(path);
 }
 
 // As it stands between two writes.
@@ -162,7 +172,7 @@ private:
 
 StillJournal::StillJournal(const std::string& path) : path_(path) {
     std::error_code ignored;
-    if (!std::filesystem::exists(path, ignored) && !ignored) no_journal(path);
+    if (!std::filesystem::exists(path, ignored) && !ignored) none_made(path);
     const File directory = File::open_directory(path);
     superblock_ = read_superblock(directory, path);
     std::map<std::string, Part> opened = open_at_one_moment(directory, path);
@@ -234,9 +244,13 @@ void sync(const File& file, const std::string& name) {
     std::vector<std::byte> part(look_bytes);
     std::uint64_t offset = 0;
     // Ends: with the file.
-    while (const std::uint64_t got = from->read(part, offset).bytes) {
-        to.write_all(std::span(part).first(got), offset);
-        offset += got;
+    for (;;) {
+        const Moved got = from->read(part, offset);
+        if (got.error != 0)
+            throw SetupError{"copying a journal", name, got.error, "the copy is not to be used"};
+        if (got.bytes == 0) break;
+        to.write_all(std::span(part).first(got.bytes), offset);
+        offset += got.bytes;
     }
     sync(to, name);
     return offset;
@@ -248,14 +262,23 @@ Copied copy_journal(StillJournal& from, const std::string& to) {
     const File target = empty_directory(to);
     std::vector<std::string> names;
     static_cast<void>(from.list(names));
-    // The superblock comes first in the list and last into the copy.
+    // The superblock comes first in the list and last into the copy, when everything else is on
+    // disk: whatever cuts this off leaves files that are no journal without it.
     std::rotate(names.begin(), names.begin() + 1, names.end());
     Copied copied;
-    for (const std::string& name : names) {
-        copied.bytes += copy_file(from, name, target);
-        ++copied.files;
+    try {
+        for (const std::string& name : names) {
+            if (name == SuperblockFile::name) sync(target, to);
+            copied.bytes += copy_file(from, name, target);
+            ++copied.files;
+        }
+        sync(target, to);
+    } catch (...) {
+        // All of them are ours: there was nothing. The superblock first.
+        for (auto name = names.rbegin(); name != names.rend(); ++name)
+            static_cast<void>(::unlinkat(target.fd(), name->c_str(), 0));
+        throw;
     }
-    sync(target, to);
     return copied;
 }
 

@@ -3,9 +3,11 @@
 SPDX-License-Identifier: BSL-1.0
 """
 import shutil
+import signal
+import subprocess
 
 from cli_checks.bus import Bus, prepare
-from cli_checks.ground import LIMIT, eventually, require, valid
+from cli_checks.ground import LIMIT, TOOL, eventually, require, valid
 
 
 def journal(stage):
@@ -64,3 +66,79 @@ def journal(stage):
             damaged[at] ^= 0xFF
         segment.write_bytes(damaged)
         require(bus.run("journal", "--dir", str(backup), "verify").status in (0, 65), "damaged")
+
+
+def backed_up(bus):
+    """A backup of 51 messages; neither bus nor journal are there any more."""
+    bus.good("send", "deed", "--to", "work", "--data", "x" * 2000, "--count", "50")
+    backup = bus.folder / "backup"
+    bus.stop()
+    bus.good("journal", "backup", str(backup))
+    shutil.rmtree(bus.place)
+    shutil.rmtree(bus.journal)
+    return backup
+
+
+def files_in(journal):
+    return sorted(path.name for path in journal.iterdir()) if journal.exists() else []
+
+
+def restored_by(bus, backup, script):
+    """By a script that has the command and the two directories as $0, $1, $2."""
+    return subprocess.run(["sh", "-c", script, TOOL, str(backup), str(bus.journal)],
+                          env=bus.environment, capture_output=True, text=True, check=False,
+                          timeout=LIMIT)
+
+
+def short_of_room(bus, backup):
+    """Refused with its reason, and nothing is left that could be taken for a journal."""
+    said = restored_by(bus, backup, "trap '' XFSZ; ulimit -f 64; \"$0\" journal restore \"$1\"")
+    require(said.returncode not in (0, 70) and "File too large" in said.stderr, said)
+    require(files_in(bus.journal) == ["LOCK"], files_in(bus.journal))
+    shutil.rmtree(bus.journal)
+    bus.journal.mkdir(mode=0o700)
+    said = restored_by(bus, backup, """exec unshare -m sh -c '
+        mount -t tmpfs -o size=96k,mode=0700 none "$2" || exit 1
+        "$0" journal restore "$1"; status=$?
+        ls -A "$2"
+        exit $status' "$0" "$1" "$2\"""")
+    if said.returncode not in (1, 127):  # mounting is not permitted here
+        require(said.returncode not in (0, 70), said)
+        require("No space left on device" in said.stderr, said)
+        require(said.stdout == "LOCK\n", said)
+    shutil.rmtree(bus.journal)
+
+
+def cut_off(bus, backup):
+    """Killed in the middle of a segment: what is there is believed by nobody."""
+    said = restored_by(bus, backup, 'ulimit -c 0; ulimit -f 64; exec "$0" journal restore "$1"')
+    require(said.returncode == -signal.SIGXFSZ, said)
+    left = files_in(bus.journal)
+    require(any(name.startswith("seg-") for name in left) and "superblock" not in left, left)
+
+
+def restore(stage):
+    with prepare(Bus(stage, config="journal_segment_bytes = 65536\n")) as bus:
+        backup = backed_up(bus)
+        short_of_room(bus, backup)
+        for all_but_the_last in (False, True):
+            cut_off(bus, backup)
+            if all_but_the_last:
+                shutil.rmtree(bus.journal)
+                shutil.copytree(backup, bus.journal, ignore=shutil.ignore_patterns("superblock"))
+            require("was cut off" in bus.bad(65, "journal", "verify"), "verify")
+            bus.bad(73, "journal", "restore", str(backup))
+            bus.start()
+            bus.good("type", "add", "job", "command")
+            bus.good("type", "add", "deed", "command", "--durable")
+            bus.good("endpoint", "create", "work")
+            text = bus.bad(69, "send", "deed", "--to", "work", "--data", "no")
+            require("was cut off" in text, text)
+            bus.good("send", "job", "--to", "work", "--data", "goes on")
+            bus.stop()
+            shutil.rmtree(bus.place)
+            shutil.rmtree(bus.journal)
+        made = bus.json("journal", "restore", str(backup))
+        require(bus.json("journal", "verify")["last_lsn"] == made["last_lsn"], "restored")
+        bus.start()
+        eventually(lambda: bus.row("work") is not None and bus.waiting("work") > 0, "its messages")
