@@ -8,6 +8,7 @@
 
 #include <shmbus/context.h>
 
+#include <atomic>
 #include <memory>
 #include <type_traits>
 
@@ -15,10 +16,29 @@ namespace [[gnu::visibility("default")]] shmbus {
 
 namespace detail {
 
-// A handler with its type erased: a function that knows the type, and the callable's storage.
-// Answers wrong_size or not_decodable without having called the handler.
+// Messages of one type that stand at equal distances, and where it is told how far their handler
+// is. Made by the library for one call; nothing in it is the handler's business.
+struct MessageRun {
+    const std::byte* payload = nullptr;  // of the first; afterwards: of the first not handled
+    std::size_t bytes = 0;               // of each
+    std::size_t step = 0;                // from one to the next
+    std::size_t ahead = 0;               // from one to the line that is worth asking for with it
+    std::uint64_t place = 0;             // of the first; afterwards: of the first not handled
+    std::uint64_t each = 0;              // from one place to the next
+    std::uint64_t begun = 0;             // marks a place whose message is in a handler
+    std::atomic<std::uint64_t>* cursor = nullptr;  // in shared memory: how far this hand is
+    std::uint64_t* in_hand = nullptr;              // the same for the Context
+    // The place where the run ends. Read behind each handler: one that has sent something ends the
+    // run, so that it goes out before the next message is handled.
+    const std::uint64_t* until = nullptr;
+};
+
+// A handler with its type erased: functions that know the type, and the callable's storage. Answer
+// wrong_size or not_decodable without having called the handler.
 struct Handler {
     FailureReason (*call)(void* callable, std::span<const std::byte> payload, Context& context);
+    // The messages of a run in turn, until one is answered so.
+    FailureReason (*call_run)(void* callable, MessageRun& run, Context& context);
     std::shared_ptr<void> callable;
 };
 
@@ -50,6 +70,36 @@ FailureReason call_handler(void* callable, std::span<const std::byte> payload, C
     return FailureReason::none;
 }
 
+// The loop stands here and not in the library, so that the compiler sees handler and loop together:
+// a third less time for a stream of short messages, half of it for packed ones.
+template <class T, class F>
+FailureReason call_handler_in_turn(void* callable, MessageRun& run, Context& context) {
+    const std::byte* payload = run.payload;
+    std::uint64_t place = run.place;
+    const std::size_t bytes = run.bytes, step = run.step, ahead = run.ahead;
+    const std::uint64_t each = run.each, begun = run.begun;
+    std::atomic<std::uint64_t>* const cursor = run.cursor;
+    std::uint64_t* const in_hand = run.in_hand;
+    const std::uint64_t* const until = run.until;
+    FailureReason reason = FailureReason::none;
+    do {
+        // Its line travels while handlers run: between distant cores worth half as much throughput
+        // again.
+        __builtin_prefetch(payload + ahead, 0, 3);
+        // Done up to here and this one begun: one store. relaxed: only the holder of the hand
+        // writes it; who reads it behind a death does so after the kernel has proved the death.
+        cursor->store(place | begun, std::memory_order_relaxed);
+        *in_hand = place;
+        reason = call_handler<T, F>(callable, {payload, bytes}, context);
+        if (reason != FailureReason::none) break;
+        payload += step;
+        place += each;
+    } while (place < *until);
+    run.payload = payload;
+    run.place = place;
+    return reason;
+}
+
 class EndpointCore;
 
 }  // namespace detail
@@ -74,7 +124,8 @@ public:
                           std::is_invocable_v<F&, const T&, Context&>,
                       "a handler takes (const T&) or (const T&, Context&)");
         add_handler(descriptor_of<T>,
-                    {&detail::call_handler<T, F>, std::make_shared<F>(std::move(handler))});
+                    {&detail::call_handler<T, F>, &detail::call_handler_in_turn<T, F>,
+                     std::make_shared<F>(std::move(handler))});
         return *this;
     }
     // A handler for everything that has no other: gets the bytes. Used by error endpoints and

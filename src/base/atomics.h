@@ -46,6 +46,8 @@ public:
     [[gnu::always_inline]] T fetch_and(T bits, std::memory_order order) noexcept {
         return value_.fetch_and(bits, order);
     }
+    // The same word for code that cannot see this class.
+    [[nodiscard]] std::atomic<T>& standard() noexcept { return value_; }
 
 private:
     std::atomic<T> value_{};

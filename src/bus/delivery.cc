@@ -169,6 +169,7 @@ template <class Copy>
     staged_ = {&target, &type, claim, meta, options.when_full, options.wait};
     target.held_units = units;
     outputs_ = 1;
+    run_until_ = 0;
     return true;
 }
 
@@ -246,6 +247,7 @@ Result<Delivery::Held*> Delivery::hold(Verb verb, const TypeDescriptor& type,
     bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
     held_.push_back(held);
     ++outputs_;
+    run_until_ = 0;
     return &held_.back();
 }
 

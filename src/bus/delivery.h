@@ -41,6 +41,8 @@ public:
     [[nodiscard]] constexpr Place plus(Place distance) const noexcept {
         return Place(word_ + distance.word_);
     }
+    [[nodiscard]] constexpr std::uint64_t* address() noexcept { return &word_; }
+    [[nodiscard]] static constexpr Place of(std::uint64_t word) noexcept { return Place(word); }
     friend constexpr bool operator==(Place, Place) noexcept = default;
 
 private:
@@ -92,6 +94,13 @@ public:
         described_ = missed_at_ = Place::none();
     }
     [[gnu::always_inline]] void aim_next(Place place) noexcept { in_hand_.place = place; }
+    // Messages up to the place `end`, whose places are told one by one where this looks. The run
+    // ends before that when one of them has outputs.
+    [[gnu::always_inline]] void follow(MessageRun& run, std::uint64_t end) noexcept {
+        run.in_hand = in_hand_.place.address();
+        run.until = &run_until_;
+        run_until_ = end;
+    }
     [[nodiscard]] const InHand& in_hand() const noexcept { return in_hand_; }
     [[nodiscard]] bool has_outputs() const noexcept { return outputs_ != 0; }
     // Sends what is held, all of it or none, waiting for room first. Errors: those of the sends.
@@ -230,7 +239,8 @@ private:
     std::string type_name_;        // that the envelope names
     std::uint32_t type_named_ = ~std::uint32_t{0};
     std::uint64_t type_named_at_ = 0;
-    std::uint32_t outputs_ = 0;  // staged or held
+    std::uint32_t outputs_ = 0;      // staged or held
+    std::uint64_t run_until_ = 0;    // see follow
     Staged staged_;
     std::vector<Held> held_;
     std::vector<std::byte> bytes_;

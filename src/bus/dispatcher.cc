@@ -98,8 +98,8 @@ const DispatchRow& Dispatcher::row(std::uint16_t type) {
     known = std::make_unique<DispatchRow>(work_out(type));
     if (known->verdict == DispatchRow::Verdict::handle && known->handlers.size() == 1 &&
         !known->takes_anything && known->bytes != 0)
-        quick_[type] = {known->handlers[0].call, known->handlers[0].callable.get(), known->bytes,
-                        known->counted};
+        quick_[type] = {known->handlers[0].call, known->handlers[0].call_run,
+                        known->handlers[0].callable.get(), known->bytes, known->counted};
     return *known;
 }
 

@@ -39,6 +39,7 @@ public:
     // Types with one handler and a fixed size, which is nearly all of them.
     struct Quick {
         FailureReason (*call)(void*, std::span<const std::byte>, Context&) = nullptr;
+        FailureReason (*call_run)(void*, MessageRun&, Context&) = nullptr;
         void* callable = nullptr;
         std::uint64_t bytes = 0;
         Meter::Word* counted = nullptr;

@@ -277,9 +277,9 @@ bool EndpointCore::wait(std::chrono::nanoseconds limit) {
         if (spent >= span) return false;
         const bool busy = !parked_.empty() || core_->requests().has_callbacks();
         const std::chrono::nanoseconds left(span - spent);
+        core_->session().tend();  // before the sleep: see idle
         const bool there = consumer_->sleep(std::min(left, busy ? busy_sleep : idle_sleep));
         count_sleeps();
-        core_->session().tend();
         if (there || busy) return true;
     }
 }
@@ -298,10 +298,11 @@ void EndpointCore::idle(std::uint32_t quiet_polls, std::uint32_t rung, bool may_
     }
     const bool busy = !parked_.empty() || core_->requests().has_callbacks();
     const std::chrono::nanoseconds limit = busy ? busy_sleep : idle_sleep;
+    // Before the sleep: who is woken has a message to handle.
+    core_->session().tend();
     if (may_take) consumer_->sleep(limit, rung);
     else consumer_->rest(limit, rung);
     count_sleeps();
-    core_->session().tend();
 }
 
 void EndpointCore::run(const std::stop_token& stop) {

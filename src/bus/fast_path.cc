@@ -38,35 +38,66 @@ Place FastPath::fail(lane::Batch& batch, std::string_view why) noexcept {
     return place;
 }
 
+// Handles the message at `place`. False: it has to go the other way.
+[[gnu::always_inline]] inline bool FastPath::handle_one(lane::Batch& batch, Place place,
+                                                        std::span<const std::byte> payload,
+                                                        Call call, void* callable) {
+    // Done up to here and this one begun: one store.
+    note(batch.hand->cursor, place.word() | begun);
+    delivery_.aim_next(place);
+    const FailureReason reason = call(callable, payload, delivery_.context());
+    if (delivery_.has_outputs()) [[unlikely]] delivery_.flush_or_throw();
+    // Attempt finds the same and gives it up.
+    return reason == FailureReason::none;
+}
+
 // Handles `count` messages from `place` on, each `step` bytes and the distance `each` behind the
 // one before. Returns the place where it ended: an earlier one when that has to go the other way.
-[[gnu::always_inline]] inline Place FastPath::handle_run(lane::Batch& batch, Place place,
-                                                         Place each, std::size_t count,
-                                                         const std::byte* payload,
-                                                         std::size_t step,
-                                                         const Dispatcher::Quick& quick) {
-    Delivery& delivery = delivery_;
-    auto& cursor = batch.hand->cursor;
-    auto* const call = quick.call;
+[[gnu::always_inline]] inline Place FastPath::handle_each(lane::Batch& batch, Place place,
+                                                          Place each, std::size_t count,
+                                                          const std::byte* payload,
+                                                          std::size_t step,
+                                                          const Dispatcher::Quick& quick) {
+    // Copies: handlers may change handlers.
+    const Call call = quick.call;
     void* const callable = quick.callable;
     const std::size_t bytes = quick.bytes;
     const std::size_t ahead = batch.stride;
     for (; count != 0; --count) {
         // The record that stands in this one's place in the next batch: its line travels while
-        // handlers run. Worth half as much throughput again between distant cores.
+        // handlers run.
         __builtin_prefetch(payload + ahead, 0, 3);
-        // Done up to here and this one begun: one store.
-        note(cursor, place.word() | begun);
-        delivery.aim_next(place);
-        const FailureReason reason = call(callable, {payload, bytes}, delivery.context());
-        if (delivery.has_outputs()) [[unlikely]] delivery.flush_or_throw();
-        // Attempt finds the same and gives it up.
-        if (reason != FailureReason::none) [[unlikely]] break;
+        if (!handle_one(batch, place, {payload, bytes}, call, callable)) [[unlikely]] break;
         payload += step;
         place = place.plus(each);
     }
-    note(cursor, place.word());
+    note(batch.hand->cursor, place.word());
     return place;
+}
+
+// The same in one call, as long as they send nothing.
+[[gnu::always_inline]] inline Place FastPath::handle_run(lane::Batch& batch, Place place,
+                                                         Place each, std::size_t count,
+                                                         const std::byte* payload,
+                                                         std::size_t step,
+                                                         const Dispatcher::Quick& quick) {
+    // A copy: handlers may change handlers.
+    const Dispatcher::Quick known = quick;
+    const std::uint64_t end = place.word() + each.word() * count;
+    MessageRun run{payload, known.bytes, step,  batch.stride, place.word(), each.word(),
+                   begun,   nullptr,     nullptr, nullptr};
+    run.cursor = &batch.hand->cursor.standard();
+    delivery_.follow(run, end);
+    const FailureReason reason = known.call_run(known.callable, run, delivery_.context());
+    if (delivery_.has_outputs()) [[unlikely]] delivery_.flush_or_throw();
+    const Place reached = Place::of(run.place);
+    if (run.place == end || reason != FailureReason::none) [[likely]] {
+        note(batch.hand->cursor, run.place);
+        return reached;
+    }
+    // Those behind one that has sent something most likely do so too.
+    const std::size_t left = (end - run.place) / each.word();
+    return handle_each(batch, reached, each, left, run.payload, step, known);
 }
 
 // The same, the first of them timed.
@@ -76,7 +107,7 @@ Place FastPath::fail(lane::Batch& batch, std::string_view why) noexcept {
                                                             std::size_t step,
                                                             Dispatcher::Quick quick) {
     const std::uint64_t begin = base::ticks();
-    const Place reached = handle_run(batch, place, each, 1, payload, step, quick);
+    const Place reached = handle_each(batch, place, each, 1, payload, step, quick);
     if (reached == place) return place;
     attempt_.sampler.took(attempt_.meter, base::ticks() - begin);
     if (count == 1) return reached;
@@ -88,7 +119,6 @@ Place FastPath::fail(lane::Batch& batch, std::string_view why) noexcept {
                                                std::size_t count, const std::byte* payload,
                                                std::size_t step,
                                                const Dispatcher::Quick& quick) {
-    // A copy: handlers may change handlers.
     if (attempt_.sampler.is_due(count)) [[unlikely]]
         return handle_sampled(batch, place, each, count, payload, step, quick);
     return handle_run(batch, place, each, count, payload, step, quick);
@@ -159,7 +189,7 @@ bool FastPath::handle_single(lane::Batch& batch) {
             reached = handle_told(batch, first, *plain).place;
         else if (attempt_.sampler.is_due(1)) [[unlikely]]
             reached = handle_sampled(batch, first, each, 1, payload, 0, plain->handler);
-        else reached = handle_run(batch, first, each, 1, payload, 0, plain->handler);
+        else reached = handle_each(batch, first, each, 1, payload, 0, plain->handler);
     } catch (const std::exception& error) {
         fail(batch, error.what());
     } catch (...) {

@@ -32,6 +32,11 @@ private:
         Place place;
         bool goes_on = false;
     };
+    using Call = decltype(Dispatcher::Quick::call);
+    bool handle_one(lane::Batch& batch, Place place, std::span<const std::byte> payload, Call call,
+                    void* callable);
+    Place handle_each(lane::Batch& batch, Place place, Place each, std::size_t count,
+                      const std::byte* payload, std::size_t step, const Dispatcher::Quick& quick);
     Place handle_run(lane::Batch& batch, Place place, Place each, std::size_t count,
                      const std::byte* payload, std::size_t step, const Dispatcher::Quick& quick);
     Place handle_sampled(lane::Batch& batch, Place place, Place each, std::size_t count,

@@ -67,8 +67,10 @@ void announce(DoorbellPage<A>& doorbell, std::uint16_t consumer, bool by_descrip
 
 template <class A>
 void withdraw(DoorbellPage<A>& doorbell, std::uint16_t consumer) noexcept {
-    // relaxed: a waker that still sees it rings once for nothing.
-    doorbell.sleepers.fetch_and(~(std::uint64_t{1} << consumer), std::memory_order_relaxed);
+    const std::uint64_t bit = std::uint64_t{1} << consumer;
+    // relaxed: a waker that still sees it rings once for nothing. Who was woken has no bit left.
+    if ((doorbell.sleepers.load(std::memory_order_relaxed) & bit) == 0) return;
+    doorbell.sleepers.fetch_and(~bit, std::memory_order_relaxed);
 }
 
 // Called after each publish, or once after a batch. Where the sleeping side makes every sender's
