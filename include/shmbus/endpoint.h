@@ -37,9 +37,9 @@ struct MessageRun {
 // wrong_size or not_decodable without having called the handler.
 struct Handler {
     FailureReason (*call)(void* callable, std::span<const std::byte> payload, Context& context);
-    // The messages of a run in turn, until one is answered so.
-    FailureReason (*call_run)(void* callable, MessageRun& run, Context& context);
     std::shared_ptr<void> callable;
+    // The messages of a run in turn, until one is answered so. Null: they are handled singly.
+    FailureReason (*call_run)(void* callable, MessageRun& run, Context& context) = nullptr;
 };
 
 template <class T, class F>
@@ -124,8 +124,8 @@ public:
                           std::is_invocable_v<F&, const T&, Context&>,
                       "a handler takes (const T&) or (const T&, Context&)");
         add_handler(descriptor_of<T>,
-                    {&detail::call_handler<T, F>, &detail::call_handler_in_turn<T, F>,
-                     std::make_shared<F>(std::move(handler))});
+                    {&detail::call_handler<T, F>, std::make_shared<F>(std::move(handler)),
+                     &detail::call_handler_in_turn<T, F>});
         return *this;
     }
     // A handler for everything that has no other: gets the bytes. Used by error endpoints and

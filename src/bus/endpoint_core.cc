@@ -18,6 +18,8 @@ namespace {
 
 constexpr std::uint32_t polls_before_sleep = 2000;
 constexpr std::chrono::nanoseconds idle_sleep = 50ms;
+// Looks of one empty poll at the place of the next message, some nanoseconds together.
+constexpr unsigned looks_in_a_row = 8;
 // While callbacks are awaited, or messages are kept, nobody rings for them.
 constexpr std::chrono::nanoseconds busy_sleep = 1ms;
 constexpr std::uint64_t retry_every_ns = 1'000'000;
@@ -234,8 +236,10 @@ std::size_t EndpointCore::poll(std::size_t limit) {
     delivery_.enter(*outbound);
     while (handled < limit) {
         if (open_.batch == nullptr) [[likely]] {
-            lane::Batch* batch = consumer_->take(static_cast<std::uint32_t>(
-                std::min<std::size_t>(limit - handled, lane::most_entries)));
+            const auto most = static_cast<std::uint32_t>(
+                std::min<std::size_t>(limit - handled, lane::most_entries));
+            // Behind a message the caller waits for poll to return.
+            lane::Batch* batch = consumer_->take(most, handled == 0 ? looks_in_a_row : 1);
             if (batch == nullptr) break;
             std::uint32_t next = 0;
             if (!batch->adopted && !must_copy(*batch->lane)) [[likely]] {

@@ -81,6 +81,8 @@ Place FastPath::fail(lane::Batch& batch, std::string_view why) noexcept {
                                                          const std::byte* payload,
                                                          std::size_t step,
                                                          const Dispatcher::Quick& quick) {
+    if (count == 1 || quick.call_run == nullptr)
+        return handle_each(batch, place, each, count, payload, step, quick);
     // A copy: handlers may change handlers.
     const Dispatcher::Quick known = quick;
     const std::uint64_t end = place.word() + each.word() * count;

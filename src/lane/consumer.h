@@ -74,8 +74,6 @@ struct Batch {
 class Consumer {
 public:
     using Log = std::function<void(bool is_error, std::string_view)>;
-    // Looks at the place of the next record in one empty take, some nanoseconds together.
-    static constexpr unsigned looks_in_a_row = 8;
     // Joins the inbox as consumer `slot`, which the daemon has assigned to participant `me`. Lanes
     // are opened by name in `lanes_directory`, which outlives this. Takes over what an earlier
     // owner of the slot held. Throws SetupError.
@@ -89,10 +87,11 @@ public:
     // rescued, then the lanes in turn. The batch is the caller's until finish(), and there may be
     // several: as long as one is open it occupies one of eight hands, and with all of them occupied
     // nothing is taken from a lane. How many records it has follows from the time between takes.
-    [[nodiscard]] Batch* take(std::uint32_t limit) noexcept {
+    // `looks`: so often a place where one message is waited for is looked at, when it is empty.
+    [[nodiscard]] Batch* take(std::uint32_t limit, unsigned looks = 1) noexcept {
         // One message like the one before it, which is how they come when they are waited for.
         if (until_look_ > 1 && alike_ != nullptr && batch_size_.is_single()) {
-            if (alike_is_there()) {
+            if (alike_is_there(looks)) {
                 if (Batch* batch = take_alike()) return batch;
             }
         }
@@ -180,11 +179,11 @@ private:
     void start_successors() noexcept;
     Batch* take_in_turn(std::uint32_t limit, std::uint32_t least) noexcept;
     Batch* take_from(ReaderLane& lane, std::uint64_t head, std::uint32_t limit) noexcept;
-    [[nodiscard]] bool alike_is_there() const noexcept {
+    [[nodiscard]] bool alike_is_there(unsigned most_looks) const noexcept {
         const ReaderLane& lane = *alike_;
         const std::byte* const record = alike_record_;
         const std::uint64_t position = batches_[0].end;
-        for (unsigned looks = 0; looks < looks_in_a_row; ++looks)
+        for (unsigned looks = 0; looks < most_looks; ++looks)
             if (lane.published_at(record, position)) return true;
         return false;
     }
