@@ -25,7 +25,6 @@ namespace shmbus::cli {
 namespace {
 
 using journal::Damage;
-using journal::Kind;
 using journal::RecordHead;
 using journal::Report;
 
@@ -43,7 +42,7 @@ struct JournalLine {
     return wanted.empty() ? detail::usual_journal(detail::locate_bus(common.bus)) : wanted;
 }
 
-[[nodiscard]] const char* name_of(Kind kind) {
+[[nodiscard]] const char* name_of(journal::Kind kind) {
     constexpr std::array names{"?",        "begin",  "publish", "acknowledge",
                                "item",     "erase",  "audience", "forget",
                                "up_to",    "lane_gone", "loss",   "batch_end"};
@@ -64,23 +63,23 @@ struct JournalLine {
         return value;
     };
     switch (head.kind) {
-        case Kind::publish:
+        case journal::Kind::publish:
             return fmt::format("type {} to audience {}, id {}", head.type, head.number,
                                MessageId{head.first, head.second}.text());
-        case Kind::acknowledge:
+        case journal::Kind::acknowledge:
             return fmt::format("endpoint {} has settled all up to {}", endpoint_text(head.first),
                                head.second);
-        case Kind::item:
-        case Kind::erase: return fmt::format("table {} row {}", head.type, head.first);
-        case Kind::audience: {
+        case journal::Kind::item:
+        case journal::Kind::erase: return fmt::format("table {} row {}", head.type, head.first);
+        case journal::Kind::audience: {
             std::string text = fmt::format("audience {}:", head.number);
             for (std::size_t at = 0; at < payload.size(); at += 8)
                 text += " " + endpoint_text(number_at(at));
             return text;
         }
-        case Kind::forget: return "endpoint " + endpoint_text(head.first);
-        case Kind::lane_gone: return "lane " + wire::lane_file(head.first);
-        case Kind::loss: return fmt::format("accepted: {} to {}", head.first, head.second);
+        case journal::Kind::forget: return "endpoint " + endpoint_text(head.first);
+        case journal::Kind::lane_gone: return "lane " + wire::lane_file(head.first);
+        case journal::Kind::loss: return fmt::format("accepted: {} to {}", head.first, head.second);
         default: return "";
     }
 }
