@@ -5,27 +5,31 @@ process may die before each of them. A state is a string of bytes; the offsets a
 Hands.__init__.
 
 Not modelled: the outcome of a handler (unit of work), the waiting (doorbell.py), memory orders.
-One reduction: while a thread is at a step that nobody else can see (progress bytes of its own
-hand, which are read only by an adopter after its death), only that step and the death of its
-process are explored; the steps of others commute with both.
+How far the records of a hand are stands in its cursor; who adopts it, or whom something delays,
+lists the progress of each first, and the list tells from then on.
+One reduction: while a thread is at a step that nobody else can see (progress of its own hand,
+which is read only by an adopter after its death), only that step and the death of its process are
+explored; the steps of others commute with both.
 """
 from explorer import Fault, Places, changed
 
 IDLE, TAKING, TAKEN = 0, 1, 2
+LISTED = 255  # what the cursor says when the list tells
 ALIVE, DEAD, BURIED = 0, 1, 2
 NOTHING = 255
 
 PCS = """
 GONE LOOK SCAN HELP_WORD HELP_LANE HELP_END HELP_CAS STORE_LANE STORE_FROM STORE_END STORE_ZERO
-STORE_WORD CAS_HEAD LOST WON ZERO_LATE TRY HANDLE DONE CLEAR ROOM_HEAD ROOM_WORD ROOM_LANE
+STORE_WORD CAS_HEAD LOST WON ZERO_LATE TRY HANDLE DONE NEXT NOTE LIST LIST_END CLEAR ROOM_HEAD ROOM_WORD ROOM_LANE
 ROOM_END ROOM_FROM ROOM_CHECK ROOM_RAISE BURY PROVE ADOPT_LANE ADOPT_END ADOPT_HEAD ADOPT_CAS
 GLANCE_WORD
 """.split()
 (GONE, LOOK, SCAN, HELP_WORD, HELP_LANE, HELP_END, HELP_CAS, STORE_LANE, STORE_FROM, STORE_END,
- STORE_ZERO, STORE_WORD, CAS_HEAD, LOST, WON, ZERO_LATE, TRY, HANDLE, DONE, CLEAR, ROOM_HEAD,
+ STORE_ZERO, STORE_WORD, CAS_HEAD, LOST, WON, ZERO_LATE, TRY, HANDLE, DONE, NEXT, NOTE, LIST,
+ LIST_END, CLEAR, ROOM_HEAD,
  ROOM_WORD, ROOM_LANE, ROOM_END, ROOM_FROM, ROOM_CHECK, ROOM_RAISE, BURY, PROVE, ADOPT_LANE,
  ADOPT_END, ADOPT_HEAD, ADOPT_CAS, GLANCE_WORD) = range(len(PCS))
-UNSEEN = {STORE_ZERO, TRY, HANDLE}
+UNSEEN = {STORE_ZERO, TRY, HANDLE, LIST, LIST_END}
 
 # Which hand a thread has read the word of and will compare or believe later, per step.
 KEEPER = {pc: lambda b, a: b[a.named] - 1 for pc in (HELP_LANE, HELP_END, HELP_CAS)}
@@ -48,7 +52,10 @@ MISTAKES = {
     "adopter_keeps_room": "an adopter does not count the room after it cleared the hand",
     "no_burial_recount": "the burial of a dead one does not count the room",
     "room_before_clear": "the room is counted before the hand is cleared",
-    "zero_after_word": "the progress bytes are zeroed after the word says TAKING",
+    "zero_after_word": "the cursor is zeroed after the word says TAKING",
+    "cursor_kept": "the cursor stays as the filling before left it",
+    "listed_too_early": "the cursor says that the list tells before the list is complete",
+    "list_forgets_tries": "who lists the progress leaves out that a message was begun",
     "tries_after_handler": "a try is counted after the handler has run",
     "done_before_handler": "a message is marked done before the handler has run",
     "adopter_keeps_word":
@@ -81,7 +88,7 @@ class Hands:
         self.lanes = [places.take("tail position named reclaim limit scans") for _ in messages]
         self.log = [[places.take("handled done") for _ in range(count)] for count in messages]
         self.processes = [places.take("state generation") for _ in range(processes)]
-        self.hands = [places.take("sequence owner state lane begin end") for _ in homes]
+        self.hands = [places.take("sequence owner state lane begin end cursor begun") for _ in homes]
         for hand in self.hands:
             progress = [places.take("tries done") for _ in range(batch)]
             hand.tries, hand.done = [p.tries for p in progress], [p.done for p in progress]
@@ -224,7 +231,13 @@ class Hands:
             if b[hand.state] == IDLE and not STORE_LANE <= b[self.actors[number].pc] <= STORE_WORD:
                 b[hand.owner] = 0
                 b[hand.lane:hand.end + 1] = bytes(3)
-                if self.mistake != "zero_after_word":
+                if self.mistake not in ("zero_after_word", "cursor_kept"):
+                    b[hand.cursor:hand.begun + 1] = bytes(2)
+            # Nobody looks at the list of a hand whose cursor tells, until it is written anew.
+            if b[hand.cursor] != LISTED and b[self.actors[number].pc] != LIST:
+                lister = any(b[a.pc] in (LIST, LIST_END) and b[a.slot] == number
+                             for a in self.actors)
+                if not lister:
                     b[hand.tries[0]:hand.done[-1] + 1] = bytes(2 * self.batch)
 
     def word(self, s, number):
@@ -357,7 +370,7 @@ class Hands:
 
     def zeroes(self, a):
         hand = self.hands[a.hand_number]
-        return [(place, 0) for place in hand.tries + hand.done]
+        return [] if self.mistake == "cursor_kept" else [(hand.cursor, 0), (hand.begun, 0)]
 
     def store_zero(self, s, a, out):
         self.go(s, a, out, STORE_WORD, *self.zeroes(a))
@@ -404,10 +417,17 @@ class Hands:
         hand = self.hands[s[a.slot]]
         return hand, s[a.index], self.log[s[hand.lane]][s[hand.begin] + s[a.index]]
 
+    def progress(self, s, hand, index):
+        """Tries and done of a record: by the list, or by the cursor."""
+        if s[hand.cursor] == LISTED:
+            return s[hand.tries[index]], s[hand.done[index]]
+        return (s[hand.begun], 0) if index == s[hand.cursor] else (0, index < s[hand.cursor])
+
     def next_entry(self, s, a, index):
         """Where the thread goes after `index` entries: adopters pass over what is done."""
         hand = self.hands[s[a.slot]]
-        while index < s[hand.end] - s[hand.begin] and s[a.marked] and s[hand.done[index]]:
+        while (index < s[hand.end] - s[hand.begin] and s[a.marked] and
+               self.progress(s, hand, index)[1]):
             index += 1
         if index < s[hand.end] - s[hand.begin]:
             return TRY, index
@@ -424,23 +444,36 @@ class Hands:
             raise Fault("a message is handled whose place was overwritten")
         late = self.mistake == "tries_after_handler"
         changes = [(entry.handled, s[entry.handled] + 1)]
-        if not late and s[hand.tries[index]] <= s[entry.handled]:
-            raise Fault("tries tells fewer than were begun")
+        if not (late or self.mistake == "done_before_handler"):
+            if self.progress(s, hand, index)[0] <= s[entry.handled]:
+                raise Fault("tries tells fewer than were begun")
         if self.mistake == "done_before_handler":
             changes.append((entry.done, 1))
             pc, index = self.next_entry(s, a, index + 1)
             return self.go(s, a, out, pc, (a.index, index), *changes)
-        self.go(s, a, out, DONE, *changes)
+        if s[hand.cursor] == LISTED:
+            return self.go(s, a, out, DONE, *changes)
+        if index + 1 < s[hand.end] - s[hand.begin]:
+            self.go(s, a, out, NEXT, *changes)
+        self.go(s, a, out, NOTE, *changes)
 
     def try_(self, s, a, out):
         hand, index, entry = self.entry(s, a)
+        listed = s[hand.cursor] == LISTED
+        if s[a.marked] and not listed:
+            return self.begin_list(s, a, out)
         if self.mistake == "tries_after_handler":
-            if s[hand.tries[index]] < s[entry.handled]:
+            if self.progress(s, hand, index)[0] < s[entry.handled]:
                 raise Fault("tries tells fewer than were begun")
             return self.go(s, a, out, HANDLE)
-        changes = [(hand.tries[index], s[hand.tries[index]] + 1)]
-        if self.mistake == "done_before_handler":
-            changes.append((hand.done[index], 1))
+        if listed:
+            changes = [(hand.tries[index], s[hand.tries[index]] + 1)]
+            if self.mistake == "done_before_handler":
+                changes.append((hand.done[index], 1))
+        elif self.mistake == "done_before_handler":
+            changes = [(hand.cursor, index + 1)]
+        else:
+            changes = [(hand.cursor, index), (hand.begun, 1)]
         self.go(s, a, out, HANDLE, *changes)
 
     def done(self, s, a, out):
@@ -450,6 +483,52 @@ class Hands:
             changes.append((hand.tries[index], s[hand.tries[index]] + 1))
         pc, following = self.next_entry(s, a, index + 1)
         self.go(s, a, out, pc, (a.index, following), *changes)
+
+    # One store tells that a record is done and the next one begun.
+    def next(self, s, a, out):
+        hand, index, entry = self.entry(s, a)
+        self.go(s, a, out, HANDLE, (entry.done, 1), (hand.cursor, index + 1), (hand.begun, 1),
+                (a.index, index + 1))
+
+    # The same, and none is begun: behind the last one, or when what follows goes another way.
+    def note(self, s, a, out):
+        hand, index, entry = self.entry(s, a)
+        pc, following = self.next_entry(s, a, index + 1)
+        changes = [(entry.done, 1), (hand.cursor, index + 1), (hand.begun, 0),
+                   (a.index, following)]
+        if pc == TRY:
+            self.begin_list(s, a, out, *changes)
+        else:
+            self.go(s, a, out, pc, *changes)
+
+    # ---- the list: written record by record, then the cursor says that it tells
+
+    def begin_list(self, s, a, out, *changes):
+        early = self.mistake == "listed_too_early"
+        self.go(s, a, out, LIST_END if early else LIST, *changes, (a.low, 0))
+
+    def list(self, s, a, out):
+        hand, index = self.hands[s[a.slot]], s[a.low]
+        tries, done = self.progress(s, hand, index)
+        if self.mistake == "listed_too_early":
+            cursor = s[a.end]
+            tries, done = (s[a.position], 0) if index == cursor else (0, index < cursor)
+        if self.mistake == "list_forgets_tries":
+            tries = 0
+        changes = [(hand.tries[index], tries), (hand.done[index], done), (a.low, index + 1)]
+        if index + 1 < s[hand.end] - s[hand.begin]:
+            return self.go(s, a, out, LIST, *changes)
+        if self.mistake != "listed_too_early":
+            return self.go(s, a, out, LIST_END, *changes)
+        self.go(s, a, out, TRY, *changes, (a.low, 0), (a.end, 0), (a.position, 0))
+
+    def list_end(self, s, a, out):
+        hand = self.hands[s[a.slot]]
+        changes = [(hand.cursor, LISTED), (hand.begun, 0), (a.low, 0)]
+        if self.mistake == "listed_too_early":
+            return self.go(s, a, out, LIST, *changes, (a.end, s[hand.cursor]),
+                           (a.position, s[hand.begun]))
+        self.go(s, a, out, TRY, *changes)
 
     def clear(self, s, a, out):
         slot = s[a.slot]
