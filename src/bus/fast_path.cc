@@ -13,7 +13,7 @@ namespace shmbus::detail {
 namespace {
 
 // What the cursor says behind a place: its message is begun.
-constexpr std::uint64_t begun = lane::cursor_word(0, {0, 0, 1});
+constexpr std::uint64_t begun_mark = lane::cursor_word(0, {0, 0, 1});
 static_assert(Place::at(7, 9).word() == lane::cursor_word(7, {9, 0, 0}));
 
 // relaxed: only the holder of the hand writes its cursor; an adopter reads it after the kernel has
@@ -43,7 +43,7 @@ Place FastPath::fail(lane::Batch& batch, std::string_view why) noexcept {
                                                         std::span<const std::byte> payload,
                                                         Call call, void* callable) {
     // Done up to here and this one begun: one store.
-    note(batch.hand->cursor, place.word() | begun);
+    note(batch.hand->cursor, place.word() | begun_mark);
     delivery_.aim_next(place);
     const FailureReason reason = call(callable, payload, delivery_.context());
     if (delivery_.has_outputs()) [[unlikely]] delivery_.flush_or_throw();
@@ -86,8 +86,14 @@ Place FastPath::fail(lane::Batch& batch, std::string_view why) noexcept {
     // A copy: handlers may change handlers.
     const Dispatcher::Quick known = quick;
     const std::uint64_t end = place.word() + each.word() * count;
-    MessageRun run{payload, known.bytes, step,  batch.stride, place.word(), each.word(),
-                   begun,   nullptr,     nullptr, nullptr};
+    MessageRun run;
+    run.payload = payload;
+    run.bytes = known.bytes;
+    run.step = step;
+    run.ahead = batch.stride;
+    run.place = place.word();
+    run.each = each.word();
+    run.begun = begun_mark;
     run.cursor = &batch.hand->cursor.standard();
     delivery_.follow(run, end);
     const FailureReason reason = known.call_run(known.callable, run, delivery_.context());

@@ -211,9 +211,9 @@ Metrics InboxOnlooker::metrics(std::uint16_t slot) const {
             metrics.types_.push_back({static_cast<std::uint32_t>(type - 1), read(row.handled)});
     metrics.other_types_ = read(block->other_types);
     const auto add = [&](std::uint64_t type, const auto& counts) {
-        Metrics::TypeTrouble& into =
-            metrics.troubled_.emplace_back(static_cast<std::uint32_t>(type));
-        for (std::size_t i = 0; i < troubles; ++i) into.counts[i] = read(counts[i]);
+        Metrics::TypeTrouble told{static_cast<std::uint32_t>(type), {}};
+        for (std::size_t i = 0; i < troubles; ++i) told.counts[i] = read(counts[i]);
+        metrics.troubled_.push_back(told);
     };
     for (const auto& row : block->troubled)
         if (const std::uint64_t type = read(row.type); type != 0) add(type - 1, row.counts);
