@@ -4,6 +4,7 @@
 #include "bus/dispatcher.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "bus/bus_core.h"
 
@@ -19,7 +20,9 @@ void Dispatcher::add(std::uint16_t type, Handler handler) {
 }
 
 void Dispatcher::add_any(Any any) {
-    any_ = std::move(any);
+    // As above.
+    if (any_) replaced_.push_back(any_);
+    any_ = std::make_shared<Any>(std::move(any));
     forget();
 }
 
@@ -29,8 +32,10 @@ void Dispatcher::set_subscribed(std::uint16_t type, bool subscribed) {
     forget();
 }
 
+// The row of the handler that runs is read behind it: that handler may change the handlers, and
+// more than once, but nobody asks for a row meanwhile.
 void Dispatcher::forget() noexcept {
-    rows_.clear();
+    if (!rows_.empty()) former_rows_ = std::exchange(rows_, {});
     quick_.clear();
     plain_ = {};
 }
@@ -76,7 +81,7 @@ DispatchRow Dispatcher::work_out(std::uint16_t type) {
         return row;
     }
     const bool is_event = known && known->row.kind == static_cast<std::uint8_t>(Kind::event);
-    if (any_) {
+    if (any_ && *any_) {
         row.verdict = DispatchRow::Verdict::handle;
         row.takes_anything = true;
         row.bytes = 0;

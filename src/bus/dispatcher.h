@@ -71,9 +71,10 @@ public:
     [[nodiscard]] const Quick* quick(std::uint16_t type) const noexcept {
         return type < quick_.size() && quick_[type].call != nullptr ? &quick_[type] : nullptr;
     }
-    // The full answer. The row stays until handlers or subscriptions change.
+    // The full answer. The row stays until handlers or subscriptions change; when a handler changes
+    // them, its own row stays until it returns.
     [[nodiscard]] const DispatchRow& row(std::uint16_t type);
-    [[nodiscard]] const Any& any() const noexcept { return any_; }
+    [[nodiscard]] const Any& any() const noexcept { return *any_; }
 
 private:
     struct Registered {
@@ -91,10 +92,11 @@ private:
     std::vector<Registered> registered_;
     std::vector<std::shared_ptr<void>> replaced_;  // kept as long as this
     std::set<std::uint16_t> unsubscribed_;
-    Any any_;
+    std::shared_ptr<Any> any_;  // null: there was none yet
     std::vector<Quick> quick_;
     Plain plain_;
     std::vector<std::unique_ptr<DispatchRow>> rows_;
+    std::vector<std::unique_ptr<DispatchRow>> former_rows_;  // see forget
 };
 
 // Whether a record's extension block is as long as its flags ask for; a stranger's record may say

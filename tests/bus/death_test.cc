@@ -137,6 +137,60 @@ TEST_CASE("who is killed between two polls has done what it handled, and begun n
     CHECK(seen == std::vector<std::uint64_t>{4, 5, 6, 7, 8, 9});
     CHECK(most_attempts == 1);
 }
+
+TEST_CASE("what one message of many sends is out before the next one is begun") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    bus.declare_endpoint<Order>("orders");
+    shmbus::Endpoint follows = bus.endpoint("follows");
+    std::vector<std::uint64_t> said;
+    follows.on<Follow>([&](const Follow& follow) { said.push_back(follow.number); });
+    follows.on<Happened>([&](const Happened& event) { said.push_back(event.number); });
+    bool publishes = false, through_the_bus = false;
+    std::size_t outputs = 1;
+    SUBCASE("one command") {}
+    SUBCASE("two commands") { outputs = 2; }
+    SUBCASE("a command through the bus") { through_the_bus = true; }
+    SUBCASE("an event") { publishes = true; }
+    Pipe polled;
+    const pid_t child = in_child([&] {
+        shmbus::Bus mine = shmbus::Bus::open(temporary.directory());
+        shmbus::Endpoint endpoint = mine.endpoint("orders");
+        endpoint.on<Order>([&](const Order& order, shmbus::Context& context) {
+            if (order.number == 4) ::raise(SIGKILL);
+            if (order.number != 3 && order.number != 100) return;
+            for (std::size_t i = 0; i < outputs; ++i) {
+                if (publishes) context.publish(Happened{order.number}).value();
+                else if (through_the_bus) mine.send(Follow{order.number}).value();
+                else context.send(Follow{order.number}).value();
+            }
+        });
+        // The first of its type goes the long way.
+        while (endpoint.poll() == 0) {
+        }
+        polled.say();
+        for (;;) endpoint.poll();
+    });
+    REQUIRE(bus.send(Order{100, {}}));
+    polled.hear();
+    std::vector<Order> orders(10);
+    for (std::uint64_t i = 0; i < orders.size(); ++i) orders[i].number = i;
+    REQUIRE(bus.send_batch<Order>(orders));
+    CHECK(WTERMSIG(status_of(child)) == SIGKILL);
+    while (follows.poll() != 0) {
+    }
+    std::vector<std::uint64_t> expected(outputs, 100);
+    expected.resize(2 * outputs, 3);
+    CHECK(said == expected);
+    shmbus::Endpoint survivor = bus.endpoint("orders");
+    std::vector<std::uint64_t> seen;
+    survivor.on<Order>([&](const Order& order) { seen.push_back(order.number); });
+    const auto limit = soon();
+    while (seen.size() < 6 && std::chrono::steady_clock::now() < limit) survivor.poll();
+    CHECK(survivor.poll() == 0);
+    CHECK(seen == std::vector<std::uint64_t>{4, 5, 6, 7, 8, 9});
+}
+
 TEST_CASE("a message that kills its handlers goes to the error endpoint, naming the signal") {
     shmbus::testing::TemporaryBus temporary;
     shmbus::Bus& bus = temporary.bus();

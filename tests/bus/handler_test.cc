@@ -14,6 +14,18 @@
 using namespace bus_tests;
 using shmbus::ErrorCode;
 
+namespace {
+
+// What was freed just before is not what it was any more.
+std::vector<std::vector<std::byte>> reuse_memory() {
+    std::vector<std::vector<std::byte>> used;
+    for (std::size_t bytes = 16; bytes <= 512; bytes += 16)
+        for (int i = 0; i < 8; ++i) used.emplace_back(bytes, std::byte{0x5A});
+    return used;
+}
+
+}  // namespace
+
 TEST_SUITE("bus") {
 
 TEST_CASE("what a handler sends takes effect when it returns, with ids that tell its parent") {
@@ -254,6 +266,49 @@ TEST_CASE("messages wait for a full error endpoint while others are handled") {
     REQUIRE(failed.size() == number);
     for (std::uint64_t i = 0; i < number; ++i) CHECK(failed[i] == i);
     CHECK(orders.counts().failed == number);
+}
+
+TEST_CASE("a handler may change the handlers of its endpoint while it runs") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("orders");
+    std::vector<std::string> calls;
+    SUBCASE("it replaces itself, twice") {
+        endpoint.on<Order>([&](const Order&) {
+            endpoint.on<Order>([&](const Order&) { calls.push_back("never"); });
+            endpoint.on<Order>([&](const Order&) { calls.push_back("second"); });
+            const auto used = reuse_memory();
+            calls.push_back("first");
+        });
+        for (int i = 0; i < 2; ++i) REQUIRE(bus.send(Order{1, {}}));
+    }
+    SUBCASE("it unsubscribes, and is one of two") {
+        const auto unsubscribe = [&](const Happened&) {
+            endpoint.unsubscribe<Happened>();
+            const auto used = reuse_memory();
+            calls.push_back(calls.empty() ? "first" : "second");
+        };
+        endpoint.on<Happened>(unsubscribe);
+        endpoint.on<BigHappened>(unsubscribe);
+        REQUIRE(bus.publish(BigHappened{}));
+    }
+    SUBCASE("it takes anything, and another one shall do so") {
+        const std::string first = "first", second = "second";
+        endpoint.on_any([&endpoint, &calls, &first, &second](std::span<const std::byte>,
+                                                             shmbus::Context&) {
+            endpoint.on_any([&](std::span<const std::byte>, shmbus::Context&) {
+                calls.push_back(second);
+            });
+            const auto used = reuse_memory();
+            calls.push_back(first);
+        });
+        bus.declare_endpoint<Order>("orders");
+        for (int i = 0; i < 2; ++i) REQUIRE(bus.send(Order{1, {}}));
+    }
+    while (endpoint.poll() != 0) {
+    }
+    CHECK(calls == std::vector<std::string>{"first", "second"});
+    CHECK(endpoint.counts().failed == 0);
 }
 
 TEST_CASE("send_local comes back to the endpoint itself") {
