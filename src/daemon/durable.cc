@@ -68,6 +68,9 @@ Durable::Durable(State& state, MakeStorage storage)
     wanted_ = state.tables().is_kept() || make_storage_ || is_there(path);
     is_on_disk_ = !make_storage_;
     if (is_on_disk_) make_storage_ = [path] { return storage_on_disk(path); };
+    // What an earlier daemon has told stands there until something else is told.
+    if (const std::uint32_t index = find_journal_row(); index != 0)
+        condition_ = static_cast<Condition>(state.tables().row<EndpointRow>(index).condition);
     if (wanted_) try_to_open();
 }
 

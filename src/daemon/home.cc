@@ -159,11 +159,15 @@ void Home::describe_type(const std::string& file, std::string_view text) const {
 }
 
 std::string Home::description_of_type(const std::string& file) const {
-    const auto there = base::File::open_if_there(types_.fd(), file, base::Access::read_only);
-    if (!there) return {};
-    std::string text(wire::most_field_text, '\0');
-    text.resize(there->read_all(std::as_writable_bytes(std::span(text)), 0));
-    return text;
+    try {
+        const auto there = base::File::open_if_there(types_.fd(), file, base::Access::read_only);
+        if (!there) return {};
+        std::string text(wire::most_field_text, '\0');
+        text.resize(there->read_all(std::as_writable_bytes(std::span(text)), 0));
+        return text;
+    } catch (const SetupError&) {
+        return {};  // no descriptor is left, or a stranger's: no reason to end the service
+    }
 }
 
 void Home::remove() noexcept {

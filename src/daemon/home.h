@@ -34,6 +34,7 @@ public:
     [[nodiscard]] const base::File& participants() const noexcept { return participants_; }
     [[nodiscard]] const base::File& inboxes() const noexcept { return inboxes_; }
     [[nodiscard]] const base::File& lanes() const noexcept { return lanes_; }
+    [[nodiscard]] const base::File& types() const noexcept { return types_; }
     // Of files in it: 0600, or 0660 and the group's.
     [[nodiscard]] mode_t file_mode() const noexcept { return group_ ? 0660 : 0600; }
     // What others may only look at.
@@ -45,7 +46,7 @@ public:
     [[nodiscard]] directory::DirectoryWriter take_up_directory(const Config& config) const;
     // Writes how the fields of a type read, in one step.
     void describe_type(const std::string& file, std::string_view text) const;
-    // What stands there; empty when nothing does.
+    // What stands there; empty when nothing does, or it cannot be read now.
     [[nodiscard]] std::string description_of_type(const std::string& file) const;
     // Removes files of participants, inboxes, lanes and types that no row knows: a daemon was
     // killed between making a file and naming it, or between forgetting a row and removing its

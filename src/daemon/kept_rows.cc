@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "wire/fields.h"
@@ -82,6 +84,7 @@ template <class Row>
 template <class Act>
 void for_each_row(const journal::Ledger& ledger, const DirectoryWriter& tables, Act act) {
     for (const auto& [key, bytes] : ledger.items) {
+        if (key.type >= directory::table_count) continue;  // no row's
         const auto index = static_cast<std::uint32_t>(key.key);
         switch (static_cast<Table>(key.type)) {
             case Table::endpoints: act(index, row_of<EndpointRow>(tables, key.key, bytes)); break;
@@ -94,39 +97,33 @@ void for_each_row(const journal::Ledger& ledger, const DirectoryWriter& tables, 
     }
 }
 
-// Tools read the text as a stranger's. A file that is left behind by a failure is written over.
-void restore_fields(const journal::Ledger& ledger, State& state) {
-    for_each_row(ledger, state.tables(), [&]<class Row>(std::uint32_t index, const Row& row) {
-        if constexpr (std::is_same_v<Row, TypeRow>) {
-            const std::vector<std::byte>* const text = item_of(ledger, {fields_item, index});
-            if (row.state == RowState::free || text == nullptr ||
-                text->size() > wire::most_field_text)
-                return;
-            state.home().describe_type(wire::numbered_file(index, row.generation),
-                                       {reinterpret_cast<const char*>(text->data()),
-                                        text->size()});
+// How the fields of this type read, as the journal has it; tools read it as a stranger's.
+[[nodiscard]] std::string_view fields_of(const journal::Ledger& ledger, std::uint32_t index) {
+    const std::vector<std::byte>* const text = item_of(ledger, {fields_item, index});
+    if (text == nullptr || text->size() > wire::most_field_text) return {};
+    return {reinterpret_cast<const char*>(text->data()), text->size()};
+}
+
+// What rows have beside them, an inbox or a description: all or none.
+void make_files(const journal::Ledger& ledger, State& state) {
+    const Home& home = state.home();
+    std::vector<std::pair<const base::File*, std::string>> made;
+    const auto make = [&]<class Row>(std::uint32_t index, const Row& row) {
+        if (row.state == RowState::free) return;
+        if constexpr (std::is_same_v<Row, EndpointRow>) {
+            state.make_inbox(index, row.generation);
+            made.emplace_back(&home.inboxes(), wire::numbered_file(index, row.generation));
+        } else if constexpr (std::is_same_v<Row, TypeRow>) {
+            const std::string_view text = fields_of(ledger, index);
+            if (text.empty()) return;
+            made.emplace_back(&home.types(), wire::numbered_file(index, row.generation));
+            home.describe_type(made.back().second, text);
         }
-    });
-}
-
-void unmake_inboxes(const State& state, const std::vector<std::string>& names) noexcept {
-    for (const std::string& name : names)
-        base::unlink_at(state.home().inboxes().fd(), name);
-}
-
-// All or none.
-void make_inboxes(const journal::Ledger& ledger, State& state) {
-    std::vector<std::string> made;
+    };
     try {
-        for_each_row(ledger, state.tables(), [&]<class Row>(std::uint32_t index, const Row& row) {
-            if constexpr (std::is_same_v<Row, EndpointRow>) {
-                if (row.state == RowState::free) return;
-                state.make_inbox(index, row.generation);
-                made.push_back(wire::numbered_file(index, row.generation));
-            }
-        });
+        for_each_row(ledger, state.tables(), make);
     } catch (...) {
-        unmake_inboxes(state, made);
+        for (const auto& [folder, name] : made) base::unlink_at(folder->fd(), name);
         throw;
     }
 }
@@ -160,8 +157,7 @@ std::vector<DirectoryWriter::Changed> kept_rows(const DirectoryWriter& tables) {
 
 // Whatever can fail comes first: what is refused has changed no row, and is done again as a whole.
 void restore_rows(const journal::Ledger& ledger, State& state) {
-    restore_fields(ledger, state);
-    make_inboxes(ledger, state);
+    make_files(ledger, state);
     auto& tables = state.tables();
     for_each_row(ledger, tables, [&]<class Row>(std::uint32_t index, const Row& row) {
         tables.change<Row>(index) = row;

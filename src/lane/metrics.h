@@ -83,7 +83,8 @@ struct MetricsBlock {
 using StdMetrics = MetricsBlock<base::StdAtomics>;
 
 inline constexpr std::size_t metrics_bytes = 7 * page_bytes;
-static_assert(sizeof(StdMetrics) <= metrics_bytes);
+static_assert(offsetof(StdMetrics, times) == 1088 && offsetof(StdMetrics, troubled) == 27200 &&
+              sizeof(StdMetrics) == 28472 && sizeof(StdMetrics) <= metrics_bytes);
 [[nodiscard]] constexpr std::size_t metrics_at(std::uint16_t slot) noexcept {
     return inbox_bytes + std::size_t{slot} * metrics_bytes;
 }

@@ -43,6 +43,12 @@ struct Passed {
     std::uint64_t number = 0;
 };
 
+struct Told {
+    static constexpr auto message = shmbus::command("test.told", shmbus::durable);
+    std::uint64_t number = 0;
+    static constexpr auto fields = shmbus::fields(shmbus::field<&Told::number>("number"));
+};
+
 // What is to come back: every byte of it, under its number.
 [[nodiscard]] std::vector<std::string> rows_of(const ServedBus& served) {
     namespace directory = shmbus::directory;
@@ -126,6 +132,7 @@ int take_back_into_little_memory() {
         served.serve();
         Bus bus = served.open();
         bus.declare_endpoint<Work>("worker");
+        bus.declare_endpoint<Told>("teller");
         for (int number = 0; number < 40; ++number)
             bus.declare_endpoint("endpoint" + std::to_string(number));
         if (!bus.send(Work{1, 2}) || !bus.sync(20s)) return 2;
@@ -143,6 +150,8 @@ int take_back_into_little_memory() {
     served.serve();
     if (!rows_of(served).empty()) return 4;
     if (!std::filesystem::is_empty(served.directory() + "/inboxes")) return 5;
+    // Nor what would be taken for the fields of other types, declared meanwhile.
+    if (!std::filesystem::is_empty(served.directory() + "/types")) return 8;
     memory.make_room();
     if (!wait_until([&] { return rows_of(served) == before; })) return 6;
     Bus bus = served.open();
@@ -229,12 +238,6 @@ TEST_CASE("subscriptions, endpoints and routes come back after a reboot as ackno
     CHECK(came == 0);
 }
 
-struct Told {
-    static constexpr auto message = shmbus::command("test.told", shmbus::durable);
-    std::uint64_t number = 0;
-    static constexpr auto fields = shmbus::fields(shmbus::field<&Told::number>("number"));
-};
-
 TEST_CASE("how a type's fields read comes back before a process that knows the type") {
     ServedBus served;
     const auto told = [&] {
@@ -254,6 +257,23 @@ TEST_CASE("how a type's fields read comes back before a process that knows the t
     served.wipe_memory();
     served.serve();
     CHECK(told() == "number u8 0 1\n");
+}
+
+TEST_CASE("a description that cannot be read now holds up no row, and ends no daemon") {
+    ServedBus served;
+    served.serve();
+    Bus bus = served.open();
+    bus.declare_endpoint<Work>("worker");
+    REQUIRE(bus.send(Work{1, 2}));
+    REQUIRE(bus.sync(20s));
+    // Not opened, as when there is no descriptor left.
+    for (int type = 2; type < 10; ++type)
+        std::filesystem::create_symlink(
+            "nowhere", served.directory() + "/types/" + std::to_string(type) + ".1");
+    bus.declare_endpoint<Told>("teller");
+    CHECK(bus.send(Told{1}));
+    CHECK(bus.sync(20s));
+    CHECK_FALSE(served.daemon_has_died());
 }
 
 TEST_CASE("every row comes back as it was, also those of before the first durable message") {

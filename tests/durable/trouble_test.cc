@@ -12,9 +12,12 @@
 #include <fstream>
 #include <string>
 
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.h"
+#include "directory/reader.h"
 #include "flaky_storage.h"
 #include "served_bus.h"
 
@@ -210,6 +213,31 @@ TEST_CASE("a disk that fails to sync stops durable messages alone, and loses non
         REQUIRE(handle_until(worker.endpoint, [&] { return worker.work_done == sent; }));
     }
     CHECK(worker.in_order);
+}
+
+TEST_CASE("a daemon that finds the journal well says so, whatever the one before it has said") {
+    namespace base = shmbus::base;
+    ServedBus served;
+    Weather& weather = Weather::make();
+    served.storage = [&] { return std::make_unique<FlakyStorage>(served.journal(), weather); };
+    served.serve();
+    Bus bus = served.open();
+    Counting worker(bus);
+    REQUIRE(bus.send(Work{1, 2}));
+    REQUIRE(bus.sync(20s));
+    const shmbus::directory::DirectoryReader rows(base::File::open_at(
+        AT_FDCWD, served.directory() + "/directory", base::Access::read_only));
+    const auto condition = [&] { return int{rows.journal_endpoint()->row.condition}; };
+    CHECK(condition() == 0);
+    weather.sync = EIO;
+    REQUIRE(bus.send(Work{2, 4}));
+    REQUIRE(wait_until([&] { return condition() == 2; }));
+    served.kill_daemon();
+    weather.sync = 0;
+    served.serve();
+    REQUIRE(bus.sync(20s));
+    CHECK(condition() == 0);
+    REQUIRE(handle_until(worker.endpoint, [&] { return worker.work_done == 2; }));
 }
 
 TEST_CASE("a journal that went away, or went to another user, stops durable messages alone") {

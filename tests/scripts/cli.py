@@ -58,6 +58,7 @@ CHECKS = [
     ("another user is told that it may not", health.other_users),
     ("ten thousand endpoints are listed", endpoints.many_endpoints),
     ("what waits on disk is in the depth, and is purged with the rest", endpoints.backlog_on_disk),
+    ("a purge that is held up ends and says what is left", endpoints.purge_that_is_held_up),
     ("totals stand by endpoint, lane and type", endpoints.totals),
 ]
 

@@ -249,6 +249,9 @@ TEST_CASE("what waits on disk is in the depth, marked while nobody can say how m
         if (each.name == "shipping") each.on_disk = 40'000;
     CHECK(has(line_with(top::draw(shown, small), "shipping"), " 40.0k "));
     CHECK_FALSE(has(line_with(top::draw(shown, small), "shipping"), "~"));
+    // A full disk takes nothing in; what comes out of it is counted on.
+    shown.now.journal.condition = 1;
+    CHECK_FALSE(has(line_with(top::draw(shown, small), "shipping"), "~"));
     shown.now.daemon.life = look::Life::dead;
     CHECK(has(line_with(top::draw(shown, small), "shipping"), " ~40.0k "));
     press(shown, "/shipping\n");

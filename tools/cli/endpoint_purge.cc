@@ -30,6 +30,11 @@ void purge_endpoint(const Common& common, const std::string& name, const PurgeLi
         stock.taker().close(records);
     }
     print_line(fmt::format("{} messages were thrown away", gone));
+    if (!stock.is_cut()) return;
+    throw Trouble(Exit::try_later,
+                  fmt::format("{} more wait on disk, and did not come", stock.on_disk()),
+                  "a process holds what stands before them, or the daemon has died",
+                  "shmbus endpoint show " + name + " shows who; shmbus check");
 }
 
 }  // namespace shmbus::cli

@@ -47,8 +47,7 @@ void for_each_failed(const OpenBus& bus, const FailedLine& line,
 using EachFailed = std::function<void(const SeenMessage& message, bool is_again)>;
 struct TakenFailed {
     std::uint64_t count = 0;
-    // Those that were passed over fill all hands that one process may have, and hands are all that
-    // keeps a message from being taken again: what stands behind them was not looked at.
+    // See Stock::is_cut.
     bool is_cut = false;
 };
 [[nodiscard]] TakenFailed take_failed(Member& member, const FailedLine& line, std::uint64_t most,

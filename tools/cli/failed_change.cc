@@ -37,10 +37,10 @@ TakenFailed take_failed(Member& member, const FailedLine& line, std::uint64_t mo
 void require_all(const TakenFailed& taken, const FailedLine& line) {
     if (!taken.is_cut) return;
     throw Trouble(Exit::try_later,
-                  "some messages that are meant stand behind thousands that are not, and were not "
-                  "reached",
+                  "some messages that are meant stand behind thousands that are not, or on disk, "
+                  "and were not reached",
                   "a command holds back what it passes over, and may hold 8,192 records, or what "
-                  "fits into a lane",
+                  "fits into a lane; another process may hold that room",
                   "shmbus failed archive or retry some of the others of " + line.endpoint +
                       " first, by --type, --reason or --all");
 }

@@ -18,15 +18,17 @@ Stock::Stock(Member& member, const directory::Endpoint& endpoint)
 
 std::uint64_t Stock::on_disk() const {
     const look::Snapshot seen = bus_.look();
-    return seen.is_disk_known() ? bus_.endpoint(seen, name_).on_disk : 0;
+    return bus_.endpoint(seen, name_).on_disk;
 }
 
 std::vector<Taker::Record> Stock::next(std::uint32_t at_a_time) {
-    constexpr int waits_while_held = 20;
+    using Clock = std::chrono::steady_clock;
+    // A daemon that has room for more brings it in milliseconds.
+    const auto until = Clock::now() + (taker_.holds_some() ? 1s : 5s);
     bool is_last = false;
-    // Ends: with a batch; with nothing in a lane after nothing was seen on disk; or, as long as we
-    // hold back room that the daemon would need, after some waits for it.
-    for (int waits = 0; left_ > 0 && !taker_.is_out_of_hands();) {
+    // Ends: with a batch; with nothing in a lane after nothing was seen on disk; or then, when the
+    // daemon is dead, or has no room since somebody holds what stands at the lane's begin.
+    while (left_ > 0 && !taker_.is_out_of_hands()) {
         auto records = taker_.next(
             static_cast<std::uint32_t>(std::min<std::uint64_t>(left_, at_a_time)));
         if (!records.empty()) {
@@ -36,7 +38,7 @@ std::vector<Taker::Record> Stock::next(std::uint32_t at_a_time) {
         if (is_last) return {};
         is_last = on_disk() == 0;
         if (is_last) continue;
-        is_stuck_ = taker_.holds_some() && ++waits > waits_while_held;
+        is_stuck_ = Clock::now() >= until;
         if (is_stuck_) return {};
         static_cast<void>(taker_.wait(50ms));
     }

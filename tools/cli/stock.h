@@ -1,6 +1,7 @@
 // What an endpoint had at one moment, on disk as well, taken out of it; and what is done with it.
 //
-// What comes later stands behind it and is left alone: whoever goes on sending is not waited for.
+// No more than that: whoever goes on sending is not waited for. In a lane what comes later stands
+// behind it; lanes are taken in turn, so with several senders some of it may go in place of that.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
@@ -20,13 +21,14 @@ public:
     Stock(Member& member, const directory::Endpoint& endpoint);
 
     [[nodiscard]] Taker& taker() noexcept { return taker_; }
-    // The next batch. The daemon brings what is on disk a lane at a time, which is waited for.
-    // None: that was all, or see is_cut().
+    // The next batch. The daemon brings what is on disk a lane at a time, which is waited for, but
+    // not for ever. None: that was all, or see is_cut().
     [[nodiscard]] std::vector<Taker::Record> next(std::uint32_t at_a_time = lane::most_entries);
     // Some of it was not reached: what was passed over fills all hands that one process may have,
-    // or all the room of a lane, and hands are all that keeps it from being taken again.
+    // or all the room of a lane, and hands are all that keeps it from being taken again; or what is
+    // on disk did not come, because another process holds that room, or the daemon has died.
     [[nodiscard]] bool is_cut() const noexcept { return is_stuck_ || taker_.is_out_of_hands(); }
-    // Records of it that wait on disk now and in no lane.
+    // Records for the endpoint that wait on disk and in no lane, as the daemon said last.
     [[nodiscard]] std::uint64_t on_disk() const;
 
 private:

@@ -125,7 +125,8 @@ void copy(const Common& common, const TakeLine& line) {
     const std::uint64_t moved = take_wanted(
         stock, most, {Wanted(member.bus(), line), send, [&] { wait_until_on_disk(member); }});
     if (stock.is_cut() && moved < most)
-        std::fprintf(stderr, "shmbus: messages behind the first thousands were not looked at\n");
+        std::fprintf(stderr, "shmbus: messages behind the first thousands were not looked at, or "
+                             "did not come from the disk\n");
     return moved;
 }
 

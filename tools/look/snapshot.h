@@ -258,9 +258,9 @@ struct Snapshot {
     [[nodiscard]] const Type* type(std::uint32_t index) const noexcept;
     // A process that is alive has it open.
     [[nodiscard]] bool is_served(const Endpoint& endpoint) const noexcept;
-    // A daemon lives that says what waits on disk.
+    // A daemon lives that says what waits on disk: also when that disk takes nothing more.
     [[nodiscard]] bool is_disk_known() const noexcept {
-        return daemon.life == Life::alive && journal.condition == 0;
+        return daemon.life == Life::alive && journal.condition < 2;
     }
     // "sales", "shmbusd", or the reference itself when the process is unknown.
     [[nodiscard]] std::string process_name(Reference reference) const;

@@ -132,6 +132,29 @@ def backlog_on_disk(stage):
         eventually(lambda: thrown + depth() == 2000, lambda: (thrown, bus.row("small")))
 
 
+def purge_that_is_held_up(stage):
+    """Who is stuck in a handler holds the room of the lane: a purge ends, and says what is left."""
+    with prepare(Bus(stage)) as bus:
+        bus.good("endpoint", "create", "small", "--lane-bytes", "4096")
+        script = bus.folder / "handle"
+        script.write_text("#!/bin/sh\nwhile test -e \"$0.stuck\"; do sleep 0.05; done\n")
+        script.chmod(0o755)
+        stuck = bus.folder / "handle.stuck"
+        stuck.touch()
+        server = bus.spawn("serve", "small", "--type", "deed", "--quiet", "--command", str(script))
+        eventually(lambda: bus.is_served("small"), "a consumer")
+        bus.good("send", "deed", "--to", "small", "--data", "x" * 100, "--count", "300")
+        eventually(lambda: bus.row("small")["in_hand"] > 0 and bus.row("small")["on_disk"] > 200,
+                   lambda: bus.row("small"))
+        text = bus.bad(75, "endpoint", "purge", "small", "--yes")
+        require(f"{bus.row('small')['on_disk']} more wait on disk" in text, text)
+        stuck.unlink()
+        eventually(lambda: bus.row("small")["waiting"] + bus.row("small")["in_hand"] +
+                   bus.row("small")["on_disk"] == 0, lambda: bus.row("small"))
+        server.terminate()
+        server.wait(LIMIT)
+
+
 def totals(stage):
     """What came, left, was refused, dropped and tried again: by endpoint, lane and type."""
     with prepare(Bus(stage)) as bus:
