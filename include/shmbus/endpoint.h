@@ -88,7 +88,10 @@ FailureReason call_handler_in_turn(void* callable, MessageRun& run, Context& con
         __builtin_prefetch(payload + ahead, 0, 3);
         // Done up to here and this one begun: one store. relaxed: only the holder of the hand
         // writes it; who reads it behind a death does so after the kernel has proved the death.
+        // The compiler's fences: what handlers store stays on its side of that.
+        std::atomic_signal_fence(std::memory_order_seq_cst);
         cursor->store(place | begun, std::memory_order_relaxed);
+        std::atomic_signal_fence(std::memory_order_seq_cst);
         *in_hand = place;
         reason = call_handler<T, F>(callable, {payload, bytes}, context);
         if (reason != FailureReason::none) break;
@@ -116,7 +119,9 @@ public:
     // nothing, or a reply, which is sent as by Context::reply. For a command, announces to the
     // daemon that this endpoint handles it; for an event, subscribes unless the options say no.
     // Throws SetupError: another endpoint announced the command, another layout of T is known, no
-    // daemon. The reference given to the handler is valid during the call only.
+    // daemon. The reference given to the handler is valid during the call only. A handler may name
+    // others while it runs; the one that it replaces may still get what was taken together with
+    // the message in hand.
     template <class T, class F>
         requires Command<T> || Event<T>
     Endpoint& on(F handler) {

@@ -152,7 +152,7 @@ public:
     Result<EndpointHandle> journal();
     Result<BusStatus> status();
 
-    // Call now and then (each time a wait ends, or every second): makes our sign of life whole
+    // Call now and then (before each sleep, or every second): makes our sign of life whole
     // again after its holding thread has ended or a stranger closed its descriptor, and tells a
     // daemon that is back what it missed. Never throws; problems go to options.log.
     void tend() noexcept;

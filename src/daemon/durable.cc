@@ -119,8 +119,8 @@ void Durable::take_back_rows(Service& service) {
                 throw SetupError{
                     "taking up the journal of a bus", state_.config().journal, 0,
                     "the bus was used while its journal could not be read, so endpoints are not "
-                    "where the journal has them; stop all processes of the bus, and it comes back "
-                    "with the journal"};
+                    "where the journal has them; stop all processes of the bus, remove its "
+                    "directory in shared memory, and it comes back with the journal"};
         restore_rows(service.journal.ledger(), state_);
     }
     tables.set_kept(service.journal.status().durable_lsn);
