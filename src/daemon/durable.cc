@@ -367,7 +367,8 @@ void Durable::replace_lost() {
                                         " was damaged; what it carried is sent once more, marked");
         service_->journal.begin_again(number);
         service_->outlets.erase(number);
-        static_cast<void>(outlet(number));
+        // The reaper may have buried it already, and then the one made anew does not find it.
+        if (Outlet* const anew = outlet(number)) anew->expect_loss();
         return;  // another one in the next turn
     }
 }

@@ -273,6 +273,7 @@ TEST_CASE("a handler may change the handlers of its endpoint while it runs") {
     shmbus::Bus& bus = temporary.bus();
     shmbus::Endpoint endpoint = bus.endpoint("orders");
     std::vector<std::string> calls;
+    const std::string first = "first", second = "second";  // outlive the handlers
     SUBCASE("it replaces itself, twice") {
         endpoint.on<Order>([&](const Order&) {
             endpoint.on<Order>([&](const Order&) { calls.push_back("never"); });
@@ -293,7 +294,6 @@ TEST_CASE("a handler may change the handlers of its endpoint while it runs") {
         REQUIRE(bus.publish(BigHappened{}));
     }
     SUBCASE("it takes anything, and another one shall do so") {
-        const std::string first = "first", second = "second";
         endpoint.on_any([&endpoint, &calls, &first, &second](std::span<const std::byte>,
                                                              shmbus::Context&) {
             endpoint.on_any([&](std::span<const std::byte>, shmbus::Context&) {
