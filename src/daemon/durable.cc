@@ -367,10 +367,16 @@ void Durable::replace_lost() {
                                         " was damaged; what it carried is sent once more, marked");
         service_->journal.begin_again(number);
         service_->outlets.erase(number);
-        // The reaper may have buried it already, and then the one made anew does not find it.
-        if (Outlet* const anew = outlet(number)) anew->expect_loss();
+        static_cast<void>(outlet(number));
         return;  // another one in the next turn
     }
+}
+
+bool Durable::may_forget(const LaneRow& lane) const noexcept {
+    if (service_ == nullptr) return false;
+    const auto known =
+        service_->outlets.find(wire::make_reference(lane.endpoint, lane.endpoint_generation));
+    return known != service_->outlets.end() && known->second.may_forget(lane.id);
 }
 
 bool Durable::fill() {

@@ -47,6 +47,9 @@ public:
     // mind and tried again: whoever made them makes them again when it starts.
     void keep_changes();
 
+    // Of a lane out of the journal that cannot be read any more: what it carried is in others.
+    [[nodiscard]] bool may_forget(const directory::LaneRow& lane) const noexcept;
+
     // True when there is more to do at once.
     bool turn();
     // After a turn with work: looks for more for a moment. True when some came.

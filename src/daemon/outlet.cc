@@ -295,6 +295,14 @@ bool Outlet::has_lost_some() const noexcept {
     });
 }
 
+bool Outlet::may_forget(std::uint64_t lane_id) const noexcept {
+    return !behind_ && std::none_of(lanes_.begin(), lanes_.end(), [&](const Lane& lane) {
+        // A lost one may not know its name any more.
+        return !lane.carried.empty() &&
+               (lane.writer->lane_id() == lane_id || lane.writer->lost());
+    });
+}
+
 bool Outlet::has_unsettled() const noexcept {
     return std::any_of(lanes_.begin(), lanes_.end(),
                        [](const Lane& lane) { return !lane.carried.empty(); });

@@ -61,8 +61,8 @@ public:
     // A lane was damaged that carries what nobody has handled yet: an Outlet made anew brings it
     // again, marked, once the journal begins again with this endpoint.
     [[nodiscard]] bool has_lost_some() const noexcept;
-    // A lane went with what it carried: what is found in no lane counts as not handled.
-    void expect_loss() noexcept { lost_a_lane_ = true; }
+    // What this lane carried is settled, or stands in another one.
+    [[nodiscard]] bool may_forget(std::uint64_t lane_id) const noexcept;
     // More is waiting than there was room for.
     [[nodiscard]] bool is_behind() const noexcept { return behind_; }
 

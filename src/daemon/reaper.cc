@@ -159,7 +159,7 @@ void Reaper::notice_closed_lanes() {
     tables.commit();
 }
 
-void Reaper::retire_lanes() {
+void Reaper::retire_lanes(const MayForget& may_forget) {
     auto& tables = state_.tables();
     std::vector<std::uint32_t> done;
     for (std::uint32_t at = 1; at < tables.used<LaneRow>(); ++at) {
@@ -167,7 +167,7 @@ void Reaper::retire_lanes() {
         if (lane.state == RowState::free) continue;
         const bool closed = lane.state == RowState::leaving;
         if (!closed && !is_leaving(wire::index_of(lane.writer))) continue;
-        if (may_go(lane)) done.push_back(at);
+        if (may_go(lane, may_forget)) done.push_back(at);
     }
     // One after the other: an inbox knows of one lane that it was counted.
     for (const std::uint32_t at : done) {
@@ -203,10 +203,13 @@ const lane::LaneParts* Reaper::watch(const LaneRow& lane) {
 }
 
 // Drained is asked before hands: what was taken in between stands in a hand.
-bool Reaper::may_go(const LaneRow& lane) {
+bool Reaper::may_go(const LaneRow& lane, const MayForget& may_forget) {
     const lane::LaneParts* parts = watch(lane);
+    const bool is_lost = !parts || parts->lost();
+    // Its row alone tells the next daemon that something was lost.
+    if (is_lost && lane.writer == wire::daemon_reference && !may_forget(lane)) return false;
     if (!parts) return true;
-    if (!parts->lost() && !is_drained(*parts)) return false;
+    if (!is_lost && !is_drained(*parts)) return false;
     const auto* inbox =
         state_.inboxes().admin_if_sound(lane.endpoint, lane.endpoint_generation);
     return !inbox || inbox->in_nobodys_hand(lane.id);

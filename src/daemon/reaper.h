@@ -17,6 +17,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -30,12 +31,14 @@ namespace shmbus::daemon {
 class Reaper {
 public:
     explicit Reaper(State& state);
+    using MayForget = std::function<bool(const directory::LaneRow&)>;
 
     // Looks at everybody, does all that is due. `connected` tells whether a participant has a
     // connection: one that has none and never took its page was killed (or gave up) while it
-    // registered, and cannot hold anything.
+    // registered, and cannot hold anything. `may_forget` tells whether a lane out of the journal
+    // that cannot be read any more is needed no longer: see Durable.
     template <class Connected>
-    void sweep(Connected&& connected) {
+    void sweep(Connected&& connected, const MayForget& may_forget) {
         bool someone_leaves = false;
         for (std::uint32_t index = 1; index < participants_used(); ++index) {
             const wire::Reference reference = live_reference(index);
@@ -44,7 +47,7 @@ public:
         }
         if (someone_leaves) clear_away();
         notice_closed_lanes();
-        retire_lanes();
+        retire_lanes(may_forget);
     }
     // Participants that are alive, as of the last sweep.
     [[nodiscard]] std::uint32_t alive() const;
@@ -63,9 +66,9 @@ private:
     void free_places(wire::Reference participant, bool& some_left);
     void remove_reply_inboxes(wire::Reference participant);
     void notice_closed_lanes();
-    void retire_lanes();
+    void retire_lanes(const MayForget& may_forget);
     [[nodiscard]] const lane::LaneParts* watch(const directory::LaneRow& lane);
-    [[nodiscard]] bool may_go(const directory::LaneRow& lane);
+    [[nodiscard]] bool may_go(const directory::LaneRow& lane, const MayForget& may_forget);
 
     struct Watched {
         wire::Reference reference;

@@ -161,7 +161,8 @@ void Server::look_soon() noexcept {
 
 void Server::sweep() {
     try {
-        reaper_.sweep([&](wire::Reference who) { return connected_.contains(who); });
+        reaper_.sweep([&](wire::Reference who) { return connected_.contains(who); },
+                      [&](const directory::LaneRow& lane) { return durable_.may_forget(lane); });
     } catch (const SetupError& error) {
         // One file that cannot be removed must not end the service; the next sweep tries again.
         state_.log(LogLevel::error, error.what());

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "flaky_storage.h"
@@ -67,6 +68,24 @@ struct Worked {
 [[nodiscard]] std::size_t files_in(const std::string& folder) {
     const std::filesystem::directory_iterator all(folder);
     return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+// The daemon has looked at everything that is due after a death, twice.
+void wait_until_swept(const ServedBus& served) {
+    const std::string pages = served.directory() + "/participants";
+    const std::size_t before = files_in(pages);
+    for (int time = 0; time < 2; ++time) {
+        const pid_t child = ::fork();
+        REQUIRE(child >= 0);
+        if (child == 0) {
+            const Bus short_lived = served.open();
+            ::_exit(0);
+        }
+        int status = -1;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        REQUIRE(status == 0);
+        REQUIRE(wait_until([&] { return files_in(pages) == before; }));
+    }
 }
 
 }  // namespace
@@ -166,6 +185,31 @@ TEST_CASE("a damaged lane out of the journal is replaced; what it carried comes 
     CHECK(worker.again >= 100);
     send(bus, 201, 300);
     REQUIRE(handle_until(worker.endpoint, [&] { return worker.order.back() == 300; }));
+}
+
+TEST_CASE("a damaged lane is not forgotten before what it carried is in another, killed or not") {
+    ServedBus served;
+    served.config.default_lane_bytes = 4096;  // less than all that waits
+    served.serve();
+    Bus bus = served.open();
+    bus.declare_endpoint<Work>("worker");
+    send(bus, 1, 20);
+    REQUIRE(wait_until([&] { return served.rests(); }));
+    const std::vector<std::string> lanes = lanes_out(served);
+    REQUIRE(lanes.size() == 1);
+    REQUIRE(::truncate(lanes.front().c_str(), 4096) == 0);
+    send(bus, 21, 220);  // fills the lane that follows
+    wait_until_swept(served);
+    served.kill_daemon();
+    served.serve();
+    Worked worker(bus);
+    REQUIRE(handle_until(worker.endpoint, [&] {
+        const std::set<std::uint64_t> seen(worker.order.begin(), worker.order.end());
+        return seen.size() == 220;
+    }));
+    CHECK(worker.again >= 20);
+    // Then it goes.
+    REQUIRE(wait_until([&] { return !std::filesystem::exists(lanes.front()); }));
 }
 
 TEST_CASE("the longest message goes through where no lane may be longer than the sender's") {
