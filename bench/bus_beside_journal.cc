@@ -78,9 +78,8 @@ void besiege(const BusHouse& house, StartLine& line, bool saturated, Board& boar
 Sample beside(bool saturated, milliseconds span) {
     const DiskFolder folder;
     // The keeper's daemon reads it.
-    ::setenv("SHMBUS_JOURNAL", (folder.path() + "/journal").c_str(), 1);
+    const InEnvironment journal("SHMBUS_JOURNAL", folder.path() + "/journal");
     const BusHouse house;
-    ::unsetenv("SHMBUS_JOURNAL");
     Shared<Board> board;
     Crew crew;
     crew.add("asker", 0, [&](StartLine& line) {

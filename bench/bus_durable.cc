@@ -102,9 +102,8 @@ template <std::size_t size>
 Sample durable_sample(milliseconds span, std::size_t in_flight) {
     const DiskFolder folder;
     // The keeper's daemon reads it.
-    ::setenv("SHMBUS_JOURNAL", (folder.path() + "/journal").c_str(), 1);
+    const InEnvironment journal("SHMBUS_JOURNAL", folder.path() + "/journal");
     const BusHouse house;
-    ::unsetenv("SHMBUS_JOURNAL");
     Shared<Board> board;
     Crew crew;
     crew.add("sender", 0, [&](StartLine& line) {

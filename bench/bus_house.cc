@@ -91,6 +91,12 @@ void find_daemon() {
     ::setenv("SHMBUS_DAEMON", path.c_str(), 1);
 }
 
+InEnvironment::InEnvironment(const char* name, const std::string& value) : name_(name) {
+    ::setenv(name, value.c_str(), 1);
+}
+
+InEnvironment::~InEnvironment() { ::unsetenv(name_); }
+
 BusHouse::BusHouse() {
     find_daemon();
     const Pipe leash = make_pipe();
@@ -148,11 +154,8 @@ Contestant without_metrics(Contestant measured) {
     Contestant quiet = measured;
     quiet.name += ", metrics off";
     quiet.run = [run = std::move(measured.run)](std::chrono::milliseconds span) {
-        // Of this process, so that those that it forks have it.
-        ::setenv("SHMBUS_METRICS", "0", 1);
-        Sample sample = run(span);
-        ::unsetenv("SHMBUS_METRICS");
-        return sample;
+        const InEnvironment metrics("SHMBUS_METRICS", "0");
+        return run(span);
     };
     return quiet;
 }

@@ -17,6 +17,19 @@ namespace shmbus::bench {
 // SHMBUS_DAEMON for all children. Throws std::runtime_error if there is none.
 void find_daemon();
 
+// A variable of this process's environment, and of what it forks, for as long as this lives. Not
+// while other threads run.
+class InEnvironment {
+public:
+    InEnvironment(const char* name, const std::string& value);
+    ~InEnvironment();
+    InEnvironment(const InEnvironment&) = delete;
+    InEnvironment& operator=(const InEnvironment&) = delete;
+
+private:
+    const char* name_;
+};
+
 class BusHouse {
 public:
     // Throws std::runtime_error with the reason if there is no bus within ten seconds.

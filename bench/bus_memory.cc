@@ -75,9 +75,8 @@ void clear_away(const BusHouse& house, StartLine& line, Board& board) {
 Sample measured(std::uint64_t count, std::uint64_t allowed_bytes) {
     const DiskFolder folder;
     // The keeper's daemon reads it.
-    ::setenv("SHMBUS_JOURNAL", (folder.path() + "/journal").c_str(), 1);
+    const InEnvironment journal("SHMBUS_JOURNAL", folder.path() + "/journal");
     const BusHouse house;
-    ::unsetenv("SHMBUS_JOURNAL");
     Shared<Board> board;
     Crew crew;
     crew.add("sender", 0, [&](StartLine& line) { pile_up(house, line, count); });

@@ -35,8 +35,8 @@ constexpr milliseconds patience{120'000};
 class FilledJournal {
 public:
     explicit FilledJournal(std::size_t bytes) {
-        ::setenv("SHMBUS_JOURNAL", path().c_str(), 1);
         {
+            const InEnvironment journal("SHMBUS_JOURNAL", path());
             const BusHouse house;
             Crew crew;
             crew.add("filler", 0, [&](StartLine&) {
@@ -58,7 +58,6 @@ public:
             if (const std::string how = crew.run(patience); how != "ok")
                 throw std::runtime_error(how);
         }
-        ::unsetenv("SHMBUS_JOURNAL");
         for (const auto& file : std::filesystem::directory_iterator(path()))
             bytes_ += file.is_regular_file() ? file.file_size() : 0;
     }

@@ -141,7 +141,7 @@ void handle(const BusHouse& house, StartLine& line, bool may_repeat, Board& boar
 Sample restarted(bool durable, milliseconds span) {
     const DiskFolder folder;
     // The keeper's daemon reads it, and so does the one that comes after it.
-    ::setenv("SHMBUS_JOURNAL", (folder.path() + "/journal").c_str(), 1);
+    const InEnvironment journal("SHMBUS_JOURNAL", folder.path() + "/journal");
     const BusHouse house;
     Shared<Board> board;
     Crew crew;
@@ -157,7 +157,6 @@ Sample restarted(bool durable, milliseconds span) {
              [&](StartLine& line) { replace_daemon(house, line, span, *board); });
     Sample sample;
     sample.integrity = crew.run(span + patience);
-    ::unsetenv("SHMBUS_JOURNAL");
     if (sample.integrity == "ok" && (board->wrong > 0 || board->handled != board->sent))
         sample.integrity = "messages lost or disordered";
     if (sample.integrity == "ok" && board->restarts == 0)

@@ -180,12 +180,11 @@ struct OutputFile {
 std::optional<double> instructions_by_callgrind(const std::string& scenario, std::size_t messages) {
     const OutputFile output;
     // A time would be another one in there, so handlers are not timed.
-    ::setenv("SHMBUS_METRICS", "0", 1);
+    const InEnvironment metrics("SHMBUS_METRICS", "0");
     const std::string text =
         run_under({"valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
                    "--log-file=" + output.path},
                   output.path, scenario, messages);
-    ::unsetenv("SHMBUS_METRICS");
     return number_behind(text, "Collected :");
 }
 
