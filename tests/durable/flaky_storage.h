@@ -1,4 +1,4 @@
-// A directory whose disk can be made full or broken from another process.
+// A directory whose disk can be made full or broken from another process, and buses that have one.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #include "journal/storage.h"
+#include "served_bus.h"
 
 namespace durable_tests {
 
@@ -80,5 +81,14 @@ private:
     shmbus::journal::RealStorage real_;
     Weather& weather_;
 };
+
+// From the next serve() on.
+inline Weather& give_weather(ServedBus& served) {
+    Weather& weather = Weather::make();
+    served.storage = [&served, shared = &weather] {
+        return std::make_unique<FlakyStorage>(served.journal(), *shared);
+    };
+    return weather;
+}
 
 }  // namespace durable_tests

@@ -22,7 +22,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "directory/reader.h"
 #include "flaky_storage.h"
 #include "lane/layout.h"
 #include "served_bus.h"
@@ -52,8 +51,7 @@ struct Told {
 // What is to come back: every byte of it, under its number.
 [[nodiscard]] std::vector<std::string> rows_of(const ServedBus& served) {
     namespace directory = shmbus::directory;
-    const directory::DirectoryReader reader(shmbus::base::File::open_at(
-        AT_FDCWD, served.directory() + "/directory", shmbus::base::Access::read_only));
+    const directory::DirectoryReader reader = served.rows();
     std::vector<std::string> found;
     const auto add = [&](const char* table, std::uint32_t index, const auto& row) {
         found.push_back(std::string(table) + " " + std::to_string(index) + " " +
@@ -335,8 +333,7 @@ TEST_CASE("a bus that never had a durable message touches no disk and begins ane
 
 TEST_CASE("a row that found no room in the journal is there before a message that names it") {
     ServedBus served;
-    Weather& weather = Weather::make();
-    served.storage = [&] { return std::make_unique<FlakyStorage>(served.journal(), weather); };
+    Weather& weather = give_weather(served);
     served.config.journal_segment_bytes = 32 << 10;
     const auto name_of = [](int number) { return "late" + std::to_string(number); };
     constexpr int count = 60;  // of 4 KiB each on disk: more than all segments that there are

@@ -14,6 +14,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -162,6 +163,11 @@ bool ServedBus::rests() {
 void ServedBus::wipe_memory() {
     kill_daemon();
     std::filesystem::remove_all(bus_);
+}
+
+shmbus::directory::DirectoryReader ServedBus::rows() const {
+    return shmbus::directory::DirectoryReader(shmbus::base::File::open_at(
+        AT_FDCWD, bus_ + "/directory", shmbus::base::Access::read_only));
 }
 
 shmbus::Bus ServedBus::open() const {

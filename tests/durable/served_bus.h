@@ -18,6 +18,7 @@
 
 #include "daemon/config.h"
 #include "daemon/durable.h"
+#include "directory/reader.h"
 
 namespace durable_tests {
 
@@ -66,6 +67,8 @@ public:
     [[nodiscard]] shmbus::Bus open() const;
 
     [[nodiscard]] const std::string& directory() const noexcept { return bus_; }
+    // Its rows, as every process sees them.
+    [[nodiscard]] shmbus::directory::DirectoryReader rows() const;
     [[nodiscard]] const std::string& journal() const noexcept { return config.journal; }
     shmbus::daemon::Config config;
     shmbus::daemon::Durable::MakeStorage storage;  // empty: the directory

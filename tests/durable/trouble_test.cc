@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "directory/reader.h"
 #include "flaky_storage.h"
 #include "served_bus.h"
 
@@ -166,8 +165,7 @@ TEST_CASE("a journal that cannot be made is told to the sender, and transient me
 TEST_CASE("a full disk refuses durable messages, which go on when there is room") {
     ServedBus served;
     served.config.journal_segment_bytes = 64 << 10;
-    Weather& weather = Weather::make();
-    served.storage = [&] { return std::make_unique<FlakyStorage>(served.journal(), weather); };
+    Weather& weather = give_weather(served);
     served.serve();
     Bus bus = served.open();
     Counting worker(bus);
@@ -189,8 +187,7 @@ TEST_CASE("a full disk refuses durable messages, which go on when there is room"
 TEST_CASE("a disk that fails to sync stops durable messages alone, and loses none of them") {
     ServedBus served;
     served.config.journal_lane_bytes = 4096;
-    Weather& weather = Weather::make();
-    served.storage = [&] { return std::make_unique<FlakyStorage>(served.journal(), weather); };
+    Weather& weather = give_weather(served);
     served.serve();
     Bus bus = served.open();
     Counting worker(bus);
@@ -216,17 +213,14 @@ TEST_CASE("a disk that fails to sync stops durable messages alone, and loses non
 }
 
 TEST_CASE("a daemon that finds the journal well says so, whatever the one before it has said") {
-    namespace base = shmbus::base;
     ServedBus served;
-    Weather& weather = Weather::make();
-    served.storage = [&] { return std::make_unique<FlakyStorage>(served.journal(), weather); };
+    Weather& weather = give_weather(served);
     served.serve();
     Bus bus = served.open();
     Counting worker(bus);
     REQUIRE(bus.send(Work{1, 2}));
     REQUIRE(bus.sync(20s));
-    const shmbus::directory::DirectoryReader rows(base::File::open_at(
-        AT_FDCWD, served.directory() + "/directory", base::Access::read_only));
+    const shmbus::directory::DirectoryReader rows = served.rows();
     const auto condition = [&] { return int{rows.journal_endpoint()->row.condition}; };
     CHECK(condition() == 0);
     weather.sync = EIO;

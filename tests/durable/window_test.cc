@@ -236,8 +236,7 @@ TEST_CASE("the longest message goes through where no lane may be longer than the
 TEST_CASE("what the last daemon saw handled does not come again though its lane went meanwhile") {
     ServedBus served;
     served.config.default_lane_bytes = 4096;
-    Weather& weather = Weather::make();
-    served.storage = [&] { return std::make_unique<FlakyStorage>(served.journal(), weather); };
+    Weather& weather = give_weather(served);
     served.serve();
     Bus bus = served.open();
     std::vector<std::size_t> came;
