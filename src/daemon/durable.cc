@@ -335,10 +335,7 @@ void Durable::hand_out() {
                 static_cast<void>(to->pass_on(service_->journal, message));
         step("handed out");
     }
-    for (auto& [number, outlet] : service_->outlets) {
-        outlet.ring();
-        outlet.tell_on_disk(service_->journal);
-    }
+    for (auto& [number, outlet] : service_->outlets) outlet.ring();
 }
 
 std::size_t Durable::settle() {
@@ -385,7 +382,6 @@ bool Durable::fill() {
         if (!outlet.is_behind()) continue;
         wrote = outlet.fill(service_->journal) || wrote;
         outlet.ring();
-        outlet.tell_on_disk(service_->journal);
         step("filled");
     }
     return wrote;
@@ -405,7 +401,9 @@ bool Durable::turn() {
     if (service_ == nullptr) return false;
     const bool came = rows == Outcome::ok && service_->intake->collect(service_->journal);
     if (came || looks) handled = settle();
-    if (came || keeps_rows || (settled_ != 0 && now - committed_at_ >= settles_alone_after)) {
+    const bool commits =
+        came || keeps_rows || (settled_ != 0 && now - committed_at_ >= settles_alone_after);
+    if (commits) {
         if (!commit()) return false;
         service_->intake->give_receipts();
         step("receipts given");
@@ -428,6 +426,8 @@ bool Durable::turn() {
     if (looks) replace_lost();
     if (service_ == nullptr) return false;
     const bool filled = (came || looks) && fill();
+    if (commits || looks)
+        for (auto& [number, outlet] : service_->outlets) outlet.tell_on_disk(service_->journal);
     const bool works = came || filled || handled != 0;
     if (looks) {
         look_every_ = works ? least_look : std::min(2 * look_every_, most_look);

@@ -32,7 +32,7 @@ void purge_endpoint(const Common& common, const std::string& name, const PurgeLi
     print_line(fmt::format("{} messages were thrown away", gone));
     if (!stock.is_cut()) return;
     throw Trouble(Exit::try_later,
-                  fmt::format("{} more wait on disk, and did not come", stock.on_disk()),
+                  fmt::format("{} more wait on disk, and did not come", bus.on_disk(name)),
                   "a process holds what stands before them, or the daemon has died",
                   "shmbus endpoint show " + name + " shows who; shmbus check");
 }

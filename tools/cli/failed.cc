@@ -50,7 +50,7 @@ void list_failed(const Common& common, const FailedLine& line) {
         return true;
     });
     listing.print(common);
-    if (const std::uint64_t more = failed_on_disk(bus, line); more != 0)
+    if (const std::uint64_t more = bus.on_disk(line.endpoint); more != 0)
         std::fprintf(stderr, "shmbus: %llu more wait on disk and are not shown\n",
                      static_cast<unsigned long long>(more));
 }

@@ -66,8 +66,6 @@ struct MeantFailed {
                                        const char* verb);
 // Behind what was said of those that were done; throws Trouble when some were not reached.
 void require_all(const TakenFailed& taken, const FailedLine& line);
-// What is in the error endpoint's part of the journal and in no lane.
-[[nodiscard]] std::uint64_t failed_on_disk(const OpenBus& bus, const FailedLine& line);
 
 // failed_change.cc
 void retry_failed(const Common& common, const FailedLine& line);

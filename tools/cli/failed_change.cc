@@ -6,7 +6,6 @@
 //
 // SPDX-License-Identifier: BSL-1.0
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <memory>
@@ -45,11 +44,6 @@ void require_all(const TakenFailed& taken, const FailedLine& line) {
                       " first, by --type, --reason or --all");
 }
 
-std::uint64_t failed_on_disk(const OpenBus& bus, const FailedLine& line) {
-    const look::Snapshot seen = bus.look();
-    return bus.endpoint(seen, line.endpoint).on_disk;
-}
-
 std::string MeantFailed::text() const {
     if (on_disk == 0) return fmt::format("{} messages", count);
     return fmt::format("{} messages, and those that are meant of {} on disk", count, on_disk);
@@ -61,7 +55,7 @@ MeantFailed require_some(const Common& common, const FailedLine& line, const cha
                       std::string("shmbus failed ") + verb + " ID, --type, --reason or --all");
     const OpenBus bus(common);
     MeantFailed meant;
-    meant.on_disk = failed_on_disk(bus, line);
+    meant.on_disk = bus.on_disk(line.endpoint);
     for_each_failed(bus, line, [&](const SeenMessage&) { return ++meant.count != 0; });
     if (meant.count == 0 && meant.on_disk == 0 && !line.all) no_such_failed(line);
     if (meant.count > 1 && !line.id.empty())

@@ -126,6 +126,11 @@ const look::Endpoint& OpenBus::endpoint(const look::Snapshot& seen, std::string_
     return *found;
 }
 
+std::uint64_t OpenBus::on_disk(std::string_view name) const {
+    const look::Snapshot seen = look();
+    return endpoint(seen, name).on_disk;
+}
+
 std::string OpenBus::name_of_endpoint(std::uint32_t index) const {
     const auto found = reader_.endpoint(index);
     return found ? std::string(found->name()) : "endpoint " + std::to_string(index);

@@ -41,6 +41,8 @@ public:
     // The endpoint in what was seen of this bus. Throws Trouble: none of that name, or damaged.
     [[nodiscard]] const look::Endpoint& endpoint(const look::Snapshot& seen,
                                                  std::string_view name) const;
+    // Records for it that wait on disk and in no lane, as the daemon said last. Throws Trouble.
+    [[nodiscard]] std::uint64_t on_disk(std::string_view name) const;
 
     // Names for people; of what is gone, its number.
     [[nodiscard]] std::string name_of_endpoint(std::uint32_t index) const;

@@ -16,11 +16,6 @@ Stock::Stock(Member& member, const directory::Endpoint& endpoint)
     left_ = bus_.endpoint(seen, name_).depth();
 }
 
-std::uint64_t Stock::on_disk() const {
-    const look::Snapshot seen = bus_.look();
-    return bus_.endpoint(seen, name_).on_disk;
-}
-
 std::vector<Taker::Record> Stock::next(std::uint32_t at_a_time) {
     using Clock = std::chrono::steady_clock;
     // A daemon that has room for more brings it in milliseconds.
@@ -36,7 +31,7 @@ std::vector<Taker::Record> Stock::next(std::uint32_t at_a_time) {
             return records;
         }
         if (is_last) return {};
-        is_last = on_disk() == 0;
+        is_last = bus_.on_disk(name_) == 0;
         if (is_last) continue;
         is_stuck_ = Clock::now() >= until;
         if (is_stuck_) return {};

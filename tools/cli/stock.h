@@ -28,8 +28,6 @@ public:
     // or all the room of a lane, and hands are all that keeps it from being taken again; or what is
     // on disk did not come, because another process holds that room, or the daemon has died.
     [[nodiscard]] bool is_cut() const noexcept { return is_stuck_ || taker_.is_out_of_hands(); }
-    // Records for the endpoint that wait on disk and in no lane, as the daemon said last.
-    [[nodiscard]] std::uint64_t on_disk() const;
 
 private:
     const OpenBus& bus_;
