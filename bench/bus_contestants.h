@@ -22,6 +22,9 @@ Contestant bus_stream(std::size_t payload_bytes);
 // The same with 64 commands of 32 bytes to a call of send_batch.
 Contestant bus_packed_stream();
 
+// One end of a stream of 32 bytes whose ends take turns on one core.
+Contestant bus_on_one_core(Half half);
+
 // Three sending processes on one core, one handler on the other; 32 bytes.
 Contestant bus_three_to_one();
 

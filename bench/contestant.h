@@ -64,6 +64,9 @@ struct Comparison {
 
 enum class Placement { near, far };
 
+// One end of a stream.
+enum class Half { sending, handling };
+
 // Over the rounds that were kept.
 struct Spread {
     double min = 0;

@@ -15,8 +15,12 @@ inline constexpr std::size_t mebibyte = std::size_t{1} << 20;
 // of two from 32 to 1 MiB.
 Contestant bare_stream(std::size_t payload_bytes, std::size_t ring_bytes);
 
-// One message there and back through two bare rings.
-Contestant bare_round_trip(std::size_t payload_bytes);
+// One message there and back through two bare rings. Each side computes for `work` between what it
+// has read and what it writes.
+Contestant bare_round_trip(std::size_t payload_bytes, std::chrono::nanoseconds work = {});
+
+// One end of a stream of 32 bytes whose ends take turns on one core, through a bare ring.
+Contestant bare_on_one_core(Half half);
 
 // A stream at a fixed rate through a bare ring of 1 MiB: see open_loop.h.
 Contestant bare_at_rate(std::size_t per_second);

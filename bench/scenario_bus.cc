@@ -89,12 +89,30 @@ std::vector<Comparison> metrics_cost(const Request& request) {
              without_metrics(bus_round_trip(32))}};
 }
 
+// What the bars of pingpong and oneway leave for work, on this machine.
+std::vector<Comparison> headroom(const Request& request) {
+    if (!asked_for(request, 32)) return {};
+    std::vector<Comparison> all;
+    for (const int work : {0, 15, 30, 60}) {
+        Contestant rings = bare_round_trip(32, std::chrono::nanoseconds(work));
+        rings.is_bare = true;
+        all.push_back({"headroom", "rings, " + std::to_string(work) + " ns of work each way", 32,
+                       Figure::p50, std::move(rings), raw_round_trip()});
+    }
+    all.push_back({"headroom", "sending, one core", 32, Figure::time_each,
+                   bus_on_one_core(Half::sending), bare_on_one_core(Half::sending)});
+    all.push_back({"headroom", "handling, one core", 32, Figure::time_each,
+                   bus_on_one_core(Half::handling), bare_on_one_core(Half::handling)});
+    return all;
+}
+
 }  // namespace
 
 std::vector<Scenario> bus_scenarios() {
     return {
         {"pingpong", "a command and its answer, beside the raw cache-line round trip", pingpong},
         {"oneway", "a stream of commands, beside a bare ring; singly and packed", oneway},
+        {"headroom", "what a round trip and a stream leave for work", headroom},
         {"manytoone", "three senders to one handler, beside three bare rings", manytoone},
         {"fanout", "events to 1 to 64 subscribers, beside our own stream to one handler", fanout},
         {"wakeup", "a command to a sleeping handler, beside a bare futex wake", wakeup},
