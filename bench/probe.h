@@ -24,8 +24,10 @@ struct RoundTrips {
     std::string integrity = "ok";
 };
 
-// Two processes on two cores bounce a number between two lines for `span`.
-RoundTrips raw_round_trips(std::chrono::milliseconds span, Spin spin);
+// Two processes on two cores bounce a number between two lines for `span`, or between 2, 8 or 64
+// lines each way in turn.
+inline constexpr unsigned most_raw_lines = 64;
+RoundTrips raw_round_trips(std::chrono::milliseconds span, Spin spin, unsigned lines = 1);
 
 // The p50 of a short run, in nanoseconds. Throws std::runtime_error if it cannot be measured.
 double probe_ns();
@@ -35,6 +37,6 @@ double probe_ns();
 Placement placement_of(double probe_ns);
 
 // The raw round trip as a limit, tuned to the better way of waiting.
-Contestant raw_round_trip();
+Contestant raw_round_trip(unsigned lines = 1);
 
 }  // namespace shmbus::bench

@@ -93,10 +93,16 @@ std::vector<Comparison> metrics_cost(const Request& request) {
 std::vector<Comparison> headroom(const Request& request) {
     if (!asked_for(request, 32)) return {};
     std::vector<Comparison> all;
+    for (const unsigned lines : {2U, 8U, 64U}) {
+        Contestant raw = raw_round_trip(lines);
+        raw.is_bare = true;
+        all.push_back({"headroom", std::to_string(lines) + " lines each way in turn", 32,
+                       Figure::p50, std::move(raw), raw_round_trip()});
+    }
     for (const int work : {0, 15, 30, 60}) {
         Contestant rings = bare_round_trip(32, std::chrono::nanoseconds(work));
         rings.is_bare = true;
-        all.push_back({"headroom", "rings, " + std::to_string(work) + " ns of work each way", 32,
+        all.push_back({"headroom", "rings, " + std::to_string(work) + " ns of work", 32,
                        Figure::p50, std::move(rings), raw_round_trip()});
     }
     all.push_back({"headroom", "sending, one core", 32, Figure::time_each,
