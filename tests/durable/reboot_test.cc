@@ -345,7 +345,10 @@ TEST_CASE("a row that found no room in the journal is there before a message tha
         REQUIRE(bus.sync(20s));
         REQUIRE(wait_until([&] { return served.rests(); }));
         weather.allocate = ENOSPC;
-        for (int number = 0; number < count; ++number) bus.declare_endpoint(name_of(number));
+        shmbus::EndpointOptions small;
+        small.lane_bytes = 4096;
+        for (int number = 0; number < count; ++number)
+            bus.declare_endpoint(name_of(number), small);
         weather.allocate = 0;
         for (int number = 0; number < count; ++number)
             REQUIRE(bus.send(Work{2, 4}, {.wait = 20s, .destination = name_of(number)}));

@@ -76,8 +76,12 @@ class Stage:
         self.journal = self.folder / "journal"
         self.actors = []
         self.screens = []
+        # Three of the usual segments are more memory than there may be.
+        config = self.folder / "shmbus.toml"
+        config.write_text("journal_segment_bytes = 1048576\n")
         self.daemon = subprocess.Popen(
-            [DAEMON, "--dir", self.bus, "--journal", self.journal, "--foreground"],
+            [DAEMON, "--dir", self.bus, "--journal", self.journal, "--config", config,
+             "--foreground"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for("the daemon", lambda: (self.bus / "control.sock").exists())
 
