@@ -12,6 +12,8 @@ using namespace std::chrono_literals;
 
 Stock::Stock(Member& member, const directory::Endpoint& endpoint)
     : bus_(member.bus()), name_(endpoint.name()), taker_(member, endpoint) {
+    // Behind the place that the daemon gave the taker: it answers between its turns, so whatever
+    // had its receipt before is told by now. None of it is missing from the depth: look::Looker.
     const look::Snapshot seen = bus_.look();
     left_ = bus_.endpoint(seen, name_).depth();
 }
@@ -31,6 +33,8 @@ std::vector<Taker::Record> Stock::next(std::uint32_t at_a_time) {
             return records;
         }
         if (is_last) return {};
+        // In this order: what was there and is not on disk any more is in a lane for the next look,
+        // and nobody's if it is not.
         is_last = bus_.on_disk(name_) == 0;
         if (is_last) continue;
         is_stuck_ = Clock::now() >= until;
