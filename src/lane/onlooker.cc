@@ -105,6 +105,9 @@ std::uint64_t on_disk(const base::File& inbox) {
     if (inbox.read_all(std::as_writable_bytes(std::span(&records, 1)),
                        consumers_page_at + offsetof(StdConsumers, on_disk)) != sizeof(records))
         return 0;
+    // BROUGHT: lanes, and the rows that tell of them, are looked at behind this; the kernel has
+    // loaded the word. Other end: InboxAdmin::tell_on_disk.
+    base::StdAtomics::fence(std::memory_order_acquire);
     return records;
 }
 
