@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include <fmt/core.h>
+
 namespace shmbus::cli {
 
 using namespace std::chrono_literals;
@@ -42,6 +44,11 @@ std::vector<Taker::Record> Stock::next(std::uint32_t at_a_time) {
         static_cast<void>(taker_.wait(50ms));
     }
     return {};
+}
+
+std::string Meant::text() const {
+    if (on_disk == 0) return fmt::format("{} messages", count);
+    return fmt::format("{} messages, and those that are meant of {} on disk", count, on_disk);
 }
 
 namespace {
