@@ -93,6 +93,9 @@ public:
     // Joins the bus of that name; starts a daemon for it when none runs and the options allow it.
     // Throws SetupError: no directory, no permission, another layout version, no daemon.
     static Bus open(std::string_view name, BusOptions options = {});
+    // Loans, receipts, requests and endpoints go on with the Bus it is moved to. What is left is
+    // closed, as in a forked child: calls answer closed, endpoint() and declare_endpoint() throw
+    // SetupError, nothing is there to poll or to count; directory() and wake_method() are empty.
     Bus(Bus&&) noexcept;
     Bus& operator=(Bus&&) noexcept;
     // Leaves the bus. Messages that were sent stay.

@@ -43,17 +43,24 @@ public:
         receipt.end_ = not_sent;
         return receipt;
     }
+    // Of a Bus that is closed to this process: nothing is known.
+    [[nodiscard]] static Receipt of_closed() noexcept {
+        Receipt receipt;
+        receipt.end_ = closed;
+        return receipt;
+    }
 
     // The message is on disk, or need not be. One load.
     [[nodiscard]] bool is_there() const noexcept {
-        return lane_ == nullptr ? end_ != not_sent : detail::is_received(*lane_, end_);
+        return lane_ == nullptr ? end_ < closed : detail::is_received(*lane_, end_);
     }
     // Blocks until it is there, at most `limit`. Errors: timeout (the details say whether the
     // daemon is away or its disk full; the message stays on its way), lane_lost, would_block: of a
-    // handler's output, inside the handler.
+    // handler's output, inside the handler; closed: of a moved-from Bus, or in a forked child.
     Result<void> wait(std::chrono::nanoseconds limit = std::chrono::seconds{30}) const {
         if (is_there()) return {};
-        if (lane_ == nullptr) return Error(ErrorCode::would_block);
+        if (lane_ == nullptr)
+            return Error(end_ == closed ? ErrorCode::closed : ErrorCode::would_block);
         return detail::wait_for_receipt(*lane_, end_, limit);
     }
 
@@ -87,7 +94,9 @@ public:
     }
 
 private:
+    // In place of an end, without a lane.
     static constexpr std::uint64_t not_sent = ~std::uint64_t{0};
+    static constexpr std::uint64_t closed = not_sent - 1;
     std::shared_ptr<detail::ReceiptLane> lane_;
     std::uint64_t end_ = 0;
 };

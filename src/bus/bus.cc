@@ -91,9 +91,13 @@ Bus::Counts Bus::counts() const noexcept {
     return core_ && !core_->is_in_child() ? core_->counts() : Counts{};
 }
 
-const std::string& Bus::directory() const noexcept { return core_->path(); }
+const std::string& Bus::directory() const noexcept {
+    static const std::string nowhere;
+    return core_ ? core_->path() : nowhere;
+}
 
 std::string_view Bus::wake_method() const noexcept {
+    if (!core_) return {};
     return core_->fences() ? "fence" : "membarrier";
 }
 

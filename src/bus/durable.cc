@@ -247,7 +247,7 @@ Result<Receipt> Bus::send_durably(const TypeDescriptor& type, std::span<const st
 Receipt Bus::receipt() const {
     detail::Outbound* out = core_ ? core_->outbound() : nullptr;
     // In a child the thread's last message is one of its parent's.
-    return out == nullptr ? Receipt::of_output() : out->last_receipt();
+    return out == nullptr ? Receipt::of_closed() : out->last_receipt();
 }
 
 Result<void> Bus::sync(std::chrono::nanoseconds limit) {

@@ -68,8 +68,8 @@ std::string_view sentence(ErrorCode code) noexcept {
             return "the message is longer than this lane's largest; give the endpoint larger lanes "
                    "or send less at once";
         case ErrorCode::closed:
-            return "this bus, endpoint or loan is closed, or belongs to the process that forked "
-                   "this one; open the bus again in this process";
+            return "this bus, endpoint or loan is closed, was moved from, or belongs to the "
+                   "process that forked this one; open the bus again in this process";
         case ErrorCode::no_route:
             return "no endpoint handles this command yet; start its receiver, declare the endpoint "
                    "first, or name a destination";

@@ -426,6 +426,7 @@ bool Durable::turn() {
     if (looks) replace_lost();
     if (service_ == nullptr) return false;
     const bool filled = (came || looks) && fill();
+    // Behind what went into lanes, and before any request is answered: see lane::on_disk.
     if (commits || looks)
         for (auto& [number, outlet] : service_->outlets) outlet.tell_on_disk(service_->journal);
     const bool works = came || filled || handled != 0;

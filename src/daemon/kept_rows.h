@@ -2,9 +2,11 @@
 //
 // Kept are endpoints, types and subscriptions, by table, index and bytes, so that they come back
 // where they were: messages in the journal name them by number. How a type's fields read is kept as
-// well, so that what waits can be read before a process that knows the type is back. Private
-// endpoints are not: they end with their process. A removed endpoint stays as a free row, whose
-// generation is not to be given out again.
+// well, so that what waits can be read before a process that knows the type is back: one text for
+// each row of a type, which the next text of that type replaces. So the quota of types bounds them,
+// at wire::most_field_text each; a type's row stays as long as the bus, and its text with it.
+// Private endpoints are not kept: they end with their process. A removed endpoint stays as a free
+// row, whose generation is not to be given out again.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once

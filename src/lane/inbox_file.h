@@ -82,9 +82,11 @@ public:
     // endpoint's account, and what it has carried; once, however often it is said in a row.
     void keep_account(std::uint64_t lane_id, const LaneParts& parts) noexcept;
 
-    // So many records for this endpoint wait in the journal, besides those in its lanes; to show.
+    // So many records for this endpoint wait in the journal, besides those in its lanes. Killed
+    // before it is told: the last figure stands until the next daemon's first turn.
     void tell_on_disk(std::uint64_t records) noexcept {
-        table().on_disk.store(records, std::memory_order_relaxed);  // relaxed: a figure to show
+        // BROUGHT: what is no longer counted is in a lane. Other end: lane::on_disk.
+        table().on_disk.store(records, std::memory_order_release);
     }
 
     // A place for a consumer: a free one, or nothing when all 32 are taken.

@@ -100,6 +100,17 @@ LaneOnlooker::Count LaneOnlooker::count() const noexcept {
 
 // ---- an inbox
 
+std::uint64_t on_disk(const base::File& inbox) {
+    std::uint64_t records = 0;
+    if (inbox.read_all(std::as_writable_bytes(std::span(&records, 1)),
+                       consumers_page_at + offsetof(StdConsumers, on_disk)) != sizeof(records))
+        return 0;
+    // BROUGHT: lanes, and the rows that tell of them, are looked at behind this; the kernel has
+    // loaded the word. Other end: InboxAdmin::tell_on_disk.
+    base::StdAtomics::fence(std::memory_order_acquire);
+    return records;
+}
+
 InboxOnlooker::InboxOnlooker(const base::File& file)
     : file_(file.duplicate()),
       identity_(read_inbox_identity(file)),
@@ -195,8 +206,6 @@ InboxOnlooker::Gone InboxOnlooker::gone() const noexcept {
     const auto& kept = table().kept;
     return {read(kept[0]), read(kept[1]), read(kept[2]), read(kept[3]), read(table().kept_units)};
 }
-
-std::uint64_t InboxOnlooker::on_disk() const noexcept { return read(table().on_disk); }
 
 Metrics InboxOnlooker::metrics(std::uint16_t slot) const {
     const auto block = std::make_unique<StdMetrics>();

@@ -109,6 +109,11 @@ private:
     std::array<std::array<std::uint64_t, buckets>, timed> times_{};
 };
 
+// Records that wait in the journal and are in no lane yet, as the daemon said last in this inbox.
+// What the number no longer has is in a lane for whoever looks at lanes and their rows after this.
+// 0 for a file that was cut short.
+[[nodiscard]] std::uint64_t on_disk(const base::File& inbox);
+
 class InboxOnlooker {
 public:
     // Throws SetupError.
@@ -155,9 +160,6 @@ public:
         friend bool operator==(const Gone&, const Gone&) = default;
     };
     [[nodiscard]] Gone gone() const noexcept;
-    // Records that wait in the journal and are in no lane yet, as the daemon said last.
-    [[nodiscard]] std::uint64_t on_disk() const noexcept;
-
     // Of one consumer's place. Reads the file.
     [[nodiscard]] Metrics metrics(std::uint16_t slot) const;
 

@@ -264,4 +264,56 @@ TEST_CASE("requesters that come and go leave nothing behind in their replier") {
     CHECK(open_descriptors() <= after_some);
     CHECK(endpoint.counts().handled == 40);
 }
+
+TEST_CASE("a bus that was moved from is closed, whatever is asked of it; the other one goes on") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus first = shmbus::Bus::open(temporary.directory());
+    shmbus::Endpoint endpoint = first.endpoint("orders");
+    std::uint64_t handled = 0;
+    endpoint.on<Order>([&](const Order&) { ++handled; });
+    endpoint.on<Kept>([&](const Kept&) { ++handled; });
+    // This thread knows its way on the bus.
+    REQUIRE(first.send(Order{1, {}}));
+    REQUIRE(first.send(Kept{1}));
+    shmbus::Bus second = std::move(first);
+    SUBCASE("by a constructor") {}
+    SUBCASE("by an assignment") {
+        shmbus::Bus third = shmbus::Bus::open(temporary.directory());
+        third = std::move(second);
+        second = std::move(third);
+        std::swap(first, third);  // is moved to from nothing
+    }
+    const auto is_closed = [](const auto& answer) { return answer.error() == ErrorCode::closed; };
+    const Order orders[] = {{2, {}}, {3, {}}};
+    CHECK(is_closed(first.send(Order{2, {}})));
+    CHECK(is_closed(first.send(Order{2, {}}, at_once())));
+    CHECK(is_closed(first.send(Note{"two"})));
+    CHECK(is_closed(first.send(Kept{2})));
+    CHECK(is_closed(first.send_batch<Order>(orders)));
+    CHECK(is_closed(first.send_each<Order>(orders)));
+    CHECK(is_closed(first.publish(Happened{2})));
+    CHECK(is_closed(first.publish(Report{2, "two"})));
+    CHECK(is_closed(first.publish(KeptFact{2})));
+    CHECK(is_closed(first.loan<Order>()));
+    CHECK(is_closed(first.request(Order{2, {}}).wait()));
+    CHECK(is_closed(first.sync(1h)));
+    CHECK_FALSE(first.receipt().is_there());
+    CHECK(is_closed(first.receipt().wait(1h)));
+    CHECK(first.receipt().position() == 0);
+    CHECK_THROWS_AS(static_cast<void>(first.endpoint("orders")), shmbus::SetupError);
+    CHECK_THROWS_AS(first.declare_endpoint<Order>("orders"), shmbus::SetupError);
+    CHECK(first.poll() == 0);
+    CHECK(first.counts().sent == 0);
+    CHECK(first.directory().empty());
+    CHECK(first.wake_method().empty());
+
+    CHECK(second.send(Order{4, {}}));
+    CHECK(second.receipt().wait(10s));
+    CHECK(second.counts().sent == 3);
+    CHECK(second.directory() == temporary.directory());
+    CHECK(comes([&] {
+        endpoint.poll();
+        return handled == 3;
+    }));
+}
 }

@@ -23,6 +23,7 @@
 
 #include "base/file.h"
 #include "flaky_storage.h"
+#include "journal/journal.h"
 #include "lane/layout.h"
 #include "served_bus.h"
 
@@ -46,6 +47,13 @@ struct Told {
     static constexpr auto message = shmbus::command("test.told", shmbus::durable);
     std::uint64_t number = 0;
     static constexpr auto fields = shmbus::fields(shmbus::field<&Told::number>("number"));
+};
+
+// The same type in another version of the program.
+struct ToldOtherwise {
+    static constexpr auto message = Told::message;
+    std::uint64_t serial = 0;
+    static constexpr auto fields = shmbus::fields(shmbus::field<&ToldOtherwise::serial>("serial"));
 };
 
 // What is to come back: every byte of it, under its number.
@@ -255,6 +263,27 @@ TEST_CASE("how a type's fields read comes back before a process that knows the t
     served.wipe_memory();
     served.serve();
     CHECK(told() == "number u8 0 1\n");
+}
+
+TEST_CASE("the journal keeps one description of a type, the last, however often it is told anew") {
+    ServedBus served;
+    served.serve();
+    for (int time = 0; time < 10; ++time) {
+        Bus bus = served.open();
+        bus.declare_endpoint<Told>("teller");
+        Bus other = served.open();
+        other.declare_endpoint<ToldOtherwise>("teller");
+        REQUIRE(other.send(ToldOtherwise{1}));
+        REQUIRE(other.sync(20s));
+    }
+    served.kill_daemon();
+    shmbus::journal::RealStorage storage(served.journal());
+    const shmbus::journal::Journal journal(storage);
+    std::vector<std::string> told;
+    for (const auto& [key, bytes] : journal.ledger().items)
+        if (key.type >= shmbus::directory::table_count)
+            told.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    CHECK(told == std::vector<std::string>{"serial u8 0 1\n"});
 }
 
 TEST_CASE("a description that cannot be read now holds up no row, and ends no daemon") {

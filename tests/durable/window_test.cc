@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <set>
+#include <string>
 #include <vector>
 
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 
 #include "flaky_storage.h"
 #include "lane/lane_file.h"
+#include "lane/onlooker.h"
 #include "served_bus.h"
 #include "wire/names.h"
 
@@ -63,6 +65,22 @@ struct Worked {
     }
     std::ranges::sort(found);
     return found;
+}
+
+// Of the worker: what the daemon tells to be on disk, and what waits in its lanes.
+[[nodiscard]] std::uint64_t depth_of_worker(const ServedBus& served) {
+    using shmbus::base::Access;
+    std::uint64_t depth = shmbus::lane::on_disk(shmbus::base::File::open_at(
+        AT_FDCWD,
+        served.directory() + "/inboxes/" +
+            shmbus::wire::numbered_file(served.rows().find_endpoint("worker")->reference()),
+        Access::read_only));
+    for (const std::string& lane : lanes_out(served))
+        depth += shmbus::lane::LaneOnlooker(
+                     shmbus::base::File::open_at(AT_FDCWD, lane, Access::read_only))
+                     .count()
+                     .waiting;
+    return depth;
 }
 
 [[nodiscard]] std::size_t files_in(const std::string& folder) {
@@ -210,6 +228,42 @@ TEST_CASE("a damaged lane is not forgotten before what it carried is in another,
     CHECK(worker.again >= 20);
     // Then it goes.
     REQUIRE(wait_until([&] { return !std::filesystem::exists(lanes.front()); }));
+}
+
+TEST_CASE("what was on disk is told to be there until it is in a lane, at each step") {
+    constexpr std::uint64_t count = 200;
+    int deaths = 0;
+    for (const std::string step : {"rows committed", "settled", "committed", "written", "published",
+                                   "filled"})
+        for (const std::uint64_t at : {1, 10}) {
+            INFO("killed at " << step << " " << at);
+            ServedBus served;
+            served.serve();
+            Bus bus = served.open();
+            shmbus::EndpointOptions options;
+            options.lane_bytes = 4096;
+            Worked worker(bus, options);
+            send(bus, 1, count);
+            REQUIRE(wait_until([&] { return served.rests(); }));
+            REQUIRE(depth_of_worker(served) == count);
+            served.kill_daemon();
+            // Makes room, that the next one fills.
+            while (worker.endpoint.poll() != 0) {}
+            const std::uint64_t left = count - worker.order.size();
+            REQUIRE(left < count);
+            REQUIRE(depth_of_worker(served) == left);
+            served.serve(at, step.c_str());
+            REQUIRE(wait_until([&] { return served.daemon_has_died() || served.rests(); }));
+            CHECK(depth_of_worker(served) >= left);
+            if (served.daemon_has_died()) {
+                ++deaths;
+                served.serve();
+            }
+            REQUIRE(wait_until([&] { return served.rests(); }));
+            CHECK(depth_of_worker(served) == left);
+        }
+    MESSAGE("killed at " << deaths << " steps");
+    CHECK(deaths >= 8);
 }
 
 TEST_CASE("the longest message goes through where no lane may be longer than the sender's") {

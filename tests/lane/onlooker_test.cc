@@ -8,6 +8,7 @@
 #include <thread>
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "lane/metrics_map.h"
 #include "lane/onlooker.h"
@@ -193,6 +194,18 @@ TEST_CASE("what did not get in through a lane that goes stays in the inbox's acc
     scene.admin->keep_account(6, second.parts());
     CHECK(lane::InboxOnlooker(scene.open_inbox()).gone() ==
           lane::InboxOnlooker::Gone{7, 0, 100, 10, 3});
+}
+
+TEST_CASE("what waits on disk is read as it was told last, and off a file cut short as nothing") {
+    Scene scene;
+    const base::File inbox = scene.open_inbox();
+    CHECK(lane::on_disk(inbox) == 0);
+    for (const std::uint64_t records : {7ULL, 10'000'000'000ULL, 1ULL}) {
+        scene.admin->tell_on_disk(records);
+        CHECK(lane::on_disk(inbox) == records);
+    }
+    REQUIRE(::ftruncate(scene.inbox->fd(), lane::consumers_page_at + 412) == 0);
+    CHECK(lane::on_disk(inbox) == 0);
 }
 
 TEST_CASE("an inbox nobody handled at costs no memory for its metrics, also when looked at") {

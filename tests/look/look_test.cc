@@ -7,8 +7,11 @@
 #include <shmbus/bus.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <span>
 #include <string>
 #include <thread>
@@ -16,6 +19,7 @@
 
 #include "base/support.h"
 #include "daemon/fixture.h"
+#include "lane/inbox_file.h"
 #include "look/json.h"
 #include "look/openmetrics.h"
 #include "look/rates.h"
@@ -286,6 +290,60 @@ TEST_CASE("a message in a hand is seen there, with its holder and its type") {
     seen = looker.look();
     CHECK(endpoint_of(seen, "work").depth() == 101);
     CHECK(process_of(seen, "holder").life == look::Life::dead);
+}
+
+// The daemon's part is played here: each message is in its lane before the number says less.
+TEST_CASE("what comes from the disk into a lane is in the depth all the time") {
+    const test::Folder folder;
+    test::Daemon daemon(folder.bus());
+    const test::Process working = worker(folder, 0);
+    shmbus::BusOptions options;
+    options.start_daemon = false;
+    options.lane_bytes = std::size_t{1} << 18;
+    Bus bus = Bus::open(folder.bus(), options);
+    look::Looker looker(place_of(folder));
+    shmbus::lane::InboxAdmin admin(shmbus::base::File::open_at(
+        shmbus::base::File::open_directory(folder.bus() + "/inboxes").fd(),
+        shmbus::wire::numbered_file(endpoint_of(looker.look(), "work").reference),
+        shmbus::base::Access::read_write));
+    std::atomic<std::uint64_t> left;
+    const auto move_one = [&] {
+        bus.send(Job{left}).value();
+        admin.tell_on_disk(--left);
+    };
+    std::function<void()> move_all;
+    SUBCASE("a lane that is there") {
+        left = 2000;
+        move_all = [&] {
+            // Slowly, so that many looks see some of it.
+            for (; left > 0; std::this_thread::sleep_for(1us)) move_one();
+        };
+    }
+    SUBCASE("a lane that is made for it") {
+        left = 200;
+        move_all = [&] {
+            // Each thread keeps its lane until the last one has its own.
+            std::vector<std::jthread> writers;
+            for (std::uint64_t before = left; before > 0; --before) {
+                writers.emplace_back([&] {
+                    move_one();
+                    for (std::uint64_t now = left; now > 0; now = left) left.wait(now);
+                });
+                while (left == before) std::this_thread::sleep_for(1us);
+            }
+            left.notify_all();
+        };
+    }
+    const std::uint64_t all = left;
+    admin.tell_on_disk(all);
+    std::jthread mover(move_all);
+    std::uint64_t least = all;
+    while (left > 0) least = std::min(least, endpoint_of(looker.look(), "work").depth());
+    CHECK(least == all);
+    mover.join();
+    const look::Snapshot seen = looker.look();
+    CHECK(endpoint_of(seen, "work").on_disk == 0);
+    CHECK(endpoint_of(seen, "work").depth() == all);
 }
 
 TEST_CASE("messages that are packed behind one header are counted each") {

@@ -51,6 +51,8 @@ CHECKS = [
     ("a move that is killed loses nothing; what is twice is marked", taking.move_that_is_killed),
     ("following takes nothing and says how many it missed", following.following),
     ("durable messages are moved and copied by way of the journal", taking.durable_move),
+    ("what waits on disk is moved as well, and told of by dry runs and by copy",
+     taking.backlog_is_moved_and_copied),
     ("a journal is measured, backed up while it is written, restored and compacted",
      journal.journal),
     ("a restore that is cut off leaves nothing that is believed", journal.restore),

@@ -10,6 +10,7 @@
 #include "cli/body.h"
 #include "cli/member.h"
 #include "cli/seen.h"
+#include "cli/stock.h"
 
 namespace shmbus::cli {
 
@@ -52,18 +53,8 @@ struct TakenFailed {
 };
 [[nodiscard]] TakenFailed take_failed(Member& member, const FailedLine& line, std::uint64_t most,
                                       const EachFailed& each, const std::function<void()>& batch);
-// Those that are meant, as far as it can be told before they are taken.
-struct MeantFailed {
-    std::uint64_t count = 0;
-    std::uint64_t on_disk = 0;  // besides, in no lane yet: some of these, or none
-    [[nodiscard]] std::uint64_t most() const noexcept {
-        return on_disk == 0 ? count : ~std::uint64_t{0};
-    }
-    [[nodiscard]] std::string text() const;
-};
 // Throws Trouble when it was not said which are meant, or there are none.
-[[nodiscard]] MeantFailed require_some(const Common& common, const FailedLine& line,
-                                       const char* verb);
+[[nodiscard]] Meant require_some(const Common& common, const FailedLine& line, const char* verb);
 // Behind what was said of those that were done; throws Trouble when some were not reached.
 void require_all(const TakenFailed& taken, const FailedLine& line);
 

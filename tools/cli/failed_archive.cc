@@ -49,7 +49,7 @@ private:
 }  // namespace
 
 void archive_failed(const Common& common, const FailedLine& line) {
-    const MeantFailed meant = require_some(common, line, "archive");
+    const Meant meant = require_some(common, line, "archive");
     if (line.dry_run) return print_line("would archive " + meant.text());
     Archive archive(line.file);
     Member member(common);

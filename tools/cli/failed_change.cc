@@ -44,17 +44,12 @@ void require_all(const TakenFailed& taken, const FailedLine& line) {
                       " first, by --type, --reason or --all");
 }
 
-std::string MeantFailed::text() const {
-    if (on_disk == 0) return fmt::format("{} messages", count);
-    return fmt::format("{} messages, and those that are meant of {} on disk", count, on_disk);
-}
-
-MeantFailed require_some(const Common& common, const FailedLine& line, const char* verb) {
+Meant require_some(const Common& common, const FailedLine& line, const char* verb) {
     if (line.id.empty() && line.type.empty() && line.reason.empty() && !line.all)
         throw Trouble(Exit::usage, std::string("say which messages to ") + verb, "",
                       std::string("shmbus failed ") + verb + " ID, --type, --reason or --all");
     const OpenBus bus(common);
-    MeantFailed meant;
+    Meant meant;
     meant.on_disk = bus.on_disk(line.endpoint);
     for_each_failed(bus, line, [&](const SeenMessage&) { return ++meant.count != 0; });
     if (meant.count == 0 && meant.on_disk == 0 && !line.all) no_such_failed(line);
@@ -85,7 +80,7 @@ namespace {
 }  // namespace
 
 void retry_failed(const Common& common, const FailedLine& line) {
-    const MeantFailed meant = require_some(common, line, "retry");
+    const Meant meant = require_some(common, line, "retry");
     if (line.dry_run) return print_line("would retry " + meant.text());
     Member member(common);
     const auto from = member.endpoint(line.endpoint);

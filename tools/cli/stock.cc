@@ -6,12 +6,16 @@
 #include <algorithm>
 #include <chrono>
 
+#include <fmt/core.h>
+
 namespace shmbus::cli {
 
 using namespace std::chrono_literals;
 
 Stock::Stock(Member& member, const directory::Endpoint& endpoint)
     : bus_(member.bus()), name_(endpoint.name()), taker_(member, endpoint) {
+    // Behind the place that the daemon gave the taker: it answers between its turns, so whatever
+    // had its receipt before is told by now. None of it is missing from the depth: look::Looker.
     const look::Snapshot seen = bus_.look();
     left_ = bus_.endpoint(seen, name_).depth();
 }
@@ -31,6 +35,8 @@ std::vector<Taker::Record> Stock::next(std::uint32_t at_a_time) {
             return records;
         }
         if (is_last) return {};
+        // In this order: what was there and is not on disk any more is in a lane for the next look,
+        // and nobody's if it is not.
         is_last = bus_.on_disk(name_) == 0;
         if (is_last) continue;
         is_stuck_ = Clock::now() >= until;
@@ -38,6 +44,11 @@ std::vector<Taker::Record> Stock::next(std::uint32_t at_a_time) {
         static_cast<void>(taker_.wait(50ms));
     }
     return {};
+}
+
+std::string Meant::text() const {
+    if (on_disk == 0) return fmt::format("{} messages", count);
+    return fmt::format("{} messages, and those that are meant of {} on disk", count, on_disk);
 }
 
 namespace {

@@ -37,6 +37,17 @@ private:
     bool is_stuck_ = false;
 };
 
+// Those that are meant, as far as it can be told before they are taken. What is on disk is asked
+// for first, or what comes from there meanwhile is in neither.
+struct Meant {
+    std::uint64_t count = 0;
+    std::uint64_t on_disk = 0;  // besides, in no lane yet: some of these, or none
+    [[nodiscard]] std::uint64_t most() const noexcept {
+        return on_disk == 0 ? count : ~std::uint64_t{0};
+    }
+    [[nodiscard]] std::string text() const;
+};
+
 // Which messages are meant, what is done to each, and to all of a batch before they are let go.
 struct Doing {
     std::function<bool(const SeenMessage& message)> is_wanted;  // asked of a record's first one

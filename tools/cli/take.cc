@@ -1,8 +1,10 @@
 // shmbus get, copy, move: messages taken out, or sent to another endpoint as well or instead.
 //
 // SPDX-License-Identifier: BSL-1.0
+#include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include <fmt/core.h>
@@ -26,6 +28,10 @@ struct TakeLine {
     bool yes = false;
     bool dry_run = false;
     ShowLine show;
+    // With so many found there are none besides.
+    [[nodiscard]] bool is_satisfied(std::uint64_t found) const noexcept {
+        return count != 0 ? found >= count : !id.empty() && found != 0;
+    }
 };
 
 // Which messages are meant.
@@ -46,7 +52,7 @@ private:
 
 [[noreturn]] void no_such(const TakeLine& line) {
     throw Trouble(Exit::unknown_name, "no message of that id waits in " + line.from,
-                  "it was taken meanwhile, or is in a process's hands",
+                  "it was taken meanwhile, is in a process's hands, or still waits on disk",
                   "shmbus peek " + line.from, "no_message");
 }
 
@@ -76,6 +82,14 @@ void get(const Common& common, const TakeLine& line) {
 
 // ---- copy
 
+// On disk a message is nobody's to be looked at: the daemon brings it when there is room.
+void say_what_is_left(const TakeLine& line, std::uint64_t found, std::uint64_t on_disk) {
+    if (on_disk == 0 || line.is_satisfied(found)) return;
+    std::fprintf(stderr,
+                 "shmbus: %llu more wait on disk, where copy does not look; move takes them too\n",
+                 static_cast<unsigned long long>(on_disk));
+}
+
 void copy(const Common& common, const TakeLine& line) {
     Member member(common);
     const OpenBus& bus = member.bus();
@@ -84,6 +98,7 @@ void copy(const Common& common, const TakeLine& line) {
                      .from = {from.index, from.row.generation},
                      .is_copy = true};
     const Wanted wanted(bus, line);
+    const std::uint64_t on_disk = bus.on_disk(line.from);  // before the lanes: see Meant
     SeenEndpoint seen(bus, from);
     std::vector<SeenMessage> found;
     // All of them before the first is sent: the other endpoint may be the same one.
@@ -92,25 +107,32 @@ void copy(const Common& common, const TakeLine& line) {
         return line.count == 0 || found.size() < line.count;
     });
     if (found.empty() && !line.id.empty()) no_such(line);
-    if (line.dry_run)
-        return print_line(fmt::format("would copy {} messages from {} to {}", found.size(),
-                                      line.from, line.to));
-    for (const SeenMessage& message : found) send_on(member, message, how);
-    wait_until_on_disk(member);
-    print_line(fmt::format("copied {} messages from {} to {}", found.size(), line.from, line.to));
+    if (!line.dry_run) {
+        for (const SeenMessage& message : found) send_on(member, message, how);
+        wait_until_on_disk(member);
+    }
+    print_line(fmt::format("{} {} messages from {} to {}", line.dry_run ? "would copy" : "copied",
+                           found.size(), line.from, line.to));
+    say_what_is_left(line, found.size(), on_disk);
 }
 
 // ---- move
 
-[[nodiscard]] std::uint64_t count_of(const OpenBus& bus, const TakeLine& line) {
+[[nodiscard]] Meant meant_by(const TakeLine& line, const OpenBus& bus) {
     const Wanted wanted(bus, line);
+    Meant meant{.on_disk = bus.on_disk(line.from)};
     SeenEndpoint seen(bus, bus.endpoint(line.from));
-    std::uint64_t count = 0;
     seen.for_each([&](const SeenMessage& message) {
-        count += wanted(message) ? 1 : 0;
-        return line.count == 0 || count < line.count;
+        meant.count += wanted(message) ? 1 : 0;
+        return line.count == 0 || meant.count < line.count;
     });
-    return count;
+    if (line.type.empty() && line.id.empty()) {
+        meant.count += std::exchange(meant.on_disk, 0);
+        if (line.count != 0) meant.count = std::min(meant.count, line.count);
+    } else if (line.is_satisfied(meant.count)) {
+        meant.on_disk = 0;
+    }
+    return meant;
 }
 
 [[nodiscard]] std::uint64_t move_some(Member& member, const TakeLine& line, std::uint64_t most) {
@@ -134,8 +156,8 @@ void move(const Common& common, const TakeLine& line) {
     if (line.from == line.to)
         throw Trouble(Exit::usage, "a message is moved to another endpoint, not to the same");
     if (line.dry_run)
-        return print_line(fmt::format("would move {} messages from {} to {}",
-                                      count_of(OpenBus(common), line), line.from, line.to));
+        return print_line(fmt::format("would move {} from {} to {}",
+                                      meant_by(line, OpenBus(common)).text(), line.from, line.to));
     Member member(common);
     const std::uint64_t moved =
         move_some(member, line, line.count == 0 ? ~std::uint64_t{0} : line.count);

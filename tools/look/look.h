@@ -65,7 +65,9 @@ private:
 
     void open_bus();
     void look_at_identity(Snapshot& into) const;
-    void look_at_tables(Snapshot& into);
+    void look_at_tables(Snapshot& into) const;
+    void look_at_disk(Endpoint& endpoint) const;
+    void look_for_lanes(Snapshot& into) const;
     void look_at_process(Process& process) const;
     void look_at_inbox(Endpoint& endpoint, Journal& journal) const;
     void look_at_hands(const lane::InboxOnlooker& inbox, Endpoint& endpoint) const;

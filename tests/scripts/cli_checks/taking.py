@@ -107,6 +107,42 @@ def move_that_is_killed(stage):
             require(sum(not one["repeated"] for one in messages) <= 1, f"{text} is not marked")
 
 
+def backlog_is_moved_and_copied(stage):
+    """What waits on disk is moved and told of; copy, which does not look there, says so."""
+    count = 500
+    with prepare(Bus(stage)) as bus:
+        bus.good("endpoint", "create", "small", "--lane-bytes", "4096")
+        bus.good("send", "deed", "--to", "small", "--data", "x" * 100, "--count", str(count))
+
+        def row():
+            return bus.row("small")
+        eventually(lambda: row()["waiting"] + row()["on_disk"] == count, row)
+        near, far = row()["waiting"], row()["on_disk"]
+        require(near > 0 and far > count - 100, row())
+        found = bus.lines("peek", "small")[0]["id"]
+        for words, said in (([], f"move {count} messages from"),
+                            (["-n", str(near + 7)], f"move {near + 7} messages from"),
+                            (["--type", "deed"], f"move {near} messages, and those that are meant "
+                                                 f"of {far} on disk from"),
+                            (["--id", found], "move 1 messages from"),
+                            (["--type", "deed", "-n", "2"], "move 2 messages from")):
+            text = bus.good("move", "small", "other", "--dry-run", *words)
+            require("would " + said in text, text)
+        for words, copied in ((["--dry-run"], near), ([], near), (["--type", "job"], 0)):
+            ran = bus.run("copy", "small", "other", *words)
+            require(f"{copied} messages" in ran.out, ran.out)
+            require(ran.status == 0 and f"{far} more wait on disk" in ran.err, ran.err)
+        for words in (["-n", "2"], ["--id", found]):
+            ran = bus.run("copy", "small", "other", *words)
+            require(ran.status == 0 and "on disk" not in ran.err, ran.err)
+        require("on disk" in bus.bad(66, "copy", "small", "other", "--id", "0" * 32), "an id")
+        require(row()["waiting"] + row()["on_disk"] == count, row())
+        text = bus.good("move", "small", "other")
+        require(f"moved {count} messages" in text, text)
+        ran = bus.run("copy", "small", "other")
+        require(ran.status == 0 and "copied 0" in ran.out and not ran.err, ran)
+
+
 def durable_move(stage):
     with prepare(Bus(stage)) as bus:
         bus.good("send", "deed", "--to", "work", "--lines", stdin="a\nb\nc\n")
