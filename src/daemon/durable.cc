@@ -295,7 +295,8 @@ Outlet* Durable::outlet(journal::Endpoint number) {
     try {
         return &service_->outlets
                     .try_emplace(number, state_, wire::index_of(number),
-                                 wire::generation_of(number))
+                                 wire::generation_of(number),
+                                 service_->journal.status().durable_lsn)
                     .first->second;
     } catch (const SetupError& error) {
         state_.log(LogLevel::error, error.what());

@@ -51,7 +51,8 @@ bool parse_kept(std::span<const std::byte> kept, MessageId id, Outbound& into) {
     return true;
 }
 
-Outlet::Outlet(State& state, std::uint32_t endpoint, std::uint32_t generation)
+Outlet::Outlet(State& state, std::uint32_t endpoint, std::uint32_t generation,
+               std::uint64_t durable_lsn)
     : state_(state),
       endpoint_(endpoint),
       generation_(generation),
@@ -63,7 +64,8 @@ Outlet::Outlet(State& state, std::uint32_t endpoint, std::uint32_t generation)
             row.endpoint == endpoint)
             left.push_back(row.id);
     std::ranges::sort(left);  // in the order in which they were made, and follow each other
-    for (const std::uint64_t id : left) take_up(id);
+    for (const std::uint64_t id : left) take_up(id, durable_lsn);
+    if (lost_a_lane_) lost_to_ = durable_lsn;
     // Its daemon may have been killed between making a successor and saying so.
     succeeds_ = lanes_.size() > 1;
     if (succeeds_ && lanes_.back().writer->tail() != 0) close_followed();
@@ -76,20 +78,29 @@ void Outlet::close_followed() noexcept {
     succeeds_ = false;
 }
 
+namespace {
+
+[[noreturn]] void give_up(std::uint64_t lane_id, const char* why) {
+    throw SetupError{"taking up a lane out of the journal", wire::lane_file(lane_id), 0, why};
+}
+
+}  // namespace
+
 // Everything below the room was handled. From there to the tail stands what was not; the tail is
-// where no record is published.
-void Outlet::take_up(std::uint64_t lane_id) {
+// where no record is published. Whoever can write to the lane can have written anything: it is
+// believed as a whole or not at all.
+void Outlet::take_up(std::uint64_t lane_id, std::uint64_t durable_lsn) {
     try {
         const base::File file = base::File::open_at(
             state_.home().lanes().fd(), wire::lane_file(lane_id), base::Access::read_write);
         const lane::ReaderLane reader(file);
         if (reader.parts().reader_page().poisoned.load(std::memory_order_relaxed) != 0)  // a hint
-            throw SetupError{"taking up a lane out of the journal", wire::lane_file(lane_id), 0,
-                             "its reader found it damaged"};
+            give_up(lane_id, "its reader found it damaged");
         const std::uint64_t room = lane::room<base::StdAtomics>(
             reader.parts().reader_page().head, inbox_.hands(), [&] { return inbox_.hands_used(); },
             lane_id);
         std::uint64_t tail = room;
+        std::map<std::uint64_t, Inherited> found;
         while (reader.published(tail)) {
             const std::uint64_t word = reader.meta(tail);
             const wire::Meta meta = wire::Meta::of(word);
@@ -97,13 +108,19 @@ void Outlet::take_up(std::uint64_t lane_id) {
             const std::uint64_t units = wire::units_of(word);
             if (units > reader.most_units() || (meta.flags & wire::has_durable) == 0 ||
                 !wire::read_extensions(meta, reader.record(tail) + wire::head_bytes, extensions))
-                break;
+                give_up(lane_id, "a record in it is none of ours: somebody wrote over it");
             tail += units;
-            inherited_[extensions.durable.lsn] = {lanes_.size(), tail};
-            inherited_to_ = std::max(inherited_to_, extensions.durable.lsn);
+            found[extensions.durable.lsn] = {lanes_.size(), tail};
         }
-        inherited_to_ = std::max(inherited_to_, lane::last_lsn(reader.parts(), tail));
+        if (!lane::reaches_what_was_written(reader.parts(), tail))
+            give_up(lane_id, "records are missing in it: somebody wrote over them");
+        const std::uint64_t last = std::max(lane::last_lsn(reader.parts(), tail),
+                                            found.empty() ? 0 : found.rbegin()->first);
+        if (last > durable_lsn) give_up(lane_id, "it carries what the journal does not have");
         lanes_.push_back({std::make_unique<lane::Writer>(file, tail), {}});
+        found.merge(inherited_);  // the younger lane's, where two carry the same
+        inherited_ = std::move(found);
+        inherited_to_ = std::max(inherited_to_, last);
     } catch (const SetupError& error) {
         // What it held is not settled: it is written once more, from the journal, and marked.
         lost_a_lane_ = true;
@@ -217,7 +234,6 @@ bool Outlet::inherit(journal::Journal& journal, std::uint64_t lsn) {
 bool Outlet::fill(journal::Journal& journal) {
     if (!behind_) return false;
     bool wrote = false;
-    if (lost_a_lane_ && lost_to_ == 0) lost_to_ = journal.status().durable_lsn;
     // Ends: with the lane's room, or with what the journal has.
     for (;;) {
         if (!holds_) {
@@ -274,6 +290,9 @@ std::size_t Outlet::settle(journal::Journal& journal) {
     for (Lane& lane : lanes_) {
         if (lane.carried.empty()) continue;
         static_cast<void>(lane.writer->count_room(inbox_, 0));
+        // Asked behind the room: a reader that finds a record damaged says so, and then gives the
+        // room back without having handled it.
+        if (lane.writer->lost()) continue;
         const std::uint64_t done = lane.writer->known_done();
         while (!lane.carried.empty() && lane.carried.front().end <= done) {
             if (journal.settle(number(), lane.carried.front().lsn) != Outcome::ok)
@@ -291,7 +310,7 @@ std::size_t Outlet::settle(journal::Journal& journal) {
 
 bool Outlet::has_lost_some() const noexcept {
     return std::any_of(lanes_.begin(), lanes_.end(), [](const Lane& lane) {
-        return !lane.carried.empty() && lane.writer->lost();
+        return !lane.carried.empty() && (lane.writer->lost() || lane.writer->is_scribbled());
     });
 }
 

@@ -37,8 +37,10 @@ struct Outbound {
 
 class Outlet {
 public:
-    // Takes up the lanes that an earlier daemon left. Throws SetupError: no inbox.
-    Outlet(State& state, std::uint32_t endpoint, std::uint32_t generation);
+    // Takes up the lanes that an earlier daemon left; the journal has nothing above `durable_lsn`.
+    // Throws SetupError: no inbox.
+    Outlet(State& state, std::uint32_t endpoint, std::uint32_t generation,
+           std::uint64_t durable_lsn);
 
     [[nodiscard]] journal::Endpoint number() const noexcept {
         return wire::make_reference(endpoint_, generation_);
@@ -75,7 +77,7 @@ private:
         std::unique_ptr<lane::Writer> writer;
         std::deque<Carried> carried;
     };
-    void take_up(std::uint64_t lane_id);
+    void take_up(std::uint64_t lane_id, std::uint64_t durable_lsn);
     [[nodiscard]] bool has_room(std::uint64_t units);
     [[nodiscard]] bool open_lane(std::uint64_t units);
     void write(const Outbound& message);

@@ -93,6 +93,14 @@ std::uint64_t last_lsn(const LaneParts& parts, std::uint64_t tail) noexcept {
                      : page.lsn_before.load(std::memory_order_acquire);
 }
 
+bool reaches_what_was_written(const LaneParts& parts, std::uint64_t tail) noexcept {
+    // NOTED: the last record, or where it was to stand. HELD: what was taken.
+    const std::uint64_t last = parts.writer_page().lsn_at.load(std::memory_order_acquire);
+    const std::uint64_t head =
+        position_in(parts.reader_page().head.load(std::memory_order_acquire));
+    return last <= tail && head <= tail;
+}
+
 void Writer::close() noexcept {
     StdWriterPage& mine = parts_.writer_page();
     // relaxed: carried by the next store.

@@ -174,5 +174,8 @@ private:
 // What the last record of this lane carried, whose writer may have died anywhere: `tail` is where
 // its last record ends. 0: nothing was noted.
 [[nodiscard]] std::uint64_t last_lsn(const LaneParts& parts, std::uint64_t tail) noexcept;
+// Of the same lane. False: records that were written, or taken, stand behind that tail, so
+// somebody wrote over one before them.
+[[nodiscard]] bool reaches_what_was_written(const LaneParts& parts, std::uint64_t tail) noexcept;
 
 }  // namespace shmbus::lane

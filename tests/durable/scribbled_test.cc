@@ -1,0 +1,171 @@
+// Lanes out of the journal that somebody wrote into: whatever was acknowledged is handled, and
+// what is handed out twice is marked.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "lane/reader_lane.h"
+#include "served_bus.h"
+#include "wire/names.h"
+
+namespace durable_tests {
+
+using shmbus::Bus;
+using shmbus::Context;
+using shmbus::Endpoint;
+namespace base = shmbus::base;
+namespace lane = shmbus::lane;
+namespace wire = shmbus::wire;
+
+namespace {
+
+void send_numbers(Bus& bus, std::uint64_t from, std::uint64_t to) {
+    for (std::uint64_t number = from; number <= to; ++number)
+        REQUIRE(bus.send(Work{number, 2 * number}, {.wait = 20s}));
+    REQUIRE(bus.sync(20s));
+}
+
+struct Ledger {
+    explicit Ledger(Bus& bus, const shmbus::EndpointOptions& options = {})
+        : endpoint(bus.endpoint("worker", options)) {
+        endpoint.on<Work>([this](const Work& work, Context& context) {
+            CHECK(work.twice == 2 * work.number);
+            seen.insert(work.number);
+            if (!context.redelivered()) ++unmarked[work.number];
+        });
+    }
+    [[nodiscard]] bool has_all(std::uint64_t count) const { return seen.size() == count; }
+    [[nodiscard]] bool doubled_unmarked() const {
+        return std::ranges::any_of(unmarked, [](const auto& one) { return one.second > 1; });
+    }
+    Endpoint endpoint;
+    std::set<std::uint64_t> seen;
+    std::map<std::uint64_t, int> unmarked;
+};
+
+// The file of the daemon's only lane.
+[[nodiscard]] std::string only_lane_out(const ServedBus& served) {
+    std::vector<std::string> found;
+    for (const auto& entry : std::filesystem::directory_iterator(served.directory() + "/lanes")) {
+        const auto file = base::File::open_at(AT_FDCWD, entry.path(), base::Access::read_only);
+        if (lane::read_lane_identity(file).writer == wire::daemon_reference)
+            found.push_back(entry.path());
+    }
+    REQUIRE(found.size() == 1);
+    return found.front();
+}
+
+enum class Part : std::uint8_t { control, length, flags, lsn };
+
+// Writes over a part of the lane's record of that index.
+void scribble_on(const std::string& path, std::uint32_t index, Part part) {
+    const auto file = base::File::open_at(AT_FDCWD, path, base::Access::read_write);
+    const lane::ReaderLane there(file);
+    std::uint64_t position = 0;
+    for (std::uint32_t i = 0; i < index; ++i) position += wire::units_of(there.meta(position));
+    REQUIRE(there.published(position));
+    wire::Meta meta = wire::Meta::of(there.meta(position));
+    std::uint64_t offset = lane::data_at + position * wire::unit_bytes;
+    std::uint64_t word = 0;
+    if (part == Part::lsn) {
+        // Behind the extensions that stand before it, and its endpoint.
+        constexpr std::uint16_t before = wire::has_durable - 1;
+        offset += wire::head_bytes + wire::extension_bytes(meta.flags & before) + 8;
+        word = std::uint64_t{1} << 40;
+    } else if (part != Part::control) {
+        if (part == Part::length) meta.payload_bytes = 1U << 30;
+        else meta.flags &= static_cast<std::uint16_t>(~wire::has_durable);
+        offset += sizeof(word);
+        word = meta.word();
+    }
+    file.write_all(std::as_bytes(std::span(&word, 1)), offset);
+}
+
+}  // namespace
+
+TEST_CASE("a record out of the journal that was scribbled on comes again, the others as well") {
+    ServedBus served;
+    served.serve();
+    Bus bus = served.open();
+    bus.declare_endpoint<Work>("worker");
+    send_numbers(bus, 1, 100);
+    REQUIRE(wait_until([&] { return served.rests(); }));
+    Part part{};
+    bool dies = false;
+    SUBCASE("its control word, and the daemon is killed") { part = Part::control, dies = true; }
+    SUBCASE("its length, and the daemon is killed") { part = Part::length, dies = true; }
+    SUBCASE("its flags, and the daemon is killed") { part = Part::flags, dies = true; }
+    SUBCASE("its number, and the daemon is killed") { part = Part::lsn, dies = true; }
+    SUBCASE("its control word") { part = Part::control; }
+    SUBCASE("its length") { part = Part::length; }
+    SUBCASE("its flags") { part = Part::flags; }
+    if (dies) served.kill_daemon();
+    scribble_on(only_lane_out(served), 10, part);
+    if (dies) served.serve();
+    Ledger worker(bus);
+    CHECK(handle_until(worker.endpoint, [&] { return worker.has_all(100); }));
+    CHECK_FALSE(worker.doubled_unmarked());
+    send_numbers(bus, 101, 200);
+    CHECK(handle_until(worker.endpoint, [&] { return worker.has_all(200); }));
+}
+
+TEST_CASE("what followed a damaged lane does not come twice unmarked when the daemon is killed") {
+    ServedBus served;
+    served.serve();
+    Bus bus = served.open();
+    bus.declare_endpoint<Work>("worker");
+    send_numbers(bus, 1, 10);
+    REQUIRE(wait_until([&] { return served.rests(); }));
+    const std::string damaged = only_lane_out(served);
+    REQUIRE(::truncate(damaged.c_str(), 4096) == 0);
+    // Into the lane that follows, and behind them once more what the damaged one carried.
+    send_numbers(bus, 11, 20);
+    REQUIRE(wait_until([&] { return !std::filesystem::exists(damaged); }));
+    Ledger worker(bus);
+    served.kill_daemon();
+    REQUIRE(handle_until(worker.endpoint, [&] { return worker.has_all(20); }));
+    CHECK(worker.endpoint.poll() == 0);
+    served.serve();
+    send_numbers(bus, 21, 21);
+    REQUIRE(handle_until(worker.endpoint, [&] { return worker.has_all(21); }));
+    CHECK_FALSE(worker.doubled_unmarked());
+}
+
+TEST_CASE("more than a batch can tell of was handled while no daemon ran; all of it is settled") {
+    constexpr std::uint64_t count = 3'000;
+    ServedBus served;
+    served.config.journal_segment_bytes = 32 << 10;
+    shmbus::EndpointOptions options;
+    options.lane_bytes = 1 << 20;
+    {
+        served.serve();
+        Bus bus = served.open();
+        Ledger worker(bus, options);
+        send_numbers(bus, 1, count);
+        REQUIRE(wait_until([&] { return served.rests(); }));
+        served.kill_daemon();
+        REQUIRE(handle_until(worker.endpoint, [&] { return worker.has_all(count); }));
+        served.serve();
+        REQUIRE(wait_until([&] { return served.rests(); }));
+    }
+    served.wipe_memory();
+    served.serve();
+    Bus bus = served.open();
+    Ledger worker(bus, options);
+    send_numbers(bus, count + 1, count + 1);
+    REQUIRE(handle_until(worker.endpoint, [&] { return worker.seen.contains(count + 1); }));
+    CHECK(worker.seen.size() == 1);
+}
+
+}  // namespace durable_tests
