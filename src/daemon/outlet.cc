@@ -214,16 +214,13 @@ bool Outlet::pass_on(journal::Journal& journal, const Outbound& message) {
 }
 
 // True when this message is in a lane already, or was handled there.
-bool Outlet::inherit(journal::Journal& journal, std::uint64_t lsn) {
+bool Outlet::inherit(std::uint64_t lsn) {
     if (lsn > inherited_to_) return false;
     const auto found = inherited_.find(lsn);
     if (found == inherited_.end()) {
         // Where a lane was lost nobody knows what stood in it.
         if (lost_a_lane_) return false;
-        // Settling is repeated by the next daemon as long as it is not on disk.
-        if (journal.settle(number(), lsn) != Outcome::ok) return true;
-        ++settled_unseen_;
-        ++settled_open_;
+        handled_.push_back(lsn);
         return true;
     }
     lanes_[found->second.lane].carried.push_back({found->second.end, lsn});
@@ -243,7 +240,7 @@ bool Outlet::fill(journal::Journal& journal) {
                 behind_ = next != journal::Next::nothing;
                 return wrote;
             }
-            if (inherit(journal, delivery.lsn)) continue;
+            if (inherit(delivery.lsn)) continue;
             held_.assign(delivery.payload.begin(), delivery.payload.end());
             held_message_ = {};
             held_message_.lsn = delivery.lsn;
@@ -272,7 +269,7 @@ void Outlet::ring() noexcept {
 
 // An earlier daemon's figure stands until this one has found out.
 void Outlet::tell_on_disk(const journal::Journal& journal) {
-    std::uint64_t beside = inherited_.size() + settled_open_;
+    std::uint64_t beside = inherited_.size() + handled_.size() + settled_open_;
     for (const Lane& lane : lanes_) beside += lane.carried.size();
     const std::uint64_t waiting = behind_ || holds_ ? journal.backlog(number()) : 0;
     const std::uint64_t on_disk = waiting - std::min(waiting, beside);
@@ -286,7 +283,10 @@ void Outlet::tell_on_disk(const journal::Journal& journal) {
 // ---- settling
 
 std::size_t Outlet::settle(journal::Journal& journal) {
-    std::size_t settled = std::exchange(settled_unseen_, 0);
+    std::size_t settled = 0;
+    // What the open batch does not take now stays for the next one.
+    for (; !handled_.empty(); handled_.pop_front(), ++settled, ++settled_open_)
+        if (journal.settle(number(), handled_.front()) != Outcome::ok) return settled;
     for (Lane& lane : lanes_) {
         if (lane.carried.empty()) continue;
         static_cast<void>(lane.writer->count_room(inbox_, 0));
@@ -323,7 +323,8 @@ bool Outlet::may_forget(std::uint64_t lane_id) const noexcept {
 }
 
 bool Outlet::has_unsettled() const noexcept {
-    return std::any_of(lanes_.begin(), lanes_.end(),
+    return !handled_.empty() ||
+           std::any_of(lanes_.begin(), lanes_.end(),
                        [](const Lane& lane) { return !lane.carried.empty(); });
 }
 

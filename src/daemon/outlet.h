@@ -82,7 +82,7 @@ private:
     [[nodiscard]] bool open_lane(std::uint64_t units);
     void write(const Outbound& message);
     void close_followed() noexcept;
-    [[nodiscard]] bool inherit(journal::Journal& journal, std::uint64_t lsn);
+    [[nodiscard]] bool inherit(std::uint64_t lsn);
 
     State& state_;
     std::uint32_t endpoint_;
@@ -90,7 +90,7 @@ private:
     lane::InboxView inbox_;
     lane::SocketBell bell_;
     std::deque<Lane> lanes_;  // written in turn: only the last one
-    // Of an earlier daemon: LSNs in its lanes, by lane and position; the last that they carried.
+    // Of an earlier daemon: LSNs in its lanes, by lane and position; the highest that they carried.
     struct Inherited {
         std::size_t lane;
         std::uint64_t end;
@@ -99,7 +99,8 @@ private:
     std::uint64_t inherited_to_ = 0;
     std::uint64_t told_on_disk_ = ~std::uint64_t{0};  // nothing yet
     std::uint64_t settled_open_ = 0;  // in the open batch, which the journal's backlog leaves out
-    std::size_t settled_unseen_ = 0;  // found to be handled, since the last settle()
+    // Found to be handled while no daemon ran, for the next settle(); as many as may be handed out.
+    std::deque<std::uint64_t> handled_;
     // Came out of the journal when there was no room.
     std::vector<std::byte> held_;
     Outbound held_message_;
