@@ -178,7 +178,7 @@ void write_range(Range& range, std::uintptr_t begin, std::size_t bytes,
         return slot;
     }
     throw SetupError{"guarding a mapped file", std::to_string(FaultGuard::max_guards) + " ranges",
-                     0, "use fewer lanes in one process"};
+                     ENOMEM, "use fewer lanes in one process"};
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include "daemon/reaper.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <vector>
 
 #include <shmbus/result.h>
@@ -24,6 +25,12 @@ namespace {
 // How long a process that was registering when the daemon was restarted has to come back. Not a
 // proof of anything: what has not taken its page cannot hold a message.
 constexpr std::uint64_t registering_ns = 10'000'000'000;
+
+// Says nothing of the file: no descriptor or no memory was left to look at it.
+[[nodiscard]] bool is_for_want_of_room(const SetupError& error) noexcept {
+    const int why = error.system_error();
+    return why == EMFILE || why == ENFILE || why == ENOMEM;
+}
 
 }  // namespace
 
@@ -46,7 +53,7 @@ bool Reaper::is_leaving(std::uint32_t index) const noexcept {
 }
 
 // Null when the page is missing or damaged: then there is nobody to be seen alive.
-base::Witness* Reaper::witness(wire::Reference participant) {
+base::Witness* Reaper::witness(wire::Reference participant, bool& is_hindered) {
     const std::uint32_t index = wire::index_of(participant);
     const auto known = witnesses_.find(index);
     if (known != witnesses_.end() && known->second.reference == participant)
@@ -59,13 +66,16 @@ base::Witness* Reaper::witness(wire::Reference participant) {
                                                       wire::life_mark_at)});
         return &made->second.witness;
     } catch (const SetupError& error) {
+        is_hindered = is_for_want_of_room(error);
         state_.log(LogLevel::warning, error.what());
         return nullptr;
     }
 }
 
 bool Reaper::is_gone(wire::Reference participant, bool is_connected) {
-    const base::Witness* mark = witness(participant);
+    bool is_hindered = false;
+    const base::Witness* mark = witness(participant, is_hindered);
+    if (is_hindered) return false;
     const bool may_be_registering =
         inherited_.contains(participant) && base::now_ns() - started_ns_ < registering_ns;
     if (!mark) return !is_connected;
@@ -79,7 +89,8 @@ void Reaper::begin_leaving(std::uint32_t index) {
     ParticipantRow& row = tables.change<ParticipantRow>(index);
     const wire::Reference reference = wire::make_reference(index, row.generation);
     row.state = RowState::leaving;
-    const base::Witness* mark = witness(reference);
+    bool is_hindered = false;
+    const base::Witness* mark = witness(reference, is_hindered);
     state_.log(LogLevel::info, "participant " + wire::numbered_file(reference) + " '" +
                                    std::string(name_in(row)) + "' (process " +
                                    std::to_string(row.host_pid) + ") " +
@@ -151,7 +162,9 @@ void Reaper::notice_closed_lanes() {
     for (std::uint32_t at = 1; at < tables.used<LaneRow>(); ++at) {
         const LaneRow& lane = tables.row<LaneRow>(at);
         if (lane.state != RowState::live || !followed.contains(lane.id)) continue;
-        const lane::LaneParts* parts = watch(lane);
+        bool is_hindered = false;
+        const lane::LaneParts* parts = watch(lane, is_hindered);
+        if (is_hindered) continue;
         // CLOSED. Other end: Writer::close.
         if (!parts || parts->writer_page().closed.load(std::memory_order_acquire) != 0)
             tables.change<LaneRow>(at).state = RowState::leaving;
@@ -173,7 +186,8 @@ void Reaper::retire_lanes(const MayForget& may_forget) {
     for (const std::uint32_t at : done) {
         const LaneRow& lane = tables.row<LaneRow>(at);
         auto* inbox = state_.inboxes().admin_if_sound(lane.endpoint, lane.endpoint_generation);
-        const lane::LaneParts* parts = watch(lane);
+        bool is_hindered = false;
+        const lane::LaneParts* parts = watch(lane, is_hindered);
         if (inbox && parts) inbox->keep_account(lane.id, *parts);
         lanes_.erase(lane.id);
         state_.retire_lane(at);
@@ -187,8 +201,8 @@ void Reaper::retire_lanes(const MayForget& may_forget) {
     });
 }
 
-// Null when nothing can be read from it any more, by anybody.
-const lane::LaneParts* Reaper::watch(const LaneRow& lane) {
+// Null when nothing can be read from it any more, by anybody; or not now, by us.
+const lane::LaneParts* Reaper::watch(const LaneRow& lane, bool& is_hindered) {
     std::unique_ptr<lane::LaneParts>& parts = lanes_[lane.id];
     try {
         if (!parts)
@@ -197,6 +211,7 @@ const lane::LaneParts* Reaper::watch(const LaneRow& lane) {
                                     base::Access::read_write),
                 lane::LaneParts::Side::reader);
     } catch (const SetupError& error) {
+        is_hindered = is_for_want_of_room(error);
         state_.log(LogLevel::error, error.what());
     }
     return parts.get();
@@ -204,7 +219,9 @@ const lane::LaneParts* Reaper::watch(const LaneRow& lane) {
 
 // Drained is asked before hands: what was taken in between stands in a hand.
 bool Reaper::may_go(const LaneRow& lane, const MayForget& may_forget) {
-    const lane::LaneParts* parts = watch(lane);
+    bool is_hindered = false;
+    const lane::LaneParts* parts = watch(lane, is_hindered);
+    if (is_hindered) return false;
     const bool is_lost = !parts || parts->lost();
     // Its row alone tells the next daemon that something was lost.
     if (is_lost && lane.writer == wire::daemon_reference && !may_forget(lane)) return false;

@@ -60,14 +60,15 @@ private:
     [[nodiscard]] wire::Reference live_reference(std::uint32_t index) const noexcept;
     [[nodiscard]] bool is_leaving(std::uint32_t index) const noexcept;
     [[nodiscard]] bool is_gone(wire::Reference participant, bool is_connected);
-    [[nodiscard]] base::Witness* witness(wire::Reference participant);
+    // `is_hindered`: it could not be looked at for want of descriptors or memory.
+    [[nodiscard]] base::Witness* witness(wire::Reference participant, bool& is_hindered);
     void begin_leaving(std::uint32_t index);
     void clear_away();
     void free_places(wire::Reference participant, bool& some_left);
     void remove_reply_inboxes(wire::Reference participant);
     void notice_closed_lanes();
     void retire_lanes(const MayForget& may_forget);
-    [[nodiscard]] const lane::LaneParts* watch(const directory::LaneRow& lane);
+    [[nodiscard]] const lane::LaneParts* watch(const directory::LaneRow& lane, bool& is_hindered);
     [[nodiscard]] bool may_go(const directory::LaneRow& lane, const MayForget& may_forget);
 
     struct Watched {

@@ -53,6 +53,7 @@ public:
     // By SIGTERM; its exit status.
     int end_daemon();
     [[nodiscard]] bool daemon_has_died();
+    [[nodiscard]] pid_t daemon() const noexcept { return daemon_; }
     // The most memory of the last daemon that was ever resident, in bytes.
     [[nodiscard]] std::uint64_t most_resident() const;
     // Steps that the last daemon went through, and the name of the last one.

@@ -13,6 +13,8 @@
 #include <string>
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -277,6 +279,59 @@ TEST_CASE("a journal that went away, or went to another user, stops durable mess
     REQUIRE(bus.sync(20s));
     REQUIRE(handle_until(worker.endpoint, [&] { return worker.work_done == 2; }));
     CHECK(worker.in_order);
+}
+
+TEST_CASE("what a killed process had sent is not thrown away while the daemon has no descriptor") {
+    ServedBus served;
+    served.serve();
+    Bus bus = served.open();
+    bus.declare_endpoint<Plain>("worker");
+    const auto start = [&](std::uint64_t sends) {
+        std::array<int, 2> ready{};
+        REQUIRE(::pipe(ready.data()) == 0);
+        const pid_t child = ::fork();
+        if (child == 0) {
+            Bus own = served.open();
+            for (std::uint64_t number = 1; number <= sends; ++number)
+                if (!own.send(Plain{number})) ::_exit(1);
+            if (::write(ready[1], "!", 1) == 1) ::pause();
+            ::_exit(1);
+        }
+        char one = 0;
+        REQUIRE(::read(ready[0], &one, 1) == 1);
+        ::close(ready[0]);
+        ::close(ready[1]);
+        return child;
+    };
+    const std::string pages = served.directory() + "/participants";
+    const auto count_pages = [&] {
+        const std::filesystem::directory_iterator all(pages);
+        return std::distance(begin(all), end(all));
+    };
+    const pid_t sender = start(10);
+    const std::array<pid_t, 3> others{start(0), start(0), start(0)};
+    const auto kill_one = [](pid_t child) {
+        REQUIRE(::kill(child, SIGKILL) == 0);
+        REQUIRE(::waitpid(child, nullptr, 0) == child);
+    };
+    // Each is cleared away by a sweep that has looked at all the others.
+    const auto kill_and_wait = [&](pid_t child) {
+        const auto there = count_pages();
+        kill_one(child);
+        REQUIRE(wait_until([&] { return count_pages() < there; }));
+    };
+    kill_and_wait(others[0]);
+    // Nothing is opened from here on; what is open stays.
+    rlimit before{};
+    REQUIRE(::prlimit(served.daemon(), RLIMIT_NOFILE, nullptr, &before) == 0);
+    const rlimit none{0, before.rlim_max};
+    REQUIRE(::prlimit(served.daemon(), RLIMIT_NOFILE, &none, nullptr) == 0);
+    kill_one(sender);
+    kill_and_wait(others[1]);
+    kill_and_wait(others[2]);
+    REQUIRE(::prlimit(served.daemon(), RLIMIT_NOFILE, &before, nullptr) == 0);
+    Counting worker(bus);
+    CHECK(handle_until(worker.endpoint, [&] { return worker.plain_done == 10; }));
 }
 
 TEST_CASE("damage stops durable messages until somebody accepts the loss") {
