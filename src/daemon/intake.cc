@@ -92,25 +92,30 @@ void Intake::poison(Source& source, const std::string& why) {
 
 const std::vector<journal::Endpoint>& Intake::audience(std::uint16_t type,
                                                        const wire::Durable& durable) {
-    const journal::Endpoint wanted = wire::make_reference(durable.endpoint, durable.generation);
-    const auto [found, is_new] = audiences_.try_emplace({type, wanted});
-    std::vector<journal::Endpoint>& to = found->second;
-    if (!is_new) return to;
+    static const std::vector<journal::Endpoint> nobody;
     const auto& tables = state_.tables();
     const auto number = [&](std::uint32_t index) {
         return wire::make_reference(index, tables.row<EndpointRow>(index).generation);
     };
+    // Only what is there is remembered: a stranger can name any number.
+    journal::Endpoint wanted = 0;
     if (durable.endpoint != 0) {
-        if (state_.has_endpoint(wanted)) {
-            to.push_back(wanted);
-        } else if (type < tables.used<TypeRow>() &&
-                   state_.has_endpoint(number(tables.row<TypeRow>(type).route))) {
-            // Removed and made again since it was sent: whoever handles the command now.
-            to.push_back(number(tables.row<TypeRow>(type).route));
-        }
+        wanted = wire::make_reference(durable.endpoint, durable.generation);
+        // Removed and made again since it was sent: whoever handles the command now.
+        if (!state_.has_endpoint(wanted) && type < tables.used<TypeRow>())
+            wanted = number(tables.row<TypeRow>(type).route);
+        if (!state_.has_endpoint(wanted)) return nobody;
+        type = 0;
+    } else if (type >= tables.used<TypeRow>()) {
+        return nobody;
+    }
+    const auto [found, is_new] = audiences_.try_emplace({type, wanted});
+    std::vector<journal::Endpoint>& to = found->second;
+    if (!is_new) return to;
+    if (wanted != 0) {
+        to.push_back(wanted);
         return to;
     }
-    if (type >= tables.used<TypeRow>()) return to;  // a stranger's
     for (const SubscriptionRow& row : tables.rows<SubscriptionRow>())
         if (row.state != RowState::free && state_.has_endpoint(number(row.endpoint)) &&
             state_.descends(type, row.event))

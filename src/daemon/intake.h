@@ -82,7 +82,7 @@ private:
     std::uint64_t turn_ = 0;                   // whose turn it is to be read first
     std::vector<Fresh> fresh_;
     std::set<std::pair<std::uint64_t, std::uint64_t>> keys_;  // ids, of the open batch
-    // Of the version known_version_: {type, endpoint's number}.
+    // Of the version known_version_: {0, endpoint's number} or {event's type, 0}.
     std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<journal::Endpoint>> audiences_;
     journal::Outcome obstacle_ = journal::Outcome::ok;
 };
