@@ -69,9 +69,9 @@ struct WriterPage {
     // Threads of the writing process that wait for a receipt: see receipt.h.
     typename A::template word<std::uint32_t> wants_receipt;
     typename A::template word<std::uint32_t> spare;
-    // Lanes out of the journal: the LSN of the record that stands at this position, or is about to,
-    // and of the one before it. So a daemon that was killed leaves behind what the lane has carried
-    // even when everything in it was handled: see Writer::note_lsn.
+    // Lanes out of the journal: the highest LSN up to the record that stands at this position, or
+    // is about to, and up to the one before it. So a daemon that was killed leaves behind what the
+    // lane has carried even when everything in it was handled: see Writer::note_lsn.
     typename A::template word<std::uint64_t> lsn_before;
     typename A::template word<std::uint64_t> lsn_at;
     typename A::template word<std::uint64_t> lsn;

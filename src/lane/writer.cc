@@ -82,7 +82,7 @@ void Writer::note_lsn(std::uint64_t lsn) noexcept {
     const std::uint64_t before = mine.lsn.load(std::memory_order_relaxed);
     mine.lsn_before.store(before, std::memory_order_release);
     mine.lsn_at.store(tail(), std::memory_order_release);
-    // Behind a lane that was replaced lower ones follow: what was carried counts, not what came last.
+    // The highest, not the last: behind a lane that was damaged lower ones follow.
     mine.lsn.store(std::max(lsn, before), std::memory_order_release);
 }
 
