@@ -107,10 +107,10 @@ FailureReason Attempt::call_timed(const DispatchRow& row, std::span<const std::b
                                                                      : said);
     }
     if (reason != FailureReason::none || threw) return reason;
-    if (is_due) sampler.took(meter, spent);
+    if (is_due) sampler.took(meter, row.counted, spent);
     if (!tells_time) return reason;
     const auto sent = static_cast<std::uint64_t>(delivery_.extensions().time_sent.monotonic_ns);
-    meter.handled_since(sent, begin_ns, base::now_ns());
+    meter.handled_since(row.counted, sent, begin_ns, base::now_ns());
     return reason;
 }
 

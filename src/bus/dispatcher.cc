@@ -101,6 +101,7 @@ const DispatchRow& Dispatcher::row(std::uint16_t type) {
                        known->version != core_.directory().version();
     if (known && !stale) return *known;
     known = std::make_unique<DispatchRow>(work_out(type));
+    if (known->verdict == DispatchRow::Verdict::handle) meter_.time_apart(known->counted);
     if (known->verdict == DispatchRow::Verdict::handle && known->handlers.size() == 1 &&
         !known->takes_anything && known->bytes != 0)
         quick_[type] = {known->handlers[0].call, known->handlers[0].call_run,

@@ -51,6 +51,18 @@ Meter::Word* Meter::row_of(std::uint16_t type) noexcept {
     return &block_->other_types;
 }
 
+void Meter::time_apart(const Word* counted) noexcept {
+    const std::lock_guard lock(mapping_);
+    if (block_ == nullptr) return;
+    const std::size_t row = number_of(counted);
+    if (row >= lane::most_timed_types || times_[row] != nullptr) return;
+    try {
+        times_[row] = std::make_unique<lane::TypeTimesMap>(inbox_, slot_, row);
+    } catch (const std::exception& error) {
+        log_(std::string("a type is timed with all the others only: ") + error.what());
+    }
+}
+
 void Meter::count_trouble(lane::Counter what, std::uint16_t type) noexcept {
     count(what);
     const std::lock_guard lock(mapping_);

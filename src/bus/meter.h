@@ -51,22 +51,33 @@ public:
     void count_trouble(lane::Counter what, std::uint16_t type) noexcept;
     // Where handled messages of this type are counted; the same word for ever. Maps the block.
     [[nodiscard]] Word* row_of(std::uint16_t type) noexcept;
+    // From here on messages that are counted there are also timed by themselves, if their row is
+    // one of lane::most_timed_types and there is memory for it.
+    void time_apart(const Word* counted) noexcept;
 
     [[nodiscard]] bool is_on() const noexcept { return is_on_; }
-    void time_ns(lane::Timed what, std::uint64_t ns, std::uint64_t weight = 1) noexcept {
+    // `counted`: the row of the message's type.
+    void time_ns(const Word* counted, lane::Timed what, std::uint64_t ns,
+                 std::uint64_t weight = 1) noexcept {
         if (block_ == nullptr) return;
-        add(block_->times[static_cast<std::size_t>(what)][lane::bucket_of(ns)], weight);
+        const auto which = static_cast<std::size_t>(what);
+        const std::size_t bucket = lane::bucket_of(ns);
+        add(block_->times[which][bucket], weight);
+        const std::size_t row = number_of(counted);
+        if (row < lane::most_timed_types && times_[row] != nullptr)
+            add(times_[row]->block()[which][bucket], weight);
     }
-    void time_ticks(lane::Timed what, std::uint64_t ticks, std::uint64_t weight) noexcept {
-        time_ns(what, rate_.to_ns(ticks), weight);
+    void time_ticks(const Word* counted, lane::Timed what, std::uint64_t ticks,
+                    std::uint64_t weight) noexcept {
+        time_ns(counted, what, rate_.to_ns(ticks), weight);
     }
     // A message that was sent at `sent_ns` was handled. Nobody sends in the future; a stranger may
     // say so.
-    void handled_since(std::uint64_t sent_ns, std::uint64_t begin_ns,
+    void handled_since(const Word* counted, std::uint64_t sent_ns, std::uint64_t begin_ns,
                        std::uint64_t end_ns) noexcept {
         if (sent_ns == 0 || sent_ns > begin_ns) return;
-        time_ns(lane::Timed::queue_wait, begin_ns - sent_ns);
-        time_ns(lane::Timed::critical, end_ns - sent_ns);
+        time_ns(counted, lane::Timed::queue_wait, begin_ns - sent_ns);
+        time_ns(counted, lane::Timed::critical, end_ns - sent_ns);
     }
     // A handler this short is looked at once in so many messages: see Sampler.
     [[nodiscard]] std::uint32_t pause_after(std::uint64_t ticks) const noexcept {
@@ -77,6 +88,13 @@ public:
 
 private:
     void map() noexcept;
+    // Of the row that counts there: found where it is needed, which is seldom, so that the way to
+    // the count, which is always needed, stays one pointer.
+    [[nodiscard]] std::size_t number_of(const Word* counted) const noexcept {
+        const auto begin = reinterpret_cast<std::uintptr_t>(&block_->types[0].handled);
+        const auto each = sizeof(block_->types[0]);
+        return (reinterpret_cast<std::uintptr_t>(counted) - begin) / each;
+    }
 
     base::File inbox_;
     std::uint16_t slot_ = 0;
@@ -91,6 +109,7 @@ private:
     Word* counts_ = kept_counts_.data();
     std::mutex mapping_;
     std::unique_ptr<lane::MetricsMap> map_;
+    std::array<std::unique_ptr<lane::TypeTimesMap>, lane::most_timed_types> times_;
     lane::StdMetrics* block_ = nullptr;
 };
 
@@ -107,9 +126,9 @@ public:
         }
         return true;
     }
-    // It was: `ticks` in its handler.
-    void took(Meter& meter, std::uint64_t ticks) noexcept {
-        meter.time_ticks(lane::Timed::processing, ticks, pause_);
+    // It was: `ticks` in its handler; it counts in this row of the meter.
+    void took(Meter& meter, const Meter::Word* counted, std::uint64_t ticks) noexcept {
+        meter.time_ticks(counted, lane::Timed::processing, ticks, pause_);
         left_ = pause_ = meter.is_on() ? meter.pause_after(ticks) : never;
     }
 

@@ -5,8 +5,12 @@
 //   | counters | types[63] | processing | critical | queue wait | troubled[31] |
 //   +----------+-----------+------------+----------+------------+--------------+
 //
+// Behind the blocks of all places stand the same three histograms of single types: 15 rows for each
+// place, of the types that have the rows with the same numbers in `types`.
+//
 // Written by the consumer whose place it is, one after the other over the years; the numbers go on.
-// The block is a hole in the file until its first message. The journal's inbox has the daemon as
+// The block is a hole in the file until its first message, a row of times until the first message
+// of its type that somebody here handles. The journal's inbox has the daemon as
 // its only consumer, and there the three histograms are: fdatasync, records a batch, bytes a batch.
 //
 // A histogram has 32 buckets an octave: a value is told to 1.6 %, up to 274 s in nanoseconds, and
@@ -60,6 +64,11 @@ inline constexpr Timed journal_bytes = Timed::queue_wait;  // a batch
 inline constexpr std::size_t timed = 3;
 inline constexpr std::size_t most_counted_types = 63;
 inline constexpr std::size_t most_troubled_types = 31;
+inline constexpr std::size_t most_timed_types = 15;  // the first of those that are counted
+
+template <class A>
+using TimesOf = std::array<std::array<typename A::template word<std::uint64_t>, buckets>, timed>;
+using StdTimes = TimesOf<base::StdAtomics>;
 
 template <class A>
 struct MetricsBlock {
@@ -76,7 +85,7 @@ struct MetricsBlock {
     std::array<TypeCount, most_counted_types> types;
     typename A::template word<std::uint64_t> other_types;  // that found no row
     typename A::template word<std::uint64_t> spare;
-    std::array<std::array<typename A::template word<std::uint64_t>, buckets>, timed> times;
+    TimesOf<A> times;
     std::array<TypeTrouble, most_troubled_types> troubled;
     Troubles other_troubled;
 };
@@ -88,6 +97,16 @@ static_assert(offsetof(StdMetrics, times) == 1088 && offsetof(StdMetrics, troubl
 [[nodiscard]] constexpr std::size_t metrics_at(std::uint16_t slot) noexcept {
     return inbox_bytes + std::size_t{slot} * metrics_bytes;
 }
-inline constexpr std::size_t inbox_file_bytes = metrics_at(most_consumers);
+
+inline constexpr std::size_t type_times_bytes = 7 * page_bytes;
+static_assert(sizeof(StdTimes) <= type_times_bytes);
+[[nodiscard]] constexpr std::size_t type_times_at(std::uint16_t slot, std::size_t row) noexcept {
+    return metrics_at(most_consumers) +
+           (std::size_t{slot} * most_timed_types + row) * type_times_bytes;
+}
+// Layouts before 5.3 end behind the blocks.
+[[nodiscard]] constexpr std::size_t inbox_file_bytes(std::uint32_t minor) noexcept {
+    return minor < 3 ? metrics_at(most_consumers) : type_times_at(most_consumers, 0);
+}
 
 }  // namespace shmbus::lane

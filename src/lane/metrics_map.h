@@ -1,10 +1,13 @@
-// A consumer's own block of metrics, mapped for writing; its memory is reserved by who maps it.
+// A consumer's own block of metrics, and its rows of times by type, mapped for writing; their
+// memory is reserved by who maps them.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <shmbus/result.h>
+
 #include <atomic>
-#include <memory>
+#include <cerrno>
 
 #include "base/fault_guard.h"
 #include "base/file.h"
@@ -13,23 +16,45 @@
 
 namespace shmbus::lane {
 
-class MetricsMap {
+// A part of an inbox's file that nobody else writes to.
+template <class Block>
+class OwnPart {
 public:
-    // Of the consumer in this place of the inbox. Throws SetupError: no memory left.
-    MetricsMap(const base::File& inbox, std::uint16_t slot)
-        : mapping_((inbox.allocate(metrics_bytes, metrics_at(slot)),
-                    base::Mapping(inbox, {metrics_at(slot), metrics_bytes},
-                                  base::Access::read_write))),
-          guard_(mapping_.data(), metrics_bytes, &lost_) {}
-    MetricsMap(const MetricsMap&) = delete;
-    MetricsMap& operator=(const MetricsMap&) = delete;
+    // Throws SetupError: no memory left, or the file ends before.
+    OwnPart(const base::File& inbox, base::MappedPart part)
+        : mapping_((reserve(inbox, part),
+                    base::Mapping(inbox, part, base::Access::read_write))),
+          guard_(mapping_.data(), part.bytes, &lost_) {}
+    OwnPart(const OwnPart&) = delete;
+    OwnPart& operator=(const OwnPart&) = delete;
 
-    [[nodiscard]] StdMetrics& block() const noexcept { return mapping_.at<StdMetrics>(); }
+    [[nodiscard]] Block& block() const noexcept { return mapping_.at<Block>(); }
 
 private:
+    static void reserve(const base::File& inbox, base::MappedPart part) {
+        // Reserving would make it longer.
+        if (const std::uint64_t bytes = inbox.facts().bytes; bytes < part.offset + part.bytes)
+            throw SetupError("finding metrics in an inbox of " + std::to_string(bytes) + " bytes",
+                             base::path_of(inbox.fd()), EPROTO,
+                             "it was made by an older version, or cut short");
+        inbox.allocate(part.bytes, part.offset);
+    }
+
     base::Mapping mapping_;
     std::atomic<bool> lost_{false};
     base::FaultGuard guard_;
+};
+
+// Of the consumer in this place of the inbox.
+class MetricsMap : public OwnPart<StdMetrics> {
+public:
+    MetricsMap(const base::File& inbox, std::uint16_t slot)
+        : OwnPart(inbox, {metrics_at(slot), metrics_bytes}) {}
+};
+class TypeTimesMap : public OwnPart<StdTimes> {
+public:
+    TypeTimesMap(const base::File& inbox, std::uint16_t slot, std::size_t row)
+        : OwnPart(inbox, {type_times_at(slot, row), type_times_bytes}) {}
 };
 
 }  // namespace shmbus::lane

@@ -19,6 +19,13 @@ template <class T>
     return word.load(std::memory_order_relaxed);
 }
 
+[[nodiscard]] Metrics::Times read_all(const StdTimes& times) noexcept {
+    Metrics::Times copy;
+    for (std::size_t which = 0; which < timed; ++which)
+        for (std::size_t i = 0; i < buckets; ++i) copy[which][i] = read(times[which][i]);
+    return copy;
+}
+
 }  // namespace
 
 // ---- a record
@@ -215,9 +222,10 @@ Metrics InboxOnlooker::metrics(std::uint16_t slot) const {
     static_cast<void>(file_.read_all(
         {reinterpret_cast<std::byte*>(block.get()), sizeof(StdMetrics)}, metrics_at(slot)));
     for (std::size_t i = 0; i < counters; ++i) metrics.counts_[i] = read(block->counts[i]);
-    for (const auto& row : block->types)
-        if (const std::uint64_t type = read(row.type); type != 0)
-            metrics.types_.push_back({static_cast<std::uint32_t>(type - 1), read(row.handled)});
+    for (std::size_t row = 0; row < most_counted_types; ++row)
+        if (const std::uint64_t type = read(block->types[row].type); type != 0)
+            metrics.types_.push_back({static_cast<std::uint32_t>(type - 1),
+                                      read(block->types[row].handled), row});
     metrics.other_types_ = read(block->other_types);
     const auto add = [&](std::uint64_t type, const auto& counts) {
         Metrics::TypeTrouble told{static_cast<std::uint32_t>(type), {}};
@@ -227,10 +235,17 @@ Metrics InboxOnlooker::metrics(std::uint16_t slot) const {
     for (const auto& row : block->troubled)
         if (const std::uint64_t type = read(row.type); type != 0) add(type - 1, row.counts);
     add(0, block->other_troubled);
-    for (std::size_t which = 0; which < timed; ++which)
-        for (std::size_t i = 0; i < buckets; ++i)
-            metrics.times_[which][i] = read(block->times[which][i]);
+    metrics.times_ = read_all(block->times);
     return metrics;
+}
+
+Metrics::Times InboxOnlooker::times_of_row(std::uint16_t slot, std::size_t row) const {
+    if (slot >= most_consumers || row >= most_timed_types) return {};
+    const auto times = std::make_unique<StdTimes>();
+    // As above.
+    static_cast<void>(file_.read_all(
+        {reinterpret_cast<std::byte*>(times.get()), sizeof(StdTimes)}, type_times_at(slot, row)));
+    return read_all(*times);
 }
 
 }  // namespace shmbus::lane

@@ -88,6 +88,7 @@ public:
     struct TypeCount {
         std::uint32_t type;  // index
         std::uint64_t handled;
+        std::size_t row;
     };
     [[nodiscard]] const std::vector<TypeCount>& types() const noexcept { return types_; }
     [[nodiscard]] std::uint64_t other_types() const noexcept { return other_types_; }
@@ -96,7 +97,10 @@ public:
         std::array<std::uint64_t, troubles> counts;
     };
     [[nodiscard]] const std::vector<TypeTrouble>& troubled() const noexcept { return troubled_; }
-    [[nodiscard]] const std::array<std::uint64_t, buckets>& histogram(Timed which) const noexcept {
+    using Histogram = std::array<std::uint64_t, buckets>;
+    using Times = std::array<Histogram, timed>;
+    [[nodiscard]] const Times& times() const noexcept { return times_; }
+    [[nodiscard]] const Histogram& histogram(Timed which) const noexcept {
         return times_[static_cast<std::size_t>(which)];
     }
 
@@ -106,7 +110,7 @@ private:
     std::vector<TypeCount> types_;
     std::uint64_t other_types_ = 0;
     std::vector<TypeTrouble> troubled_;
-    std::array<std::array<std::uint64_t, buckets>, timed> times_{};
+    Times times_{};
 };
 
 // Records that wait in the journal and are in no lane yet, as the daemon said last in this inbox.
@@ -162,6 +166,8 @@ public:
     [[nodiscard]] Gone gone() const noexcept;
     // Of one consumer's place. Reads the file.
     [[nodiscard]] Metrics metrics(std::uint16_t slot) const;
+    // Of one row of its `types` alone; all zero where there are none. Reads the file: 26 KiB.
+    [[nodiscard]] Metrics::Times times_of_row(std::uint16_t slot, std::size_t row) const;
 
 private:
     [[nodiscard]] const StdHands& all_hands() const noexcept;

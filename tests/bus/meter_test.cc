@@ -202,7 +202,7 @@ TEST_CASE("handlers that are timed now and then are told in their true proportio
     shmbus::test::Scene scene;
     shmbus::detail::Meter meter(true, [](std::string_view) {});
     meter.use(*scene.inbox, 0);
-    static_cast<void>(meter.row_of(1));
+    const auto* const row = meter.row_of(1);
     shmbus::detail::Sampler sampler;
     const base::TickRate& rate = base::tick_rate();
     // One in a hundred takes 50 us, the others 20 ns; in no regular order.
@@ -211,7 +211,7 @@ TEST_CASE("handlers that are timed now and then are told in their true proportio
     for (std::uint64_t i = 0; i < messages; ++i) {
         state = state * 6364136223846793005U + 1442695040888963407U;
         const bool is_long = (state >> 33) % 100 == 0;
-        if (sampler.is_due(1)) sampler.took(meter, rate.to_ticks(is_long ? 50'000 : 20));
+        if (sampler.is_due(1)) sampler.took(meter, row, rate.to_ticks(is_long ? 50'000 : 20));
     }
     const lane::Metrics metrics =
         lane::InboxOnlooker(scene.open_inbox()).metrics(0);

@@ -213,8 +213,11 @@ TEST_CASE("an inbox nobody handled at costs no memory for its metrics, also when
     struct stat before {};
     REQUIRE(::fstat(watched.scene.inbox->fd(), &before) == 0);
     const lane::InboxOnlooker onlooker(watched.scene.open_inbox());
-    for (std::uint16_t slot = 0; slot < lane::most_consumers; ++slot)
+    for (std::uint16_t slot = 0; slot < lane::most_consumers; ++slot) {
         CHECK(onlooker.metrics(slot).types().empty());
+        for (std::size_t row = 0; row < lane::most_timed_types; ++row)
+            CHECK(onlooker.times_of_row(slot, row) == lane::Metrics::Times{});
+    }
     struct stat after {};
     REQUIRE(::fstat(watched.scene.inbox->fd(), &after) == 0);
     CHECK(after.st_blocks == before.st_blocks);
@@ -222,6 +225,13 @@ TEST_CASE("an inbox nobody handled at costs no memory for its metrics, also when
     const lane::MetricsMap map(*watched.scene.inbox, 3);
     REQUIRE(::fstat(watched.scene.inbox->fd(), &after) == 0);
     CHECK(after.st_blocks > before.st_blocks);
+    // A type's times cost what they take, wherever they lie.
+    before = after;
+    const lane::TypeTimesMap times(*watched.scene.inbox, 31, 14);
+    REQUIRE(::fstat(watched.scene.inbox->fd(), &after) == 0);
+    CHECK(static_cast<std::uint64_t>(after.st_blocks - before.st_blocks) * 512 ==
+          lane::type_times_bytes);
+    CHECK(static_cast<std::uint64_t>(after.st_size) == lane::inbox_file_bytes(3));
 }
 
 TEST_CASE("a histogram tells a value to two per cent, from 50 ns to minutes") {

@@ -418,6 +418,29 @@ TEST_CASE("a name that was scribbled on is no reason to print nothing") {
     CHECK(look::json_text(seen, {}).find("sa") != std::string::npos);
 }
 
+TEST_CASE("times of a type are a family of their own in the metrics, so that sums stay sums") {
+    look::Snapshot seen;
+    seen.types.emplace_back().name = "shop.order";
+    seen.types.back().index = 7;
+    seen.endpoints.emplace_back().name = "sales";
+    look::Metrics& metrics = seen.endpoints[0].metrics;
+    metrics.processing_ns = look::Histogram({{990, 1009, 4}, {90'000, 91'000, 1}});
+    metrics.times[7].processing_ns = look::Histogram({{990, 1009, 3}});
+    const std::string text = look::openmetrics(seen);
+    const auto has = [&](const std::string& line) { return text.find(line) != std::string::npos; };
+    CHECK(has("shmbus_endpoint_processing_seconds_count{bus=\"\",endpoint=\"sales\",kind="
+              "\"ordinary\",reference=\"0.0\"} 5\n"));
+    const std::string labels = "{bus=\"\",endpoint=\"sales\",kind=\"ordinary\",reference=\"0.0\","
+                               "type=\"shop.order\"";
+    CHECK(has("shmbus_endpoint_type_processing_seconds_count" + labels + "} 3\n"));
+    CHECK(has("shmbus_endpoint_type_processing_seconds_bucket" + labels + ",le=\"2.5e-06\"} 3\n"));
+    CHECK(has("shmbus_endpoint_type_processing_seconds_bucket" + labels + ",le=\"5e-07\"} 0\n"));
+    CHECK_FALSE(has("shmbus_endpoint_type_critical_seconds_count"));
+    const std::string json = look::json_text(seen, {});
+    CHECK(json.find("\"times_by_type\":{\"shop.order\":{\"processing_ns\":{\"count\":3,") !=
+          std::string::npos);
+}
+
 TEST_CASE("names with quotes and backslashes stay one label in the metrics") {
     look::Snapshot seen;
     seen.name = "a\"b\\c\nd";

@@ -71,6 +71,9 @@ def check_ledger(seen, are_dead=False):
                           "waiting": 600, "in_hand": 1}.items():
         equal(sales[field], wanted, f"sales {field}")
     equal(sales["handled_total"], {"shop.order": 400}, "handled by type")
+    equal(list(sales["times_by_type"]), ["shop.order"], "timed by type")
+    for what in ("processing_ns", "critical_ns", "wait_ns"):
+        equal(sales["times_by_type"]["shop.order"][what], sales[what], f"{what} of its one type")
     equal(len(sales["hands"]), 1, "hands that hold")
     equal(sales["hands"][0]["process"], "clerk", "who holds it")
     equal((sales["hands"][0]["messages"], sales["hands"][0]["done"]), (1, 0), "what it holds")
@@ -232,6 +235,8 @@ def check_parsed(said, name):
         for border in ("+Inf", "60.0"):
             equal(values["shmbus_endpoint_processing_seconds_bucket", "sales", border],
                   values["shmbus_endpoint_processing_seconds_count", "sales"], border)
+        equal(values["shmbus_endpoint_type_processing_seconds_count", "sales"],
+              values["shmbus_endpoint_processing_seconds_count", "sales"], "of its one type")
     checks.check(f"{name} is what its parser reads, with the ledger's figures", parse)
 
 

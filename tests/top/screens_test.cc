@@ -269,6 +269,10 @@ TEST_CASE("the screens beside show processes, orphaned subscriptions and the jou
     const Page types = top::draw(shown, small);
     CHECK(has(line_with(types, "shop.place_order"), "sales"));
     CHECK(has(text_of(types), "ORPHANED"));
+    const Page wide = top::draw(shown, large);
+    CHECK(has(line_with(wide, "shop.ordered"), "4.5us"));
+    CHECK(has(line_with(wide, "shop.ordered"), "9.5us"));
+    CHECK_FALSE(has(line_with(wide, "shop.place_order"), "us"));
     press(shown, "4");
     CHECK(has(text_of(top::draw(shown, small)), "2 messages sent and not yet on disk"));
 }

@@ -122,6 +122,7 @@ inline look::Snapshot shop() {
     seen.journal.lag = 2;
     seen.types = {{1, 1, "shop.place_order", 1, 1, 32, 1, 37},
                   {2, 2, "shop.ordered", 2, 1, 8, 0, 10}};
+    seen.types[1].times.processing_ns = look::Histogram({{4400, 4600, 9}, {9400, 9600, 1}});
     seen.subscriptions = {{2, 2, 1, false}, {2, 3, 1, true}};
     return seen;
 }

@@ -5,6 +5,7 @@
 
 #include "cli/endpoint.h"
 #include "cli/living.h"
+#include "cli/times.h"
 
 namespace shmbus::cli {
 
@@ -72,6 +73,16 @@ namespace {
     return types;
 }
 
+[[nodiscard]] Json times_of(const look::Snapshot& all, const look::Endpoint& seen) {
+    Json rows = Json::array();
+    for (const auto& [type, times] : seen.metrics.times) {
+        Json row{{"type", all.type_name(type)}};
+        row.update(quantiles_of(times));
+        rows.push_back(std::move(row));
+    }
+    return rows;
+}
+
 // Since the endpoint was made.
 void add_totals(Facts& facts, const look::Endpoint& seen) {
     const look::Counters& counters = seen.metrics.counters;
@@ -110,7 +121,7 @@ void print_table_of(const Common& common, const char* title, const Json& rows) {
 void show_endpoint(const Common& common, const std::string& name) {
     const OpenBus bus(common);
     const auto endpoint = bus.endpoint(name);
-    const look::Snapshot all = bus.look();
+    const look::Snapshot all = bus.look(look::ByType::yes);
     const look::Endpoint& seen = bus.endpoint(all, name);
     Living living(bus);
     const Json lanes = lanes_of(bus, seen, living);
@@ -137,14 +148,17 @@ void show_endpoint(const Common& common, const std::string& name) {
     facts.add("on_disk_is_current", all.is_disk_known());
     add_totals(facts, seen);
     const Json by_type = types_of(all, seen);
+    const Json times = times_of(all, seen);
     if (common.is_json()) {
         facts.add("types", by_type);
+        facts.add("times", times);
         facts.add("lanes", lanes);
         facts.add("hands", hands);
     }
     facts.print(common);
     if (common.format != Format::table) return;
     print_table_of(common, "by type", by_type);
+    print_table_of(common, "times by type", times);
     print_table_of(common, "lanes into it", lanes);
     print_table_of(common, "batches in hands", hands);
 }

@@ -115,7 +115,9 @@ std::vector<directory::LaneRow> OpenBus::lanes() const {
     return all<directory::LaneRow>([&](auto& rows) { return reader_.lanes(rows); });
 }
 
-look::Snapshot OpenBus::look() const { return look::look({location_.directory, "", "", true}); }
+look::Snapshot OpenBus::look(look::ByType times) const {
+    return look::look({location_.directory, "", "", true}, times);
+}
 
 const look::Endpoint& OpenBus::endpoint(const look::Snapshot& seen, std::string_view name) const {
     const look::Endpoint* const found = seen.endpoint(endpoint(name).reference());

@@ -9,6 +9,7 @@
 #include "cli/member.h"
 #include "cli/nouns.h"
 #include "cli/open_bus.h"
+#include "cli/times.h"
 #include "cli/trouble.h"
 
 namespace shmbus::cli {
@@ -73,7 +74,7 @@ void show_type(const Common& common, const TypeLine& line) {
     facts.add("subscribers", subscribers_of(bus, type.index));
     facts.add("declared_by_uid", type.row.uid);
     // By all endpoints, since the bus was made.
-    const look::Snapshot seen = bus.look();
+    const look::Snapshot seen = bus.look(look::ByType::yes);
     if (const look::Type* const counted = seen.type(type.index)) {
         facts.add("handled", counted->handled);
         const auto bytes = counted->handled_bytes();
@@ -82,6 +83,8 @@ void show_type(const Common& common, const TypeLine& line) {
         facts.add("redelivered", counted->troubles.redelivered);
         facts.add("failed", counted->troubles.failed);
         facts.add("dropped", counted->troubles.dropped);
+        const Json times = quantiles_of(counted->times);
+        for (const auto& [name, value] : times.items()) facts.add(name, value);
     }
     facts.print(common);
 }

@@ -23,9 +23,16 @@ void add(Metrics& to, const Metrics& more) {
     to.counters.wakeups += more.counters.wakeups;
     for (const auto& [type, count] : more.handled) to.handled[type] += count;
     for (const auto& [type, counts] : more.troubles) to.troubles[type] += counts;
-    to.processing_ns.add(more.processing_ns);
-    to.critical_ns.add(more.critical_ns);
-    to.wait_ns.add(more.wait_ns);
+    for (const auto& [type, times] : more.times) to.times[type].add(times);
+    to.Times::add(more);
+}
+
+[[nodiscard]] Times times_of(const lane::Metrics::Times& seen) {
+    const auto histogram = [&](lane::Timed which) {
+        return histogram_of(seen[static_cast<std::size_t>(which)]);
+    };
+    return {histogram(lane::Timed::processing), histogram(lane::Timed::critical),
+            histogram(lane::Timed::queue_wait)};
 }
 
 }  // namespace
@@ -47,20 +54,24 @@ Metrics metrics_of(const lane::Metrics& seen) {
     for (const auto& row : seen.types()) metrics.handled[row.type] += row.handled;
     // Types for which no row was left have no number of their own; index 0 is no type.
     if (seen.other_types() > 0) metrics.handled[0] += seen.other_types();
-    metrics.processing_ns = histogram_of(seen.histogram(lane::Timed::processing));
-    metrics.critical_ns = histogram_of(seen.histogram(lane::Timed::critical));
-    metrics.wait_ns = histogram_of(seen.histogram(lane::Timed::queue_wait));
+    static_cast<Times&>(metrics) = times_of(seen.times());
     return metrics;
 }
 
-Metrics all_metrics_of(const lane::InboxOnlooker& inbox) {
+Metrics all_metrics_of(const lane::InboxOnlooker& inbox, ByType times) {
     std::array<bool, lane::most_consumers> is_wanted{};
     for (const auto& consumer : inbox.consumers()) is_wanted[consumer.slot] = true;
     Metrics all;
     for (std::uint16_t slot = 0; slot < lane::most_consumers; ++slot)
         // A place that nobody ever had has no block to be read.
-        if (is_wanted[slot] || inbox.settled_by(slot) > 0)
-            add(all, metrics_of(inbox.metrics(slot)));
+        if (is_wanted[slot] || inbox.settled_by(slot) > 0) {
+            const lane::Metrics seen = inbox.metrics(slot);
+            add(all, metrics_of(seen));
+            if (times == ByType::no) continue;
+            for (const auto& row : seen.types())
+                if (row.row < lane::most_timed_types && row.handled > 0)
+                    all.times[row.type].add(times_of(inbox.times_of_row(slot, row.row)));
+        }
     return all;
 }
 

@@ -10,7 +10,7 @@ namespace shmbus::look {
 
 [[nodiscard]] Metrics metrics_of(const lane::Metrics& seen);
 // Of all who ever consumed from this inbox.
-[[nodiscard]] Metrics all_metrics_of(const lane::InboxOnlooker& inbox);
+[[nodiscard]] Metrics all_metrics_of(const lane::InboxOnlooker& inbox, ByType times);
 // The journal's inbox has the daemon in place 0, which counts and times other things.
 void add_journal(const lane::InboxOnlooker& inbox, Journal& into);
 

@@ -29,6 +29,13 @@ template <class T>
             {"max", or_null(histogram.quantile(1))}};
 }
 
+// Ever since; nothing where nothing was timed.
+[[nodiscard]] Json json_of(const Times& times) {
+    return {{"processing_ns", json_of(times.processing_ns)},
+            {"critical_ns", json_of(times.critical_ns)},
+            {"wait_ns", json_of(times.wait_ns)}};
+}
+
 [[nodiscard]] Json json_of(const Troubles& counts) {
     return {{"threw", counts.threw},
             {"redelivered", counts.redelivered},
@@ -114,6 +121,9 @@ template <class T>
     Json troubles = Json::object();
     for (const auto& [index, counts] : endpoint.metrics.troubles)
         troubles[snapshot.type_name(index)] = json_of(counts);
+    Json times = Json::object();
+    for (const auto& [index, each] : endpoint.metrics.times)
+        times[snapshot.type_name(index)] = json_of(each);
     Json lanes = Json::array();
     for (const Lane& lane : endpoint.lanes) lanes.push_back(json_of(snapshot, rates, lane));
     Json hands = Json::array();
@@ -153,6 +163,7 @@ template <class T>
             {"processing_ns", json_of(endpoint.metrics.processing_ns)},
             {"critical_ns", json_of(endpoint.metrics.critical_ns)},
             {"wait_ns", json_of(endpoint.metrics.wait_ns)},
+            {"times_by_type", std::move(times)},
             {"interval", rates_json(rates, endpoint)},
             {"lanes", std::move(lanes)},
             {"hands", std::move(hands)},
@@ -208,6 +219,9 @@ template <class T>
              {"handled_total", type.handled},
              {"handled_bytes_total", or_null(type.handled_bytes())},
              {"troubles_total", json_of(type.troubles)},
+             {"processing_ns", json_of(type.times.processing_ns)},
+             {"critical_ns", json_of(type.times.critical_ns)},
+             {"wait_ns", json_of(type.times.wait_ns)},
              {"handled_per_s", rate(rates, found == rates.types.end() ? 0 : found->second)}});
     }
     return list;

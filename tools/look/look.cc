@@ -58,7 +58,7 @@ Place place_of(const std::string& bus, const std::string& journal) {
     return place;
 }
 
-Snapshot look(const Place& place) { return Looker(place).look(); }
+Snapshot look(const Place& place, ByType times) { return Looker(place).look(times); }
 
 void Looker::open_bus() {
     const std::string path = place_.directory + "/" + wire::directory_file;
@@ -293,7 +293,7 @@ void Looker::look_at_hands(const lane::InboxOnlooker& inbox, Endpoint& endpoint)
     }
 }
 
-void Looker::look_at_inbox(Endpoint& endpoint, Journal& journal) const {
+void Looker::look_at_inbox(Endpoint& endpoint, Journal& journal, ByType times) const {
     try {
         // Not kept open: there may be more of them than a process may have open.
         const auto file = base::File::open_if_there(
@@ -314,7 +314,7 @@ void Looker::look_at_inbox(Endpoint& endpoint, Journal& journal) const {
                                           .metrics = metrics_of(inbox.metrics(seen.slot))});
         look_at_hands(inbox, endpoint);
         endpoint.settled = inbox.settled();
-        endpoint.metrics = all_metrics_of(inbox);
+        endpoint.metrics = all_metrics_of(inbox, times);
         const auto gone = inbox.gone();
         endpoint.gone_refused = gone.refused;
         endpoint.gone_dropped_newest = gone.dropped_newest;
@@ -424,7 +424,9 @@ namespace {
 void add_up(Snapshot& into) {
     std::map<std::uint32_t, std::uint64_t> handled;
     std::map<std::uint32_t, Troubles> troubles;
+    std::map<std::uint32_t, Times> times;
     for (const Endpoint& endpoint : into.endpoints) {
+        for (const auto& [type, each] : endpoint.metrics.times) times[type].add(each);
         for (const auto& [type, count] : endpoint.metrics.handled) handled[type] += count;
         for (const auto& [type, counts] : endpoint.metrics.troubles) troubles[type] += counts;
         for (const Lane& lane : endpoint.lanes)
@@ -437,6 +439,7 @@ void add_up(Snapshot& into) {
     for (Type& type : into.types) {
         type.handled = handled[type.index];
         type.troubles = troubles[type.index];
+        type.times = std::move(times[type.index]);
     }
     for (Subscription& subscription : into.subscriptions) {
         const Endpoint* const endpoint = into.endpoint_at(subscription.endpoint);
@@ -457,7 +460,7 @@ void add_up(Snapshot& into) {
 // its direction: the disk, which lanes there are, a lane, the hands. So what moves meanwhile may be
 // counted twice, but what was there before and stays until after is in the depth: it is a moment's
 // excess for people, and never too little for who takes out as much as the depth says (cli/stock).
-Snapshot Looker::look() {
+Snapshot Looker::look(ByType times) {
     open_bus();
     Snapshot snapshot;
     look_at_identity(snapshot);
@@ -467,7 +470,7 @@ Snapshot Looker::look() {
     look_for_lanes(snapshot);
     for (Endpoint& endpoint : snapshot.endpoints) {
         for (Lane& lane : endpoint.lanes) look_at_lane(lane, snapshot.monotonic_ns);
-        look_at_inbox(endpoint, snapshot.journal);
+        look_at_inbox(endpoint, snapshot.journal, times);
     }
     drop_what_went(snapshot);
     look_at_journal(snapshot);

@@ -19,6 +19,9 @@ using Labels = std::vector<std::pair<const char*, std::string>>;
 constexpr std::array second_borders{1e-7, 2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5,
                                     1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2,
                                     0.1,  0.25,   0.5,  1.0,  2.5,    5.0,  10.0, 60.0};
+// Of one type among many: every other one of them.
+constexpr std::array type_borders{1e-7, 5e-7, 2.5e-6, 1e-5,  5e-5, 2.5e-4, 1e-3,
+                                  5e-3, 2.5e-2, 0.1,  0.5, 2.5,    10.0};
 constexpr std::array record_borders{1.0,   2.0,   4.0,   8.0,    16.0,   32.0,  64.0,
                                     128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0};
 
@@ -119,6 +122,7 @@ public:
         bus();
         endpoints();
         times();
+        times_by_type();
         lanes();
         processes();
         journal();
@@ -288,6 +292,27 @@ private:
               &Metrics::critical_ns);
         timed("shmbus_endpoint_queue_wait_seconds", "Time from being sent to being taken.",
               &Metrics::wait_ns);
+    }
+
+    // Families of their own: their sums are in those of the endpoint.
+    void times_by_type() {
+        const auto timed = [&](const char* name, const char* help, Histogram Times::*which) {
+            text_.histogram(name, help);
+            of_endpoints([&](Labels labels, const Endpoint& endpoint) {
+                labels.emplace_back("type", "");
+                for (const auto& [index, times] : endpoint.metrics.times) {
+                    labels.back().second = snapshot_.type_name(index);
+                    if (!(times.*which).empty())
+                        text_.value(labels, times.*which, type_borders, 1e9);
+                }
+            });
+        };
+        timed("shmbus_endpoint_type_processing_seconds",
+              "Time in handlers that ended well, by type.", &Times::processing_ns);
+        timed("shmbus_endpoint_type_critical_seconds",
+              "Time from being sent to being handled, by type.", &Times::critical_ns);
+        timed("shmbus_endpoint_type_queue_wait_seconds",
+              "Time from being sent to being taken, by type.", &Times::wait_ns);
     }
 
     void lanes() {

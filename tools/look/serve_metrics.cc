@@ -159,8 +159,8 @@ std::string MetricsServer::answer_to(const std::string& request) {
                             ? MetricsFormat::openmetrics
                             : MetricsFormat::prometheus;
     try {
-        return response("200 OK", content_type(format), metrics_text(looker_.look(), format),
-                        !is_head);
+        return response("200 OK", content_type(format),
+                        metrics_text(looker_.look(ByType::yes), format), !is_head);
     } catch (const SetupError& error) {
         return response("503 Service Unavailable", text, std::string(error.what()) + "\n",
                         !is_head);

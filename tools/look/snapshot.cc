@@ -38,6 +38,12 @@ Troubles& Troubles::operator+=(const Troubles& more) noexcept {
     return *this;
 }
 
+void Times::add(const Times& more) {
+    processing_ns.add(more.processing_ns);
+    critical_ns.add(more.critical_ns);
+    wait_ns.add(more.wait_ns);
+}
+
 std::uint64_t Endpoint::waiting() const noexcept {
     return sum(lanes, 0, [](const Lane& lane) { return lane.waiting; });
 }

@@ -26,6 +26,8 @@ using OptionalNumber = std::optional<std::uint64_t>;
 enum class Life : std::uint8_t { alive, dead, unknown };
 // gone: was there a moment ago and is not any more. damaged: `trouble` says what is wrong with it.
 enum class Sight : std::uint8_t { seen, gone, damaged };
+// Whether times are wanted of each type as well: 26 KiB more to read for each of an endpoint's.
+enum class ByType : std::uint8_t { no, yes };
 
 struct Daemon {
     Life life = Life::unknown;
@@ -74,14 +76,20 @@ struct Counters : Troubles {
         return threw > exhausted ? threw - exhausted : 0;
     }
 };
-struct Metrics {
+struct Times {
+    Histogram processing_ns;
+    Histogram critical_ns;
+    Histogram wait_ns;
+
+    void add(const Times& more);
+};
+struct Metrics : Times {
     Counters counters;
     // By type index; 0: types without a row.
     std::map<std::uint32_t, std::uint64_t> handled;
     std::map<std::uint32_t, Troubles> troubles;
-    Histogram processing_ns;
-    Histogram critical_ns;
-    Histogram wait_ns;
+    // By type index as well, where it was asked for, of types that have a row for it.
+    std::map<std::uint32_t, Times> times;
 };
 
 struct Consumer {
@@ -204,6 +212,7 @@ struct Type {
     std::uint32_t route = 0;    // index of the endpoint that handles it; 0: none
     std::uint64_t handled = 0;  // by all
     Troubles troubles{};        // of all
+    Times times{};              // of all, where it was asked for
     // Payload of what was handled; nothing for a type without a fixed length.
     [[nodiscard]] OptionalNumber handled_bytes() const noexcept {
         return bytes == 0 ? std::nullopt : OptionalNumber(handled * bytes);

@@ -176,8 +176,9 @@ void sort_by_neighbour(Model& model, int step) {
             break;
         case '3':
         case 's':
+            // Times by type are read for this screen alone.
             go_to(model, Screen::types);
-            break;
+            return Wish::look;
         case '4':
         case 'J':
             go_to(model, Screen::journal);

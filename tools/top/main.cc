@@ -116,7 +116,8 @@ int print(const CommandLine& line, look::Looker& looker, top::Model& model) {
     for (unsigned long round = 0; count == 0 || round < count; ++round) {
         std::this_thread::sleep_until(next);
         next += line.interval;
-        top::update(model, looker.look());
+        const bool has_times = line.as_json || line.as_openmetrics;
+        top::update(model, looker.look(has_times ? look::ByType::yes : look::ByType::no));
         std::string text;
         if (line.as_json)
             text = look::json_text(model.now, model.rates) + "\n";
@@ -143,8 +144,9 @@ void save(top::Model& model) {
 
 void look_again(look::Looker& looker, top::Model& model) {
     try {
-        top::update(model, looker.look());
-        // Copied out only where they are shown.
+        // Read only where they are shown, as messages are.
+        const bool has_times = model.view.screen == top::Screen::types;
+        top::update(model, looker.look(has_times ? look::ByType::yes : look::ByType::no));
         if (model.view.screen == top::Screen::messages && model.endpoint())
             model.messages = looker.messages(model.now, *model.endpoint(), most_messages);
     } catch (const look::NoBus&) {

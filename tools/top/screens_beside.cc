@@ -48,6 +48,7 @@ namespace {
     if (size.columns >= 120)
         fields.insert(fields.end(), {{"PAYLOAD", 7}, {"THREW", 5}, {"AGAIN", 5}, {"FAILED", 6},
                                      {"DROPPED", 7}});
+    if (size.columns >= 140) fields.insert(fields.end(), {{"P50", 6}, {"P99", 6}, {"CRIT", 6}});
     const Table table(std::move(fields), size.columns);
     Page page{table.head()};
     for (const look::Type& type : now.types) {
@@ -65,7 +66,10 @@ namespace {
                        {number(type.troubles.threw)},
                        {number(type.troubles.redelivered)},
                        {number(type.troubles.failed)},
-                       {number(type.troubles.dropped)}}));
+                       {number(type.troubles.dropped)},
+                       {span_text(type.times.processing_ns.quantile(0.5)), Style::dim},
+                       {span_text(type.times.processing_ns.quantile(0.99)), Style::dim},
+                       {span_text(type.times.critical_ns.quantile(0.99)), Style::dim}}));
     }
     return page;
 }

@@ -183,13 +183,19 @@ def totals(stage):
         require((work["threw"], work["retried"], work["failed"]) == (3, 2, 1), work)
         require(work["types"] == [{"type": "fixed", "handled": 2, "threw": 3, "redelivered": 0,
                                    "failed": 1, "dropped": 0}], work)
+        times = work["times"]
+        require([row["type"] for row in times] == ["fixed"], work)
+        # Starting a command takes longer than this on any machine.
+        require(100_000 < times[0]["processing_p50_ns"] <= times[0]["processing_p99_ns"], times)
         kind = bus.json("type", "show", "fixed")
+        require(kind["processing_p50_ns"] == times[0]["processing_p50_ns"], kind)
         require((kind["handled"], kind["handled_bytes"], kind["threw"], kind["failed"])
                 == (2, 16, 3, 1), kind)
         require(bus.json("type", "show", "job")["handled_bytes"] is None, "of any length")
         bus.good("endpoint", "show", "work")
         said = bus.good("metrics")
         for line in ('shmbus_endpoint_dropped_total{bus="shop",endpoint="narrow",kind="ordinary",',
+                     'shmbus_endpoint_type_processing_seconds_count{bus="shop",endpoint="work",',
                      'shmbus_type_handled_bytes_total{bus="shop",type="fixed"} 16'):
             require(line in said, line)
         server.terminate()
