@@ -320,6 +320,18 @@ bool Durable::commit() {
     return false;
 }
 
+void Durable::require_nothing_for(journal::Endpoint number) const {
+    if (!wanted_) return;
+    if (service_ == nullptr)
+        throw Refusal(wire::ReplyCode::in_use,
+                      "the journal cannot be asked whether messages for it are on disk" +
+                          (trouble_.empty() ? std::string() : ": " + trouble_));
+    if (const std::uint64_t left = service_->journal.backlog(number); left != 0)
+        throw Refusal(wire::ReplyCode::in_use, std::to_string(left) +
+                                                   " durable messages for it are not handled yet; "
+                                                   "handle, move or purge them first");
+}
+
 void Durable::hand_out() {
     for (const Fresh& fresh : service_->intake->fresh()) {
         const wire::Meta meta = wire::Meta::of(fresh.meta);
@@ -327,6 +339,7 @@ void Durable::hand_out() {
         message.meta = fresh.meta;
         message.id = fresh.id;
         message.lsn = fresh.lsn;
+        message.source = fresh.source;
         message.payload = {fresh.record + meta.payload_offset(), meta.payload_bytes};
         // Cannot be refused: it was compared when it came in.
         static_cast<void>(wire::read_extensions(meta, fresh.record + wire::head_bytes,

@@ -332,9 +332,15 @@ void Registrar::remove_endpoint(Client& client, const wire::RemoveEndpointReques
     for (std::uint16_t slot = 0; slot < lane::most_consumers; ++slot)
         if (inbox.consumer(slot) != 0) refuse(ReplyCode::in_use, "a process has it open");
     for (const LaneRow& lane : tables.rows<LaneRow>())
-        if (lane.endpoint == request.endpoint &&
+        if (lane.endpoint == request.endpoint && lane.writer != wire::daemon_reference &&
             (lane.state == RowState::live || lane.state == RowState::leaving))
             refuse(ReplyCode::in_use, "lanes lead to it that are open or not drained");
+    // What the daemon's own lanes carry is in the journal until it was handled.
+    try {
+        durable_.require_nothing_for(wire::make_reference(request.endpoint, request.generation));
+    } catch (const Refusal& refusal) {
+        refuse(refusal.code, refusal.what());
+    }
     state_.retire_endpoint(request.endpoint);
 }
 

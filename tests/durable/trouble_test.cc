@@ -334,6 +334,26 @@ TEST_CASE("what a killed process had sent is not thrown away while the daemon ha
     CHECK(handle_until(worker.endpoint, [&] { return worker.plain_done == 10; }));
 }
 
+TEST_CASE("an endpoint is removed when all its durable messages were handled, and not before") {
+    ServedBus served;
+    served.serve();
+    const std::string remove = "--bus " + served.directory() + " endpoint rm worker";
+    {
+        Bus bus = served.open();
+        bus.declare_endpoint<Work>("worker");
+        REQUIRE(bus.send(Work{1, 0}));
+        REQUIRE(bus.sync(20s));
+        const Said early = run(remove);
+        CHECK(early.status != 0);
+        CHECK_MESSAGE(early.text.find("not handled yet") != std::string::npos, early.text);
+        Counting worker(bus);
+        REQUIRE(handle_until(worker.endpoint, [&] { return worker.work_done == 1; }));
+    }
+    REQUIRE(wait_until([&] { return served.rests(); }));
+    const Said removed = run(remove);
+    CHECK_MESSAGE(removed.status == 0, removed.text);
+}
+
 TEST_CASE("damage stops durable messages until somebody accepts the loss") {
     ServedBus served;
     served.config.journal_segment_bytes = 64 << 10;
@@ -372,6 +392,10 @@ TEST_CASE("damage stops durable messages until somebody accepts the loss") {
     CHECK(dumped.status == 65);
     CHECK(dumped.text.find("publish") != std::string::npos);
     served.serve();
+    // What is left for it is in a journal that nobody can ask.
+    const Said kept = run("--bus " + served.directory() + " endpoint rm worker");
+    CHECK(kept.status != 0);
+    CHECK_MESSAGE(kept.text.find("cannot be asked") != std::string::npos, kept.text);
     Bus bus = served.open();
     Counting worker(bus);
     CHECK(bus.send(Work{1, 0}).error() == ErrorCode::no_journal);
