@@ -194,7 +194,7 @@ Result<void> Delivery::send(const TypeDescriptor& type, std::span<const std::byt
 }
 
 void Delivery::forget_staged() noexcept {
-    abandon_record(staged_.claim.record, wire::units_of(staged_.meta));
+    wire::abandon_record(staged_.claim.record, wire::units_of(staged_.meta));
     staged_.target->held_units = 0;
     staged_.target = nullptr;
     outputs_ = 0;

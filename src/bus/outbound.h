@@ -133,13 +133,6 @@ struct Outgoing {
     [[nodiscard]] std::uint64_t most_units() const noexcept;
 };
 
-// Leaves nothing of a claimed record that was filled but is not to be: what was written may have
-// overwritten parts of old control words, see close_end.
-inline void abandon_record(std::byte* record, std::uint64_t units) noexcept {
-    for (std::uint64_t unit = 1; unit < units; ++unit)
-        std::memset(record + unit * wire::unit_bytes, 0, sizeof(std::uint64_t));
-}
-
 // How long to wait for room, and for whom.
 struct Patience {
     std::uint64_t deadline_ns = 0;  // 0: not at all

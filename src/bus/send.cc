@@ -311,7 +311,7 @@ void give_loan_back(const LoanRoom& room) noexcept {
 }  // namespace
 
 void abandon_loan(LoanRoom& room) noexcept {
-    abandon_record(room.record, wire::units_of(room.meta));
+    wire::abandon_record(room.record, wire::units_of(room.meta));
     give_loan_back(room);
 }
 

@@ -193,7 +193,7 @@ Outcome Intake::read_record(Source& source, journal::Journal& journal) {
             return Outcome::ok;
         }
         if (has_id) keys_.emplace(key.high, key.low);
-        fresh_.push_back({record, meta_word, appended.lsn, id, &to});
+        fresh_.push_back({record, meta_word, appended.lsn, id, &to, &lane.parts()});
     } else if (!is_again && extensions.durable.endpoint != 0) {
         state_.log(LogLevel::warning, "a durable command of type " +
                                               std::to_string(meta.type) +

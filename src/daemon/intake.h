@@ -29,6 +29,7 @@ struct Fresh {
     std::uint64_t lsn = 0;
     MessageId id;
     const std::vector<journal::Endpoint>* to = nullptr;
+    const lane::LaneParts* source = nullptr;
 };
 
 class Intake {

@@ -172,7 +172,8 @@ bool Outlet::has_room(std::uint64_t units) {
     return writer.claim(units) || writer.count_room(inbox_, units);
 }
 
-void Outlet::write(const Outbound& message) {
+// Into room that was seen; nothing is published yet.
+lane::Claim Outlet::copy_in(const Outbound& message) {
     lane::Writer& writer = *lanes_.back().writer;
     const wire::Meta meta = meta_out(message);
     const std::uint64_t units = wire::units_of(meta.word());
@@ -193,6 +194,12 @@ void Outlet::write(const Outbound& message) {
     std::memcpy(at, message.payload.data(), message.payload.size());
     wire::close_end(claim.record, wire::head_bytes + wire::extension_bytes(meta.flags) +
                                       message.payload.size());
+    return claim;
+}
+
+void Outlet::publish(const lane::Claim& claim, const Outbound& message) {
+    lane::Writer& writer = *lanes_.back().writer;
+    const wire::Meta meta = meta_out(message);
     step("written");
     writer.note_lsn(message.lsn);
     step("noted");
@@ -204,12 +211,20 @@ void Outlet::write(const Outbound& message) {
 }
 
 bool Outlet::pass_on(journal::Journal& journal, const Outbound& message) {
-    if (behind_ || holds_ || !has_room(wire::units_of(meta_out(message).word())) ||
-        !journal.hand_out(number(), message.lsn)) {
+    const std::uint64_t units = wire::units_of(meta_out(message).word());
+    if (behind_ || holds_ || !has_room(units)) {
         behind_ = true;
         return false;
     }
-    write(message);
+    const lane::Claim claim = copy_in(message);
+    // Where the sender's lane was cut short there were zeros instead: the journal has the bytes.
+    if ((message.source != nullptr && message.source->lost()) ||
+        !journal.hand_out(number(), message.lsn)) {
+        wire::abandon_record(claim.record, units);
+        behind_ = true;
+        return false;
+    }
+    publish(claim, message);
     return true;
 }
 
@@ -255,7 +270,7 @@ bool Outlet::fill(journal::Journal& journal) {
             holds_ = true;
         }
         if (!has_room(wire::units_of(meta_out(held_message_).word()))) return wrote;
-        write(held_message_);
+        publish(copy_in(held_message_), held_message_);
         holds_ = false;
         wrote = true;
     }

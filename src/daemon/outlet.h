@@ -30,6 +30,8 @@ struct Outbound {
     MessageId id;
     std::uint64_t lsn = 0;
     bool is_again = false;  // may have been delivered before a reboot
+    // The lane in which the payload lies; null: it is ours.
+    const lane::LaneParts* source = nullptr;
 };
 // Takes apart what the journal has of a record: meta word, extensions, payload. False: it is not
 // what an intake has put there.
@@ -80,7 +82,8 @@ private:
     void take_up(std::uint64_t lane_id, std::uint64_t durable_lsn);
     [[nodiscard]] bool has_room(std::uint64_t units);
     [[nodiscard]] bool open_lane(std::uint64_t units);
-    void write(const Outbound& message);
+    [[nodiscard]] lane::Claim copy_in(const Outbound& message);
+    void publish(const lane::Claim& claim, const Outbound& message);
     void close_followed() noexcept;
     [[nodiscard]] bool inherit(std::uint64_t lsn);
 

@@ -30,4 +30,11 @@ namespace shmbus::wire {
         std::memset(record + record_bytes, 0, sizeof(std::uint64_t) - rest);
 }
 
+// Leaves nothing of a claimed record that was filled but is not to be: what was written may have
+// overwritten parts of old control words.
+inline void abandon_record(std::byte* record, std::uint64_t units) noexcept {
+    for (std::uint64_t unit = 1; unit < units; ++unit)
+        std::memset(record + unit * unit_bytes, 0, sizeof(std::uint64_t));
+}
+
 }  // namespace shmbus::wire

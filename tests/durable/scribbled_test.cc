@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <fcntl.h>
@@ -166,6 +168,36 @@ TEST_CASE("more than a batch can tell of was handled while no daemon ran; all of
     send_numbers(bus, count + 1, count + 1);
     REQUIRE(handle_until(worker.endpoint, [&] { return worker.seen.contains(count + 1); }));
     CHECK(worker.seen.size() == 1);
+}
+
+TEST_CASE("a sender's lane cut short behind the sync hands no zeros out") {
+    ServedBus served;
+    const std::string signal = served.directory() + ".cut";
+    // Between a receipt and the handing out, by the daemon itself: nobody else can hit that.
+    served.at_step = [&](const char* name) {
+        if (std::string_view(name) != "receipts given" || !std::filesystem::remove(signal)) return;
+        const std::string lanes = served.directory() + "/lanes";
+        for (const auto& entry : std::filesystem::directory_iterator(lanes)) {
+            const auto file =
+                base::File::open_at(AT_FDCWD, entry.path(), base::Access::read_only);
+            if (lane::read_lane_identity(file).writer == wire::daemon_reference) continue;
+            static_cast<void>(::truncate(entry.path().c_str(), lane::data_at));
+        }
+    };
+    served.serve();
+    Bus bus = served.open();
+    Endpoint worker = bus.endpoint("worker");
+    std::string came;
+    worker.on<Text>([&](const Text& text) { came = text.text; });
+    REQUIRE(bus.send(Text{"the first one makes the lane"}));
+    REQUIRE(handle_until(worker, [&] { return !came.empty(); }));
+    REQUIRE(wait_until([&] { return served.rests(); }));
+    came.clear();
+    std::ofstream(signal).close();
+    const std::string sent(2'000, 'x');
+    REQUIRE(bus.send(Text{sent}));
+    REQUIRE(handle_until(worker, [&] { return !came.empty(); }));
+    CHECK(came == sent);
 }
 
 }  // namespace durable_tests

@@ -43,9 +43,11 @@ std::atomic<const char*>* last_of = nullptr;
 std::uint64_t kill_at = 0;
 std::uint64_t steps_counted = 0;
 const char* counted = nullptr;  // the name of the steps that count
+const std::function<void(const char*)>* also = nullptr;
 
 void count(const char* name) {
     last_of->store(name);
+    if (*also) (*also)(name);
     if (std::strcmp(name, "filled") != 0) moves_of->fetch_add(1);
     steps_of->fetch_add(1);
     if (counted == nullptr || std::strcmp(name, counted) == 0)
@@ -87,6 +89,7 @@ void ServedBus::serve(std::uint64_t at, const char* of) {
         last_of = &shown_->last;
         kill_at = at;
         counted = of;
+        also = &at_step;
         daemon::on_step = &count;
         try {
             daemon::Home home(config);

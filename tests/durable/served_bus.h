@@ -73,6 +73,7 @@ public:
     [[nodiscard]] const std::string& journal() const noexcept { return config.journal; }
     shmbus::daemon::Config config;
     shmbus::daemon::Durable::MakeStorage storage;  // empty: the directory
+    std::function<void(const char* name)> at_step;  // called by the daemon; empty: nothing
 
 private:
     struct Shown;  // shared with the daemon
