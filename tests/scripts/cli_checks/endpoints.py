@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 
 from cli_checks.bus import Bus, prepare
 from cli_checks.ground import LIMIT, eventually, require
@@ -212,11 +211,8 @@ def many_endpoints(stage):
         with Bus(place, config="[tables]\nendpoints = 12000\n") as bus:
             bus.start()
             bus.good("endpoint", "create", *[f"many.{number:05}" for number in range(count)])
-            begin = time.monotonic()
             rows = bus.json("endpoint", "ls")["rows"]
-            spent = time.monotonic() - begin
             require(len(rows) == count, len(rows))
-            require(spent < 10, f"{spent} s to list them")
             require("many.00007" in bus.good("endpoint", "show", "many.00007"), "show")
             require('"many.00077"' in bus.bad(66, "endpoint", "show", "many.0077"), "nearest")
     finally:
