@@ -320,16 +320,15 @@ bool Durable::commit() {
     return false;
 }
 
-void Durable::require_nothing_for(journal::Endpoint number) const {
-    if (!wanted_) return;
+std::string Durable::why_needed(journal::Endpoint number) const {
+    if (!wanted_) return {};
     if (service_ == nullptr)
-        throw Refusal(wire::ReplyCode::in_use,
-                      "the journal cannot be asked whether messages for it are on disk" +
-                          (trouble_.empty() ? std::string() : ": " + trouble_));
-    if (const std::uint64_t left = service_->journal.backlog(number); left != 0)
-        throw Refusal(wire::ReplyCode::in_use, std::to_string(left) +
-                                                   " durable messages for it are not handled yet; "
-                                                   "handle, move or purge them first");
+        return "the journal cannot be asked whether messages for it are on disk" +
+               (trouble_.empty() ? std::string() : ": " + trouble_);
+    const std::uint64_t left = service_->journal.backlog(number);
+    if (left == 0) return {};
+    return std::to_string(left) + " durable messages for it are not handled yet; handle, move or "
+                                  "purge them first";
 }
 
 void Durable::hand_out() {

@@ -336,11 +336,9 @@ void Registrar::remove_endpoint(Client& client, const wire::RemoveEndpointReques
             (lane.state == RowState::live || lane.state == RowState::leaving))
             refuse(ReplyCode::in_use, "lanes lead to it that are open or not drained");
     // What the daemon's own lanes carry is in the journal until it was handled.
-    try {
-        durable_.require_nothing_for(wire::make_reference(request.endpoint, request.generation));
-    } catch (const Refusal& refusal) {
-        refuse(refusal.code, refusal.what());
-    }
+    const std::string why =
+        durable_.why_needed(wire::make_reference(request.endpoint, request.generation));
+    if (!why.empty()) refuse(ReplyCode::in_use, why);
     state_.retire_endpoint(request.endpoint);
 }
 
