@@ -32,12 +32,6 @@ namespace wire = shmbus::wire;
 
 namespace {
 
-void send_numbers(Bus& bus, std::uint64_t from, std::uint64_t to) {
-    for (std::uint64_t number = from; number <= to; ++number)
-        REQUIRE(bus.send(Work{number, 2 * number}, {.wait = 20s}));
-    REQUIRE(bus.sync(20s));
-}
-
 struct Ledger {
     explicit Ledger(Bus& bus, const shmbus::EndpointOptions& options = {})
         : endpoint(bus.endpoint("worker", options)) {
@@ -58,12 +52,7 @@ struct Ledger {
 
 // The file of the daemon's only lane.
 [[nodiscard]] std::string only_lane_out(const ServedBus& served) {
-    std::vector<std::string> found;
-    for (const auto& entry : std::filesystem::directory_iterator(served.directory() + "/lanes")) {
-        const auto file = base::File::open_at(AT_FDCWD, entry.path(), base::Access::read_only);
-        if (lane::read_lane_identity(file).writer == wire::daemon_reference)
-            found.push_back(entry.path());
-    }
+    const std::vector<std::string> found = served.lanes_out();
     REQUIRE(found.size() == 1);
     return found.front();
 }

@@ -3,6 +3,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "served_bus.h"
 
+#include <doctest/doctest.h>
+
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <csignal>
@@ -22,6 +25,8 @@
 #include "daemon/server.h"
 #include "daemon/state.h"
 #include "daemon/step.h"
+#include "lane/lane_file.h"
+#include "wire/names.h"
 
 namespace durable_tests {
 
@@ -178,6 +183,24 @@ shmbus::Bus ServedBus::open() const {
     options.start_daemon = false;
     options.process_name = "tester";
     return shmbus::Bus::open(bus_, options);
+}
+
+std::vector<std::string> ServedBus::lanes_out() const {
+    std::vector<std::string> found;
+    for (const auto& entry : std::filesystem::directory_iterator(bus_ + "/lanes")) {
+        const auto file = shmbus::base::File::open_at(AT_FDCWD, entry.path(),
+                                                      shmbus::base::Access::read_only);
+        if (shmbus::lane::read_lane_identity(file).writer == shmbus::wire::daemon_reference)
+            found.push_back(entry.path());
+    }
+    std::ranges::sort(found);
+    return found;
+}
+
+void send_numbers(shmbus::Bus& bus, std::uint64_t from, std::uint64_t to) {
+    for (std::uint64_t number = from; number <= to; ++number)
+        REQUIRE(bus.send(Work{number, 2 * number}, {.wait = 20s}));
+    REQUIRE(bus.sync(20s));
 }
 
 bool wait_until(const std::function<bool()>& holds) {

@@ -71,6 +71,8 @@ public:
     // Its rows, as every process sees them.
     [[nodiscard]] shmbus::directory::DirectoryReader rows() const;
     [[nodiscard]] const std::string& journal() const noexcept { return config.journal; }
+    // The files of the lanes that the daemon writes.
+    [[nodiscard]] std::vector<std::string> lanes_out() const;
     shmbus::daemon::Config config;
     shmbus::daemon::Durable::MakeStorage storage;  // empty: the directory
     std::function<void(const char* name)> at_step;  // called by the daemon; empty: nothing
@@ -85,6 +87,8 @@ private:
     std::chrono::steady_clock::time_point moved_at_;
 };
 
+// Sends Work of these numbers, and waits until all of it is on disk.
+void send_numbers(shmbus::Bus& bus, std::uint64_t from, std::uint64_t to);
 // Handles until `enough` says so; false when that takes longer than any machine needs.
 [[nodiscard]] bool handle_until(shmbus::Endpoint& endpoint, const std::function<bool()>& enough);
 [[nodiscard]] bool wait_until(const std::function<bool()>& holds);

@@ -29,12 +29,6 @@ using shmbus::Endpoint;
 
 namespace {
 
-void send(Bus& bus, std::uint64_t from, std::uint64_t to) {
-    for (std::uint64_t number = from; number <= to; ++number)
-        REQUIRE(bus.send(Work{number, 2 * number}, {.wait = 20s}));
-    REQUIRE(bus.sync(20s));
-}
-
 struct Worked {
     explicit Worked(Bus& bus, const shmbus::EndpointOptions& options = {})
         : endpoint(bus.endpoint("worker", options)) {
@@ -54,19 +48,6 @@ struct Worked {
     return true;
 }
 
-// The files of the daemon's lanes.
-[[nodiscard]] std::vector<std::string> lanes_out(const ServedBus& served) {
-    std::vector<std::string> found;
-    for (const auto& entry : std::filesystem::directory_iterator(served.directory() + "/lanes")) {
-        const auto file = shmbus::base::File::open_at(AT_FDCWD, entry.path(),
-                                                      shmbus::base::Access::read_only);
-        if (shmbus::lane::read_lane_identity(file).writer == shmbus::wire::daemon_reference)
-            found.push_back(entry.path());
-    }
-    std::ranges::sort(found);
-    return found;
-}
-
 // Of the worker: what the daemon tells to be on disk, and what waits in its lanes.
 [[nodiscard]] std::uint64_t depth_of_worker(const ServedBus& served) {
     using shmbus::base::Access;
@@ -75,7 +56,7 @@ struct Worked {
         served.directory() + "/inboxes/" +
             shmbus::wire::numbered_file(served.rows().find_endpoint("worker")->reference()),
         Access::read_only));
-    for (const std::string& lane : lanes_out(served))
+    for (const std::string& lane : served.lanes_out())
         depth += shmbus::lane::LaneOnlooker(
                      shmbus::base::File::open_at(AT_FDCWD, lane, Access::read_only))
                      .count()
@@ -119,7 +100,7 @@ TEST_CASE("what was handled while no daemon ran is settled, however much, and th
     // More than the journal lets out unsettled, in a lane that would take them all.
     constexpr std::uint64_t most_out = 65'536;
     constexpr std::uint64_t count = most_out + 5'000;
-    send(bus, 1, count);
+    send_numbers(bus, 1, count);
     REQUIRE(wait_until([&] { return served.rests(); }));
     served.kill_daemon();
     REQUIRE(handle_until(worker.endpoint, [&] { return worker.order.size() == most_out; }));
@@ -138,7 +119,7 @@ TEST_CASE("the daemon's memory does not grow with the backlog, and all of it com
         served.serve();
         Bus bus = served.open();
         Worked worker(bus);
-        send(bus, 1, backlog);
+        send_numbers(bus, 1, backlog);
         REQUIRE(handle_until(worker.endpoint, [&] { return worker.order.size() == backlog; }));
         CHECK(is_in_order(worker.order));
         CHECK(worker.again == 0);
@@ -160,7 +141,7 @@ TEST_CASE("what was handled is settled on disk, by this daemon or the next, in a
         served.serve();
         Bus bus = served.open();
         Worked worker(bus);
-        send(bus, 1, 100);
+        send_numbers(bus, 1, 100);
         REQUIRE(wait_until([&] { return served.rests(); }));
         if (dies) served.kill_daemon();
         REQUIRE(handle_until(worker.endpoint, [&] { return worker.order.size() == 100; }));
@@ -171,7 +152,7 @@ TEST_CASE("what was handled is settled on disk, by this daemon or the next, in a
     served.serve();
     Bus bus = served.open();
     Worked worker(bus);
-    send(bus, 101, 101);
+    send_numbers(bus, 101, 101);
     REQUIRE(handle_until(worker.endpoint, [&] { return !worker.order.empty(); }));
     CHECK(worker.order == std::vector<std::uint64_t>{101});
 }
@@ -181,16 +162,16 @@ TEST_CASE("a damaged lane out of the journal is replaced; what it carried comes 
     served.serve();
     Bus bus = served.open();
     bus.declare_endpoint<Work>("worker");
-    send(bus, 1, 100);
+    send_numbers(bus, 1, 100);
     bool dies = false;
     SUBCASE("while the daemon lives") {}
     SUBCASE("and the daemon is killed") { dies = true; }
     REQUIRE(wait_until([&] { return served.rests(); }));
-    const std::vector<std::string> lanes = lanes_out(served);
+    const std::vector<std::string> lanes = served.lanes_out();
     REQUIRE(lanes.size() == 1);
     REQUIRE(::truncate(lanes.front().c_str(), 4096) == 0);
     // Goes into another lane, whose last LSN says nothing of the first lane's.
-    send(bus, 101, 200);
+    send_numbers(bus, 101, 200);
     if (dies) {
         served.kill_daemon();
         served.serve();
@@ -201,7 +182,7 @@ TEST_CASE("a damaged lane out of the journal is replaced; what it carried comes 
         return seen.size() == 200;
     }));
     CHECK(worker.again >= 100);
-    send(bus, 201, 300);
+    send_numbers(bus, 201, 300);
     REQUIRE(handle_until(worker.endpoint, [&] { return worker.order.back() == 300; }));
 }
 
@@ -211,12 +192,12 @@ TEST_CASE("a damaged lane is not forgotten before what it carried is in another,
     served.serve();
     Bus bus = served.open();
     bus.declare_endpoint<Work>("worker");
-    send(bus, 1, 20);
+    send_numbers(bus, 1, 20);
     REQUIRE(wait_until([&] { return served.rests(); }));
-    const std::vector<std::string> lanes = lanes_out(served);
+    const std::vector<std::string> lanes = served.lanes_out();
     REQUIRE(lanes.size() == 1);
     REQUIRE(::truncate(lanes.front().c_str(), 4096) == 0);
-    send(bus, 21, 220);  // fills the lane that follows
+    send_numbers(bus, 21, 220);  // fills the lane that follows
     wait_until_swept(served);
     served.kill_daemon();
     served.serve();
@@ -243,7 +224,7 @@ TEST_CASE("what was on disk is told to be there until it is in a lane, at each s
             shmbus::EndpointOptions options;
             options.lane_bytes = 4096;
             Worked worker(bus, options);
-            send(bus, 1, count);
+            send_numbers(bus, 1, count);
             REQUIRE(wait_until([&] { return served.rests(); }));
             REQUIRE(depth_of_worker(served) == count);
             served.kill_daemon();
@@ -307,7 +288,7 @@ TEST_CASE("what the last daemon saw handled does not come again though its lane 
     // The longer one goes into another lane, and is not there yet.
     served.serve(2, "written");
     REQUIRE(wait_until([&] { return served.daemon_has_died(); }));
-    REQUIRE(lanes_out(served).size() == 2);
+    REQUIRE(served.lanes_out().size() == 2);
     while (endpoint.poll() != 0) continue;
     CHECK(came == std::vector<std::size_t>{1, 500});
     // A daemon that clears lanes away and has no journal to tell of them.
