@@ -166,7 +166,7 @@ template <class Copy>
     std::memcpy(claim.record + wire::head_bytes, &id, sizeof(id));
     copy(claim.record + wire::head_bytes + sizeof(id), bytes.data(), bytes.size());
     close_end(claim.record, record_bytes);
-    staged_ = {&target, &type, claim, meta, options.when_full, options.wait};
+    staged_ = {&target, &type, claim, meta, options.when_full, options.wait, nullptr};
     target.held_units = units;
     outputs_ = 1;
     run_until_ = 0;
@@ -178,6 +178,27 @@ bool Delivery::stage(const TypeDescriptor& type, std::span<const std::byte> byte
     const Target* const target = outbound_->quick_target(type, options, bytes.size());
     return target != nullptr && stage_through(outbound_->routes.guess(&type), type, bytes, options,
                                               [](auto... parts) { copy_bytes(parts...); });
+}
+
+// To a requester that this thread has answered before, as stage.
+bool Delivery::stage_reply(const TypeDescriptor& type,
+                           std::span<const std::byte> bytes) noexcept {
+    const lane::Batch& batch = *in_hand_.batch;
+    const std::uint64_t flags = batch.first.meta >> 52;
+    if (batch.units_each == 0 ||
+        (flags & (wire::has_explicit_id | wire::has_reply_to)) != wire::has_reply_to)
+        return false;
+    wire::ReplyTo to;
+    std::memcpy(&to, batch.entry(in_hand_.place.record()).record + wire::head_bytes, sizeof(to));
+    const WayBack& way = outbound_->way_back(to);
+    if (way.route.key != &type || way.route.version != outbound_->directory_version() ||
+        way.to.endpoint != to.endpoint || way.to.generation != to.generation ||
+        bytes.size() > way.route.most_payload ||
+        !stage_through(way.route, type, bytes, default_send_options,
+                       [](auto... parts) { copy_bytes(parts...); }))
+        return false;
+    staged_.way_back = &way;
+    return true;
 }
 
 // The usual way, short, and with no call in it that would need a stack: the type that was sent
@@ -206,18 +227,26 @@ void Delivery::hold_staged() {
     const std::byte* payload = staged.claim.record + meta.payload_offset();
     const std::vector<std::byte> copy(payload, payload + meta.payload_bytes);
     forget_staged();
+    // Cannot be refused: it was accepted before, and is the first.
+    if (staged.way_back != nullptr) {
+        static_cast<void>(hold_reply(*staged.type, copy));
+        return;
+    }
     SendOptions options;
     options.when_full = staged.when_full;
     options.wait = staged.wait;
-    // Cannot be refused: it was accepted before, and is the first.
     static_cast<void>(hold_to(*staged.target, staged.meta, *staged.type, copy, 0, options));
 }
 
 void Delivery::publish_staged() noexcept {
     Target& target = *staged_.target;
     target.writer->commit_quickly(staged_.claim, staged_.meta, target.held_units);
-    if (outbound_->latest().key != staged_.type)
+    if (staged_.way_back != nullptr) {
+        outbound_->note_latest(staged_.way_back->route);
+        target.spent_otherwise.add(1);  // not a command
+    } else if (outbound_->latest().key != staged_.type) {
         outbound_->note_latest(outbound_->routes.guess(staged_.type));
+    }
     target.held_units = 0;
     staged_.target = nullptr;
     outputs_ = 0;
@@ -336,9 +365,15 @@ Result<void> Delivery::publish(const TypeDescriptor& type, std::span<const std::
 }
 
 Result<void> Delivery::reply(const TypeDescriptor& type, std::span<const std::byte> bytes) {
+    if (stage_reply(type, bytes)) return {};
     if (envelope().reply_to == 0) return Error(ErrorCode::no_reply_address);
     if (staged_.target != nullptr) hold_staged();
-    const Result<std::uint16_t> index = core_.type_index(type);
+    return hold_reply(type, bytes);
+}
+
+Result<void> Delivery::hold_reply(const TypeDescriptor& type, std::span<const std::byte> bytes) {
+    static_cast<void>(envelope());  // describes the extensions
+    const Result<std::uint16_t> index = outbound_->type_index(type);
     if (!index) return noted(index.error());
     const Result<Held*> held = hold(Verb::reply, type, bytes);
     if (!held) return held.error();
@@ -413,6 +448,8 @@ bool Delivery::is_gone(const wire::ReplyTo& address) const noexcept {
 }
 
 Result<void> Delivery::plan_reply(const Held& held) {
+    // Read before the tables: if they change meanwhile, the next reply looks again.
+    const std::uint64_t version = outbound_->directory_version();
     if (is_gone(held.address)) {
         outbound_->replies_to_gone.add(1);
         return {};
@@ -425,6 +462,14 @@ Result<void> Delivery::plan_reply(const Held& held) {
     }
     if (held.bytes > (*to)->most_payload()) return too_large(held.bytes, (*to)->most_payload());
     legs_.push_back({&held, *to, WhenFull::wait, held.wait, 0});
+    WayBack& way = outbound_->way_back(held.address);
+    way.to = held.address;
+    way.route.key = held.descriptor;
+    way.route.writer = (*to)->writer;
+    way.route.version = version;
+    way.route.target = *to;
+    way.route.meta = wire::Meta{0, held.type, 0, 0}.word();
+    way.route.most_payload = (*to)->most_payload();
     return {};
 }
 

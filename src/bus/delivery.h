@@ -156,8 +156,8 @@ public:
 
 private:
     enum class Verb : std::uint8_t { send, publish, reply };
-    // The handler's only output so far, a plain command: it stands in its lane already, complete
-    // but for the words that publish it. A death or a drop leaves nothing of it, as with a loan.
+    // The handler's only output so far, a plain command or a reply: it stands in its lane already,
+    // complete but for the words that publish it. A death or a drop leaves nothing of it, as with a loan.
     struct Staged {
         Target* target = nullptr;  // null: there is none
         const TypeDescriptor* type = nullptr;
@@ -165,6 +165,7 @@ private:
         std::uint64_t meta = 0;
         WhenFull when_full = WhenFull::wait;
         std::chrono::nanoseconds wait{0};
+        const WayBack* way_back = nullptr;  // of a reply
     };
     struct Held {
         Verb verb = Verb::send;
@@ -196,6 +197,7 @@ private:
     bool stage_through(const Route& route, const TypeDescriptor& type,
                        std::span<const std::byte> bytes, const SendOptions& options,
                        Copy copy) noexcept;
+    bool stage_reply(const TypeDescriptor& type, std::span<const std::byte> bytes) noexcept;
     // Takes a staged output back and holds it like the others that follow.
     void hold_staged();
     void forget_staged() noexcept;
@@ -210,6 +212,7 @@ private:
     Result<void> hold_durably(const TypeDescriptor& type, std::span<const std::byte> bytes,
                               std::uint32_t packed, const DurableRoute& route,
                               const SendOptions& options);
+    Result<void> hold_reply(const TypeDescriptor& type, std::span<const std::byte> bytes);
     Result<void> flush_held();
     void flush_held_or_throw();
     Result<void> plan();

@@ -105,6 +105,14 @@ Result<void> Outbound::look_up(Route& route, const TypeDescriptor& type,
     return {};
 }
 
+Result<std::uint16_t> Outbound::type_index(const TypeDescriptor& type) {
+    const KnownType& known = types_.guess(&type);
+    if (known.key == &type) return known.index;
+    const Result<std::uint16_t> index = core_.type_index(type);
+    if (index) types_.of(&type).index = *index;
+    return index;
+}
+
 // ---- lanes
 
 Result<Target*> Outbound::target(std::uint32_t endpoint, std::uint32_t generation,
@@ -211,6 +219,8 @@ void Outbound::forget_quick_routes(const Target& target) noexcept {
     routes.for_each([&](Route& route) {
         if (route.target == &target) route.quick_version = Route::no_version;
     });
+    for (WayBack& way : ways_back_)
+        if (way.route.target == &target) way = {};
 }
 
 void Outbound::abandon(Target& target) noexcept {

@@ -95,6 +95,12 @@ struct Route {
     static constexpr std::uint64_t no_version = ~std::uint64_t{0};
 };
 
+// Where replies of one type go to one requester. Right as long as the directory has not moved.
+struct WayBack {
+    wire::ReplyTo to{};
+    Route route;
+};
+
 // One endpoint that gets an event, and what to do when it is full.
 struct Subscription {
     Target* target = nullptr;
@@ -302,6 +308,13 @@ public:
     void close_lanes() noexcept;
 
     TypeTable<Route> routes;
+    // The place where the way back to this requester is, if it is known.
+    [[nodiscard, gnu::always_inline]] WayBack& way_back(const wire::ReplyTo& to) noexcept {
+        return ways_back_[to.endpoint % ways_back_.size()];
+    }
+    // The index of this type in the directory, remembered by this thread. Errors: as
+    // BusCore::type_index.
+    Result<std::uint16_t> type_index(const TypeDescriptor& type);
     // Set while this thread runs a handler of this bus: sends join its outputs.
     Delivery* delivery = nullptr;
     // The route that this thread took last, as far as the quick ways tell: the next command most
@@ -361,6 +374,13 @@ private:
     mutable std::mutex counting_;
     std::vector<NamedRoute> named_routes_;
     TypeTable<DurableRoute> durable_routes_;
+    struct KnownType {
+        const TypeDescriptor* key = nullptr;
+        std::uint16_t index = 0;
+    };
+    TypeTable<KnownType> types_;
+    // By endpoint; those that share a place take turns. They stay where they are: see latest.
+    std::array<WayBack, 16> ways_back_;
     Target* journal_ = nullptr;
     std::uint64_t journal_version_ = Route::no_version;
     std::vector<Receipt> receipts_of_old_;  // of lanes into the journal that were given up
