@@ -12,6 +12,7 @@
 #include <coroutine>
 #include <functional>
 #include <memory>
+#include <span>
 
 namespace [[gnu::visibility("default")]] shmbus {
 
@@ -19,19 +20,19 @@ namespace detail {
 
 // One request's state, shared by its Pending and the table of requests of the Bus.
 class PendingCore;
-// Waits for the answer until the request's deadline or stop. Errors: timeout, stopped,
-// would_block (inside a handler), wrong_type, closed.
-Result<std::vector<std::byte>> wait_for(PendingCore& core, const TypeDescriptor& reply);
+// Waits for the answer until the request's deadline or stop; its bytes are the core's. Errors:
+// timeout, stopped, would_block (inside a handler), wrong_type, closed.
+Result<std::span<const std::byte>> wait_for(PendingCore& core, const TypeDescriptor& reply);
 // Arranges that `ready` is called when the answer, the deadline or the stop has come.
 void when_ready(PendingCore& core, std::function<void()> ready);
 // Takes the answer that has come, or says why there is none. Never waits.
-Result<std::vector<std::byte>> take_answer(PendingCore& core, const TypeDescriptor& reply);
+Result<std::span<const std::byte>> take_answer(PendingCore& core, const TypeDescriptor& reply);
 void give_up(PendingCore& core) noexcept;
 
 template <class R>
-Result<R> decoded(const Result<std::vector<std::byte>>& answer) {
+Result<R> decoded(const Result<std::span<const std::byte>>& answer) {
     if (!answer) return answer.error();
-    const std::span<const std::byte> bytes(*answer);
+    const std::span<const std::byte> bytes = *answer;
     if constexpr (InPlace<R>) {
         if (bytes.size() != sizeof(R)) return Error(ErrorCode::not_decodable);
         alignas(R) std::byte copy[sizeof(R)];

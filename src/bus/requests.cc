@@ -4,6 +4,7 @@
 #include "bus/requests.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/clock.h"
 #include "bus/bus_core.h"
@@ -31,38 +32,67 @@ MessageId request_of(const wire::Extensions& extensions) noexcept {
 Requests::~Requests() = default;
 
 Result<wire::ReplyTo> Requests::address() {
+    // OPENED. Other end: open.
+    if (consumer_.load(std::memory_order_acquire) == nullptr) {
+        if (const Result<void> opened = open(); !opened) return opened.error();
+    }
     // Who asks on and on and waits for no answer would leave them to fill the inbox.
-    if (std::unique_lock reader(reading_, std::try_to_lock); reader) read_inbox();
-    const std::lock_guard lock(mutex_);
-    if (!inbox_) {
-        try {
-            const Result<OpenedInbox> opened = core_.session().reply_inbox();
-            if (!opened) return opened.error();
-            const BusFolder& folder = core_.session().folder();
-            inbox_.reset(new ReplyInbox{
-                opened->endpoint, opened->generation, SelfBell(opened->inbox, opened->slot),
-                lane::Consumer(opened->inbox, opened->slot, core_.session().reference(),
-                               folder.lanes().fd(), lane::Peers(folder.participants().fd()),
-                               [&core = core_](bool is_error, std::string_view text) {
-                                   core.log(is_error ? LogLevel::error : LogLevel::info, text);
-                               })});
-        } catch (const std::exception& error) {
-            return refuse(ErrorCode::refused, error.what());
-        }
-        // OPENED: the consumer, whole. Other ends: read_inbox, read_patiently.
-        consumer_.store(&inbox_->consumer, std::memory_order_release);
+    // relaxed: of what other threads have asked, the next one that asks will know.
+    if (due_.load(std::memory_order_relaxed) != 0) {
+        if (std::unique_lock reader(reading_, std::try_to_lock); reader) read_inbox();
     }
     return wire::ReplyTo{inbox_->endpoint, inbox_->generation, 0};
 }
 
+Result<void> Requests::open() {
+    const std::lock_guard lock(mutex_);
+    if (inbox_) return {};
+    try {
+        const Result<OpenedInbox> opened = core_.session().reply_inbox();
+        if (!opened) return opened.error();
+        const BusFolder& folder = core_.session().folder();
+        inbox_.reset(new ReplyInbox{
+            opened->endpoint, opened->generation, SelfBell(opened->inbox, opened->slot),
+            lane::Consumer(opened->inbox, opened->slot, core_.session().reference(),
+                           folder.lanes().fd(), lane::Peers(folder.participants().fd()),
+                           [&core = core_](bool is_error, std::string_view text) {
+                               core.log(is_error ? LogLevel::error : LogLevel::info, text);
+                           })});
+    } catch (const std::exception& error) {
+        return refuse(ErrorCode::refused, error.what());
+    }
+    // OPENED: the inbox, whole. Other ends: address, read_inbox, read_patiently.
+    consumer_.store(&inbox_->consumer, std::memory_order_release);
+    return {};
+}
+
 void Requests::expect(const std::shared_ptr<PendingCore>& pending) {
     const std::lock_guard lock(mutex_);
-    waiting_.emplace(pending->id, pending);
+    if (spare_) {
+        spare_.key() = pending->id;
+        spare_.mapped() = pending;
+        waiting_.insert(std::move(spare_));
+    } else {
+        waiting_.emplace(pending->id, pending);
+    }
+    count_due(1);
+}
+
+void Requests::count_due(int more) noexcept {
+    // relaxed: see address. More answers than requests: one that was handled twice.
+    const std::uint64_t due = due_.load(std::memory_order_relaxed);
+    if (more > 0 || due != 0)
+        due_.store(due + static_cast<std::uint64_t>(more), std::memory_order_relaxed);
+}
+
+void Requests::leave_table(Table::const_iterator place) noexcept {
+    spare_ = waiting_.extract(place);
+    spare_.mapped().reset();
 }
 
 void Requests::leave_table(PendingCore& pending) noexcept {
     const auto place = waiting_.find(pending.id);
-    if (place != waiting_.end() && place->second.get() == &pending) waiting_.erase(place);
+    if (place != waiting_.end() && place->second.get() == &pending) leave_table(place);
 }
 
 void Requests::end(PendingCore& pending, ErrorCode why) noexcept {
@@ -97,6 +127,7 @@ void Requests::read_one(const lane::Batch& batch, const lane::Entry& entry) noex
     }
     const MessageId request = request_of(extensions);
     const std::lock_guard lock(mutex_);
+    count_due(-1);
     const auto place = waiting_.find(request);
     if (place == waiting_.end()) {
         late_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a figure to show
@@ -108,10 +139,10 @@ void Requests::read_one(const lane::Batch& batch, const lane::Entry& entry) noex
         return;
     }
     const std::byte* payload = record + meta.payload_offset();
-    pending->bytes.assign(payload, payload + meta.payload_bytes);
+    pending->keep({payload, meta.payload_bytes});
     pending->type = meta.type;
     pending->state = PendingCore::State::answered;
-    waiting_.erase(place);
+    leave_table(place);
     if (pending->ready) ready_.push_back(pending);
 }
 
@@ -124,35 +155,35 @@ std::size_t Requests::read_inbox() noexcept {
         for (std::uint32_t i = 0; i < batch->count; ++i) read_one(*batch, batch->entry(i));
         came += batch->count;
         consumer->finish(batch);
+        // relaxed: see address.
+        if (due_.load(std::memory_order_relaxed) == 0) break;
     }
     if (came != 0) changed_.notify_all();
     return came;
 }
 
 void Requests::read_patiently(std::uint64_t deadline_ns) noexcept {
+    lane::Consumer* consumer = consumer_.load(std::memory_order_acquire);  // OPENED
+    if (consumer == nullptr) return;
+    // Who has waited for an answer asks again.
+    consumer->expect_answer_through(core_.outbound()->latest().writer);
     for (int spin = 0; spin < answer_spins; ++spin) {
         if (read_inbox() != 0) return;
         base::cpu_relax();
     }
-    lane::Consumer* consumer = consumer_.load(std::memory_order_acquire);  // OPENED
     const std::uint64_t now = base::now_ns();
-    if (consumer == nullptr || now >= deadline_ns) return;
+    if (now >= deadline_ns) return;
     consumer->sleep(std::chrono::nanoseconds(deadline_ns - now));
     core_.session().tend();
     read_inbox();
 }
 
-Result<std::vector<std::byte>> Requests::wait(PendingCore& pending, const TypeDescriptor& reply) {
-    if (const Result<void> there = await(pending); !there) return there.error();
-    return take(pending, reply);
+Result<void> Requests::wait(PendingCore& pending, const TypeDescriptor& reply) {
+    const Result<void> there = wait_for_any(pending);
+    return there ? is_a(pending, reply) : there;
 }
 
-Result<Requests::Answer> Requests::wait_for_any(PendingCore& pending) {
-    if (const Result<void> there = await(pending); !there) return there.error();
-    return take_any(pending);
-}
-
-Result<void> Requests::await(PendingCore& pending) {
+Result<void> Requests::wait_for_any(PendingCore& pending) {
     const Outbound* mine = core_.outbound();
     if (mine == nullptr || mine->delivery != nullptr) {
         give_up(pending);
@@ -188,7 +219,7 @@ Result<void> Requests::await(PendingCore& pending) {
             }
         }
     }
-    return {};
+    return take_any(pending);
 }
 
 void Requests::when_ready(PendingCore& pending, std::function<void()> ready) {
@@ -205,22 +236,28 @@ void Requests::when_received(Receipt receipt, std::uint64_t deadline_ns,
     callbacks_.fetch_add(1, std::memory_order_relaxed);  // relaxed: see has_callbacks
 }
 
-Result<std::vector<std::byte>> Requests::take(PendingCore& pending, const TypeDescriptor& reply) {
-    Result<Answer> answer = take_any(pending);
-    if (!answer) return answer.error();
-    const Result<std::uint16_t> wanted = core_.type_index(reply);
-    if (!wanted) return wanted.error();
-    if (*wanted != answer->type) return Error(ErrorCode::wrong_type);
-    return std::move(answer->bytes);
+Result<void> Requests::take(PendingCore& pending, const TypeDescriptor& reply) {
+    std::unique_lock lock(mutex_);
+    const Result<void> there = take_any(pending);
+    lock.unlock();
+    return there ? is_a(pending, reply) : there;
 }
 
-Result<Requests::Answer> Requests::take_any(PendingCore& pending) {
-    const std::lock_guard lock(mutex_);
+Result<void> Requests::take_any(PendingCore& pending) noexcept {
     if (pending.state == PendingCore::State::ended) return Error(pending.why);
     if (pending.state == PendingCore::State::waiting) return Error(ErrorCode::would_block);
     pending.state = PendingCore::State::ended;
     pending.why = ErrorCode::closed;
-    return Answer{pending.type, std::move(pending.bytes)};
+    return {};
+}
+
+Result<void> Requests::is_a(const PendingCore& pending, const TypeDescriptor& reply) {
+    Outbound* const mine = core_.outbound();
+    const Result<std::uint16_t> wanted =
+        mine != nullptr ? mine->type_index(reply) : core_.type_index(reply);
+    if (!wanted) return wanted.error();
+    if (*wanted != pending.type) return Error(ErrorCode::wrong_type);
+    return {};
 }
 
 void Requests::end_overdue(std::uint64_t now_ns) noexcept {
@@ -278,6 +315,60 @@ void Requests::close() noexcept {
 
 // ---- asking
 
+namespace {
+
+using Asked = std::shared_ptr<PendingCore>;
+
+// By a route that is known, into room that is known of. False: nothing has happened.
+bool ask_quickly(BusCore& core, Outbound& out, const TypeDescriptor& type,
+                 std::span<const std::byte> bytes, const wire::ReplyTo& address,
+                 const Asked& pending) {
+    Target* const target = out.quick_target(type, default_send_options, bytes.size());
+    if (target == nullptr) return false;
+    const Route& route = out.routes.guess(&type);
+    constexpr std::uint64_t with_address = wire::Meta{0, 0, 1, wire::has_reply_to}.word();
+    const std::uint64_t meta = route.meta | bytes.size() | with_address;
+    const std::uint64_t units = wire::units_of(meta);
+    const lane::QuickClaim claim = target->writer->claim_quickly(units);
+    if (!claim) return false;
+    pending->id = wire::id_at(target->writer->lane_id(), claim.at >> 16, 0);
+    core.requests().expect(pending);
+    std::byte* const payload = claim.record + wire::head_bytes + sizeof(address);
+    std::memcpy(claim.record + wire::head_bytes, &address, sizeof(address));
+    copy_bytes(payload, bytes.data(), bytes.size());
+    close_end(claim.record, wire::head_bytes + sizeof(address) + bytes.size());
+    target->writer->commit_quickly(claim, meta, units);
+    Outbound::ring(*target);
+    out.note_latest(route);
+    return true;
+}
+
+Result<void> ask(BusCore& core, Outbound& out, const TypeDescriptor& type,
+                 std::span<const std::byte> bytes, const RequestOptions& options,
+                 const wire::ReplyTo& address, const Asked& pending) {
+    Outgoing message;
+    message.payload = bytes;
+    message.extensions.reply_to = address;
+    message.extensions.flags = wire::has_reply_to;
+    if (options.trace) message.carry(*options.trace);
+    const Result<Target*> found = out.target_of(type, options.destination, message);
+    if (!found) return found.error();
+    Target& target = **found;
+    if (bytes.size() > target.most_payload())
+        return too_large(bytes.size(), target.most_payload());
+    const Result<void> room =
+        out.make_room(target, message.most_units(), {.deadline_ns = pending->deadline_ns});
+    if (!room) return room.error();
+    pending->id = wire::id_at(target.writer->lane_id(), target.writer->tail(), 0);
+    core.requests().expect(pending);
+    out.write(target, message);
+    Outbound::ring(target);
+    out.sent.add(1);
+    return {};
+}
+
+}  // namespace
+
 Result<std::shared_ptr<PendingCore>> request(BusCore& core, const TypeDescriptor& type,
                                              std::span<const std::byte> bytes,
                                              const RequestOptions& options) {
@@ -286,34 +377,27 @@ Result<std::shared_ptr<PendingCore>> request(BusCore& core, const TypeDescriptor
     auto pending = std::make_shared<PendingCore>();
     pending->bus = core.weak_from_this();
     pending->stop = options.stop;
-    pending->deadline_ns =
-        Outbound::patience_of(WhenFull::wait, options.deadline).deadline_ns;
+    const auto deadline = [&] {
+        return Outbound::patience_of(WhenFull::wait, options.deadline).deadline_ns;
+    };
     if (out->delivery != nullptr) {
+        pending->deadline_ns = deadline();
         const Result<void> held = out->delivery->hold_request(type, bytes, options, pending);
         if (!held) return held.error();
         return pending;
     }
     const Result<wire::ReplyTo> address = core.requests().address();
     if (!address) return address.error();
-    Outgoing message;
-    message.payload = bytes;
-    message.extensions.reply_to = *address;
-    message.extensions.flags = wire::has_reply_to;
-    if (options.trace) message.carry(*options.trace);
-    const Result<Target*> found = out->target_of(type, options.destination, message);
-    if (!found) return found.error();
-    Target& target = **found;
-    if (bytes.size() > target.most_payload())
-        return too_large(bytes.size(), target.most_payload());
-    const Result<void> room = out->make_room(target, message.most_units(),
-                                             {.deadline_ns = pending->deadline_ns});
-    if (!room) return room.error();
-    // Expected before it can be answered. The id is the place where it is about to be written.
-    pending->id = wire::id_at(target.writer->lane_id(), target.writer->tail(), 0);
-    core.requests().expect(pending);
-    out->write(target, message);
-    Outbound::ring(target);
-    out->sent.add(1);
+    // Expected before it can be answered: its id is the place where it is about to be written.
+    const bool is_usual = options.destination.empty() && !options.trace;
+    if (is_usual && ask_quickly(core, *out, type, bytes, *address, pending)) {
+        // Read while the message travels; nobody else looks at it before somebody waits.
+        pending->deadline_ns = deadline();
+        return pending;
+    }
+    pending->deadline_ns = deadline();
+    const Result<void> asked = ask(core, *out, type, bytes, options, *address, pending);
+    if (!asked) return asked.error();
     return pending;
 }
 
@@ -334,10 +418,11 @@ std::shared_ptr<BusCore> bus_of(const PendingCore& pending) noexcept {
 
 }  // namespace
 
-Result<std::vector<std::byte>> wait_for(PendingCore& core, const TypeDescriptor& reply) {
+Result<std::span<const std::byte>> wait_for(PendingCore& core, const TypeDescriptor& reply) {
     const std::shared_ptr<BusCore> bus = bus_of(core);
     if (!bus) return Error(ErrorCode::closed);
-    return bus->requests().wait(core, reply);
+    if (const Result<void> there = bus->requests().wait(core, reply); !there) return there.error();
+    return core.bytes();
 }
 
 void when_ready(PendingCore& core, std::function<void()> ready) {
@@ -349,10 +434,11 @@ void when_ready(PendingCore& core, std::function<void()> ready) {
     bus->requests().when_ready(core, std::move(ready));
 }
 
-Result<std::vector<std::byte>> take_answer(PendingCore& core, const TypeDescriptor& reply) {
+Result<std::span<const std::byte>> take_answer(PendingCore& core, const TypeDescriptor& reply) {
     const std::shared_ptr<BusCore> bus = bus_of(core);
     if (!bus) return Error(ErrorCode::closed);
-    return bus->requests().take(core, reply);
+    if (const Result<void> there = bus->requests().take(core, reply); !there) return there.error();
+    return core.bytes();
 }
 
 void give_up(PendingCore& core) noexcept {

@@ -11,11 +11,14 @@
 #include <shmbus/pending.h>
 #include <shmbus/receipt.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <unordered_map>
 #include <vector>
@@ -41,8 +44,22 @@ public:
     State state = State::waiting;
     ErrorCode why = ErrorCode::ok;  // ended: timeout, stopped, handler_failed, closed
     std::uint16_t type = 0;         // of the answer
-    std::vector<std::byte> bytes;   // the answer
     std::function<void()> ready;
+
+    // The answer. Belongs to this, and stays until this goes.
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+        return long_.empty() ? std::span(short_).first(bytes_) : std::span(long_);
+    }
+    void keep(std::span<const std::byte> answer) {
+        if (answer.size() > short_.size()) long_.assign(answer.begin(), answer.end());
+        else std::copy(answer.begin(), answer.end(), short_.begin());
+        bytes_ = answer.size();
+    }
+
+private:
+    std::size_t bytes_ = 0;
+    std::array<std::byte, 128> short_;
+    std::vector<std::byte> long_;  // one that does not fit there
 };
 
 class Requests {
@@ -56,18 +73,14 @@ public:
     void expect(const std::shared_ptr<PendingCore>& pending);
     void give_up(PendingCore& pending) noexcept;
 
-    Result<std::vector<std::byte>> wait(PendingCore& pending, const TypeDescriptor& reply);
+    // Waits for the answer and takes it, which is then in the PendingCore.
+    Result<void> wait(PendingCore& pending, const TypeDescriptor& reply);
     // The same for those who know replies by their numbers only.
-    struct Answer {
-        std::uint16_t type = 0;
-        std::vector<std::byte> bytes;
-    };
-    Result<Answer> wait_for_any(PendingCore& pending);
+    Result<void> wait_for_any(PendingCore& pending);
     void when_ready(PendingCore& pending, std::function<void()> ready);
     // The same for a receipt.
     void when_received(Receipt receipt, std::uint64_t deadline_ns, std::function<void()> ready);
-    Result<std::vector<std::byte>> take(PendingCore& pending, const TypeDescriptor& reply);
-    Result<Answer> take_any(PendingCore& pending);
+    Result<void> take(PendingCore& pending, const TypeDescriptor& reply);
 
     // Calls what is ready; returns how many. One load when nobody asked to be called.
     std::size_t poll();
@@ -87,6 +100,7 @@ private:
             return static_cast<std::size_t>((id.high ^ id.low >> 16) * 0x9E3779B97F4A7C15U);
         }
     };
+    using Table = std::unordered_map<MessageId, std::shared_ptr<PendingCore>, HashId>;
     struct ReplyInbox {
         std::uint32_t endpoint;
         std::uint32_t generation;
@@ -96,12 +110,17 @@ private:
     // Reads the inbox until it is empty; the caller holds reading_. Returns how many came.
     std::size_t read_inbox() noexcept;
     void read_one(const lane::Batch& batch, const lane::Entry& entry) noexcept;
+    Result<void> open();
     // The caller holds mutex_.
     void end(PendingCore& pending, ErrorCode why) noexcept;
     void leave_table(PendingCore& pending) noexcept;
+    void leave_table(Table::const_iterator place) noexcept;
+    void count_due(int more) noexcept;
     void end_overdue(std::uint64_t now_ns) noexcept;
-    // Until it is answered or has ended. Errors: closed, would_block.
-    Result<void> await(PendingCore& pending);
+    // The caller holds mutex_.
+    Result<void> take_any(PendingCore& pending) noexcept;
+    // Why what was taken is not what was asked for, if it is not.
+    Result<void> is_a(const PendingCore& pending, const TypeDescriptor& reply);
     // Reads for everybody, sleeping until something comes; the caller holds reading_.
     void read_patiently(std::uint64_t deadline_ns) noexcept;
 
@@ -111,7 +130,11 @@ private:
     std::condition_variable changed_;
     std::unique_ptr<ReplyInbox> inbox_;
     std::atomic<lane::Consumer*> consumer_{nullptr};  // inbox_'s, for who holds reading_
-    std::unordered_map<MessageId, std::shared_ptr<PendingCore>, HashId> waiting_;
+    Table waiting_;
+    Table::node_type spare_;  // the node that was given back last: the next request's
+    // Requests whose answers were not read yet, or never come: at most so many wait in the inbox.
+    // Written under mutex_.
+    std::atomic<std::uint64_t> due_{0};
     std::vector<std::shared_ptr<PendingCore>> ready_;
     struct ReceiptWait {
         Receipt receipt;

@@ -183,4 +183,29 @@ TEST_CASE("a message makes no system call, on either side, once warm") {
     REQUIRE(WIFEXITED(status));
     CHECK(WEXITSTATUS(status) == 0);
 }
+
+// The place where its answer is kept; the answer, on its way and in the handler, none.
+TEST_CASE("a request allocates once, and its answer not at all, once warm") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint orders = bus.endpoint("orders");
+    orders.on<Order>([](const Order& order) { return Accepted{order.number + 1}; });
+    std::uint64_t failed = 0;
+    const auto ask = [&](std::uint64_t rounds) {
+        for (std::uint64_t i = 0; i < rounds; ++i) {
+            auto pending = bus.request(Order{i, {}});
+            failed += orders.poll() == 1 ? 0 : 1;
+            const auto answer = pending.wait();
+            failed += answer && answer->number == i + 1 ? 0 : 1;
+        }
+    };
+    // Its two lanes get no successors: the inbox of answers is a private one, and the other one
+    // has carried less than a sixteenth of its size.
+    ask(100);
+    counting = true;
+    ask(500);
+    counting = false;
+    CHECK(failed == 0);
+    CHECK(allocations == 500);
+}
 }

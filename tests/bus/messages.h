@@ -45,6 +45,16 @@ struct KeptQuestion {
     using reply = Accepted;
     std::uint64_t number;
 };
+struct Described {
+    static constexpr auto message = shmbus::reply("test.described", shmbus::transient);
+    std::string text;
+};
+// Answered by a text of so many bytes.
+struct Describe {
+    static constexpr auto message = shmbus::command("test.describe", shmbus::transient);
+    using reply = Described;
+    std::uint64_t bytes;
+};
 // Of variable length.
 struct Note {
     static constexpr auto message = shmbus::command("test.note", shmbus::transient);
@@ -67,6 +77,18 @@ struct shmbus::Codec<bus_tests::Note> {
     }
     static bool decode(std::span<const std::byte> from, bus_tests::Note& into) {
         if (!from.empty() && from[0] == std::byte{'!'}) return false;
+        into.text.assign(reinterpret_cast<const char*>(from.data()), from.size());
+        return true;
+    }
+};
+
+template <>
+struct shmbus::Codec<bus_tests::Described> {
+    static std::size_t size(const bus_tests::Described& told) { return told.text.size(); }
+    static void encode(const bus_tests::Described& told, std::span<std::byte> into) {
+        std::memcpy(into.data(), told.text.data(), into.size());
+    }
+    static bool decode(std::span<const std::byte> from, bus_tests::Described& into) {
         into.text.assign(reinterpret_cast<const char*>(from.data()), from.size());
         return true;
     }

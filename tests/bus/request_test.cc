@@ -40,6 +40,14 @@ Started ask(shmbus::Bus& bus, std::uint64_t number, std::uint64_t& answer) {
     answer = result ? result->number : 0;
 }
 
+// Handles one message more: a lane that is new is found when the endpoint looks around.
+bool handle_one(shmbus::Endpoint& endpoint) {
+    const auto limit = std::chrono::steady_clock::now() + 20s;
+    while (endpoint.poll(1) == 0)
+        if (std::chrono::steady_clock::now() >= limit) return false;
+    return true;
+}
+
 }  // namespace
 
 TEST_SUITE("bus") {
@@ -174,5 +182,136 @@ TEST_CASE("a request that nobody handles is refused by its Pending") {
     shmbus::testing::TemporaryBus temporary;
     shmbus::Bus& bus = temporary.bus();
     CHECK(bus.request(Order{1, {}}).wait().error() == ErrorCode::no_route);
+}
+
+TEST_CASE("an answer of a handler that then throws is not sent") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("orders");
+    int calls = 0;
+    endpoint.on<Order>([&](const Order& order, shmbus::Context& context) {
+        ++calls;
+        REQUIRE(context.reply(Accepted{order.number + static_cast<std::uint64_t>(calls)}));
+        if (calls == 4) throw std::runtime_error("after the answer");
+    });
+    // The first ones find the way back, which those that follow know.
+    for (const std::uint64_t expected : {11U, 12U, 13U, 15U}) {
+        auto pending = bus.request(Order{10, {}});
+        REQUIRE(handle_one(endpoint));
+        const auto answer = pending.wait();
+        REQUIRE_MESSAGE(answer, answer.error().text());
+        CHECK(answer->number == expected);
+    }
+    CHECK(calls == 5);
+    CHECK(bus.counts().late_replies == 0);
+}
+
+TEST_CASE("an answer and what is sent behind it both arrive, whichever comes first") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("orders");
+    shmbus::Endpoint follows = bus.endpoint("follows");
+    std::uint64_t followed = 0;
+    follows.on<Follow>([&](const Follow& follow) { followed += follow.number; });
+    endpoint.on<Order>([&](const Order& order, shmbus::Context& context) {
+        if (order.number % 2 == 0) CHECK(context.send(Follow{order.number}));
+        CHECK(context.reply(Accepted{order.number}));
+        if (order.number % 2 == 1) CHECK(context.send(Follow{order.number}));
+    });
+    for (std::uint64_t i = 1; i <= 100; ++i) {
+        auto pending = bus.request(Order{i, {}});
+        REQUIRE(handle_one(endpoint));
+        const auto answer = pending.wait();
+        REQUIRE_MESSAGE(answer, answer.error().text());
+        CHECK(answer->number == i);
+        follows.poll();
+    }
+    CHECK(followed == 5050);
+    // The requests and what was sent behind them; answers are no commands.
+    CHECK(bus.counts().sent == 200);
+}
+
+TEST_CASE("answers go to who asked, however many ask, and count as no commands") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("orders");
+    endpoint.on<Order>([](const Order& order) { return Accepted{order.number}; });
+    std::vector<shmbus::Bus> askers;
+    for (int i = 0; i < 20; ++i) askers.push_back(shmbus::Bus::open(temporary.directory()));
+    for (std::uint64_t round = 0; round < 50; ++round)
+        for (std::uint64_t who = 0; who < askers.size(); ++who) {
+            // Twice in a row: the second one's way back is known.
+            for (const std::uint64_t number : {1000 * round + who, 2000 * round + who}) {
+                auto pending = askers[who].request(Order{number, {}});
+                REQUIRE(handle_one(endpoint));
+                const auto answer = pending.wait();
+                REQUIRE_MESSAGE(answer, answer.error().text());
+                CHECK(answer->number == number);
+            }
+        }
+    CHECK(bus.counts().sent == 0);
+    for (const shmbus::Bus& asker : askers) CHECK(asker.counts().sent == 100);
+}
+
+TEST_CASE("who takes the place of a requester that left gets none of its answers") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("orders");
+    endpoint.on<Order>([](const Order& order) { return Accepted{order.number}; });
+    for (std::uint64_t round = 1; round <= 20; ++round) {
+        {
+            shmbus::Bus leaver = shmbus::Bus::open(temporary.directory());
+            auto first = leaver.request(Order{1, {}});
+            REQUIRE(handle_one(endpoint));
+            CHECK(first.wait());
+            for (int i = 0; i < 20; ++i) auto unanswered = leaver.request(Order{2, {}});
+        }
+        // Its requests are taken in turns with those of the next one.
+        shmbus::Bus asker = shmbus::Bus::open(temporary.directory());
+        for (std::uint64_t i = 0; i < 20; ++i) {
+            std::uint64_t told = 0;
+            asker.request(Order{3 + i, {}}).then([&](const shmbus::Result<Accepted>& answer) {
+                told = answer ? answer->number : 99;
+            });
+            while (told == 0) {
+                endpoint.poll(1);
+                asker.poll();
+            }
+            CHECK(told == 3 + i);
+        }
+        while (bus.counts().replies_to_gone < 20 * round) REQUIRE(handle_one(endpoint));
+        asker.poll();
+        CHECK(asker.counts().late_replies == 0);
+    }
+}
+
+TEST_CASE("who asks and asks and waits for no answer leaves none of them lying about") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("orders");
+    endpoint.on<Order>([](const Order& order) { return Accepted{order.number}; });
+    // Several times what the inbox of answers holds.
+    for (std::uint64_t i = 0; i < 20'000; ++i) {
+        auto dropped = bus.request(Order{i, {}});
+        REQUIRE(handle_one(endpoint));
+    }
+    CHECK(bus.counts().replies_to_gone == 0);
+    CHECK(bus.counts().late_replies >= 19'999);
+}
+
+TEST_CASE("an answer longer than what a request keeps room for arrives whole") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint endpoint = bus.endpoint("orders");
+    endpoint.on<Describe>([](const Describe& asked) {
+        return Described{std::string(asked.bytes, 'x')};
+    });
+    for (const std::uint64_t bytes : {0U, 1U, 100U, 128U, 129U, 5000U, 3U}) {
+        auto pending = bus.request(Describe{bytes});
+        REQUIRE(handle_one(endpoint));
+        const auto answer = pending.wait();
+        REQUIRE_MESSAGE(answer, answer.error().text());
+        CHECK(answer->text == std::string(bytes, 'x'));
+    }
 }
 }

@@ -36,16 +36,16 @@ void request(const Common& common, const RequestLine& line) {
     const Bytes body = body_of(member.bus(), line.body, type);
     const auto pending = value_of(
         detail::request(member.core(), member.type(line.type), body, options), tried);
-    const auto answer = value_of(member.core().requests().wait_for_any(*pending), tried);
-    if (line.raw) return print({reinterpret_cast<const char*>(answer.bytes.data()),
-                                answer.bytes.size()});
-    if (line.hex) return print_line(hex_of(answer.bytes));
-    if (!common.is_json()) return print_line(body_text(member.bus(), answer.type, answer.bytes));
+    require(member.core().requests().wait_for_any(*pending), tried);
+    const std::span<const std::byte> answer = pending->bytes();
+    if (line.raw) return print({reinterpret_cast<const char*>(answer.data()), answer.size()});
+    if (line.hex) return print_line(hex_of(answer));
+    if (!common.is_json()) return print_line(body_text(member.bus(), pending->type, answer));
     Json object;
     object["schema"] = "shmbus.answer/1";
     object["request"] = pending->id.text();
-    object["type"] = member.bus().name_of_type(answer.type);
-    add_body(object, member.bus(), answer.type, answer.bytes);
+    object["type"] = member.bus().name_of_type(pending->type);
+    add_body(object, member.bus(), pending->type, answer);
     print_line(object.dump());
 }
 
