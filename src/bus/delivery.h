@@ -157,7 +157,8 @@ public:
 private:
     enum class Verb : std::uint8_t { send, publish, reply };
     // The handler's only output so far, a plain command or a reply: it stands in its lane already,
-    // complete but for the words that publish it. A death or a drop leaves nothing of it, as with a loan.
+    // complete but for the words that publish it. A death or a drop leaves nothing of it, as with a
+    // loan.
     struct Staged {
         Target* target = nullptr;  // null: there is none
         const TypeDescriptor* type = nullptr;
