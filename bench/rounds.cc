@@ -10,6 +10,7 @@
 #include <cmath>
 #include <numeric>
 #include <random>
+#include <utility>
 
 namespace shmbus::bench {
 namespace {
@@ -61,16 +62,34 @@ private:
     double tuned_at_ns_ = 0;
 };
 
-std::vector<std::size_t> first_order(std::size_t count, std::uint64_t seed) {
-    std::vector<std::size_t> order(count);
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    std::mt19937_64 dice(seed);
-    if (seed != 0) std::shuffle(order.begin(), order.end(), dice);
-    return order;
-}
-
 // Which contestants the figures of the comparison stand on.
 std::size_t essential(const Comparison& comparison) { return comparison.limit ? 2 : 1; }
+
+// Who goes when. Ours and its limit, whose ratio is looked for, one behind the other; each of the two
+// first in every other round, and they and each peer first by turns.
+class Order {
+public:
+    Order(std::size_t contestants, std::size_t essential, std::uint64_t seed)
+        : essential_(essential), turns_(contestants - essential + 1) {
+        std::iota(turns_.begin() + 1, turns_.end(), essential);
+        std::mt19937_64 dice(seed);
+        if (seed != 0) std::shuffle(turns_.begin(), turns_.end(), dice);
+    }
+    [[nodiscard]] std::vector<std::size_t> of(std::size_t round) const {
+        std::vector<std::size_t> order;
+        for (std::size_t i = 0; i < turns_.size(); ++i) {
+            const std::size_t next = turns_[(i + round) % turns_.size()];
+            if (next != 0) order.push_back(next);
+            else if (essential_ == 1) order.push_back(0);
+            else order.insert(order.end(), {round % 2, 1 - round % 2});
+        }
+        return order;
+    }
+
+private:
+    std::size_t essential_;
+    std::vector<std::size_t> turns_;  // peers by their numbers; 0: ours and its limit
+};
 
 Sample sample_of(const Contestant& contestant, std::chrono::milliseconds slice, bool is_peer) {
     if (!is_peer) return contestant.run(slice);
@@ -83,17 +102,21 @@ Sample sample_of(const Contestant& contestant, std::chrono::milliseconds slice, 
     }
 }
 
-Round run_round(const std::vector<const Contestant*>& contestants,
-                const std::vector<std::size_t>& order, const std::vector<bool>& out,
-                std::size_t needed, std::chrono::milliseconds slice,
-                const std::function<void(const Contestant&)>& watch) {
+// `probe` is the one before, and then the one after.
+Round run_round(const std::vector<const Contestant*>& contestants, std::vector<std::size_t> order,
+                const std::vector<bool>& out, std::size_t needed, std::chrono::milliseconds slice,
+                double& probe, const std::function<void(const Contestant&)>& watch) {
     Round round;
-    round.order = order;
+    round.order = std::move(order);
     round.samples.resize(contestants.size());
-    for (const std::size_t index : order) {
+    round.distances.resize(contestants.size());
+    for (const std::size_t index : round.order) {
         if (out[index]) continue;
         watch(*contestants[index]);
         round.samples[index] = sample_of(*contestants[index], slice, index >= needed);
+        const double before = std::exchange(probe, probe_ns());
+        round.distances[index] = {(before + probe) / 2,
+                                  !off_by_more(before, probe, probes_agree_within)};
     }
     return round;
 }
@@ -103,21 +126,32 @@ bool is_measured(const Comparison& comparison, const Round& round, std::size_t c
            (!comparison.limit || value_of(round.samples[1], comparison.figure));
 }
 
-// The rounds that were measured at the distance of most; of memory, which knows no distance, all.
+std::vector<const Round*> steady_of(const Comparison& comparison, const std::vector<Round>& rounds,
+                                    std::size_t contestant) {
+    std::vector<const Round*> steady;
+    for (const Round& round : rounds)
+        if (is_measured(comparison, round, contestant) &&
+            (comparison.figure == Figure::memory || is_steady(comparison, round, contestant)))
+            steady.push_back(&round);
+    return steady;
+}
+
+double usual_probe_ns(const std::vector<const Round*>& rounds, std::size_t contestant) {
+    std::vector<double> probes;
+    for (const Round* round : rounds) probes.push_back(round->distances[contestant].probe_ns);
+    return median_of(probes);
+}
+
+// The rounds that were measured where ours mostly was; of memory, which knows no distance, all.
 std::vector<const Round*> kept_of(const Comparison& comparison, const std::vector<Round>& rounds,
                                   std::size_t contestant) {
-    std::vector<const Round*> kept;
-    std::vector<double> probes;
-    for (const Round& round : rounds) {
-        if (!is_measured(comparison, round, contestant)) continue;
-        if (!round.steady && comparison.figure != Figure::memory) continue;
-        kept.push_back(&round);
-        probes.push_back(round.probe_ns);
-    }
+    std::vector<const Round*> kept = steady_of(comparison, rounds, contestant);
     if (kept.empty() || comparison.figure == Figure::memory) return kept;
-    const double usual = median_of(probes);
+    const std::vector<const Round*> ours = steady_of(comparison, rounds, 0);
+    const double usual =
+        ours.empty() ? usual_probe_ns(kept, contestant) : usual_probe_ns(ours, 0);
     std::erase_if(kept, [&](const Round* round) {
-        return off_by_more(round->probe_ns, usual, rounds_agree_within);
+        return off_by_more(round->distances[contestant].probe_ns, usual, rounds_agree_within);
     });
     return kept;
 }
@@ -129,6 +163,13 @@ std::string integrity_of(const std::vector<Round>& rounds, std::size_t contestan
 }
 
 }  // namespace
+
+bool is_steady(const Comparison& comparison, const Round& round, std::size_t contestant) {
+    const Distance& mine = round.distances[contestant];
+    if (!mine.steady || !comparison.limit) return mine.steady;
+    const Distance& limit = round.distances[1];
+    return limit.steady && !off_by_more(mine.probe_ns, limit.probe_ns, probes_agree_within);
+}
 
 double median_of(std::vector<double> values) {
     std::sort(values.begin(), values.end());
@@ -161,23 +202,19 @@ std::vector<Round> run_rounds(const Comparison& comparison, const Budget& budget
                               const Watch& watch) {
     const Clock::time_point deadline = Clock::now() + budget.total;
     const std::vector<const Contestant*> contestants = contestants_of(comparison);
-    std::vector<std::size_t> order = first_order(contestants.size(), budget.seed);
     std::vector<bool> out(contestants.size());
     const std::size_t needed = essential(comparison);
+    const Order order(contestants.size(), needed, budget.seed);
     Tuner tuner(contestants, needed);
     std::vector<Round> rounds;
-    double before = probe_ns();
+    double probe = probe_ns();
     do {
-        tuner.at(before);
-        rounds.push_back(run_round(contestants, order, out, needed, budget.slice,
+        tuner.at(probe);
+        const std::size_t number = rounds.size();
+        rounds.push_back(run_round(contestants, order.of(number), out, needed, budget.slice, probe,
                                    [&](const Contestant& contestant) {
-                                       if (watch) watch(rounds.size(), contestant);
+                                       if (watch) watch(number, contestant);
                                    }));
-        const double after = probe_ns();
-        rounds.back().probe_ns = (before + after) / 2;
-        rounds.back().steady = !off_by_more(before, after, probes_agree_within);
-        before = after;
-        std::rotate(order.begin(), order.begin() + 1, order.end());
         for (std::size_t i = 0; i < out.size(); ++i)
             if (integrity_of(rounds, i) != "ok") out[i] = true;
         if (out[0] || out[needed - 1]) break;
@@ -193,15 +230,13 @@ Standing standing_of(const Comparison& comparison, const std::vector<Round>& rou
     Standing standing;
     standing.kept = kept_of(comparison, rounds, contestant);
     standing.integrity = integrity_of(rounds, contestant);
-    std::vector<double> probes;
     for (const Round* round : standing.kept) {
         standing.values.push_back(*value_of(round->samples[contestant], comparison.figure));
         if (comparison.limit)
             standing.limits.push_back(*value_of(round->samples[1], comparison.figure));
-        probes.push_back(round->probe_ns);
     }
     if (standing.kept.empty()) return standing;
-    standing.placement = placement_of(median_of(probes));
+    standing.placement = placement_of(usual_probe_ns(standing.kept, contestant));
     for (std::size_t i = 0; i < standing.values.size(); ++i) {
         const double limit =
             standing.limits.empty() ? median_of(standing.values) : standing.limits[i];

@@ -1,4 +1,4 @@
-// Rounds: all contestants by turns, a probe before and after each, and what is kept of them.
+// Rounds: all contestants by turns, a probe between any two, and what is kept of them.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
@@ -26,11 +26,17 @@ Budget share_of(std::chrono::milliseconds total, std::size_t comparisons, bool u
 // The contestants of a comparison in one row: ours, its limit if it has one, the peers.
 std::vector<const Contestant*> contestants_of(const Comparison& comparison);
 
+// How far apart the cores were while one contestant ran.
+struct Distance {
+    double probe_ns = 0;  // of the probes before and after it
+    bool steady = false;  // they agree
+};
+
 struct Round {
-    double probe_ns = 0;
-    bool steady = false;  // the probes around it agree
     std::vector<std::size_t> order;
-    std::vector<Sample> samples;  // by contestant, whatever the order was
+    // By contestant, whatever the order was.
+    std::vector<Sample> samples;
+    std::vector<Distance> distances;
 };
 
 // Told before each slice: round number from 0, contestant.
@@ -41,9 +47,13 @@ using Watch = std::function<void(std::size_t round, const Contestant&)>;
 std::vector<Round> run_rounds(const Comparison& comparison, const Budget& budget,
                               const Watch& watch = {});
 
-// What the rounds say of one contestant. A round is dropped when the probes around it differ by
-// more than 15 %, when its probe is more than 30 % off the median of all (the cores were moved),
-// or when the contestant or its limit could not be measured in it.
+// Whether contestant and limit were measured at one distance: the probes around the one, those
+// around the other, and the two distances each differ by no more than 15 %.
+bool is_steady(const Comparison& comparison, const Round& round, std::size_t contestant);
+
+// What the rounds say of one contestant. A round is dropped when it is not steady, when its probe
+// is more than 30 % off the median of those of ours (the cores were moved), or when the contestant
+// or its limit could not be measured in it.
 struct Standing {
     std::vector<const Round*> kept;
     std::vector<double> values;  // of the figure, one a round kept

@@ -95,7 +95,9 @@ GroupResult group_of(const Comparison& comparison, const std::vector<Round>& rou
                       name_of(comparison.figure), {}, {}, {}};
     const std::vector<const Contestant*> contestants = contestants_of(comparison);
     for (const Round& round : rounds) {
-        RoundNote note{round.probe_ns, name_of(placement_of(round.probe_ns)), round.steady, {}};
+        const double probe_ns = round.distances[0].probe_ns;
+        RoundNote note{probe_ns, name_of(placement_of(probe_ns)), is_steady(comparison, round, 0),
+                       {}};
         for (const std::size_t index : round.order) note.order.push_back(contestants[index]->name);
         group.rounds.push_back(std::move(note));
     }
