@@ -187,7 +187,7 @@ Budget share_of(std::chrono::milliseconds total, std::size_t comparisons, bool u
     using std::chrono::milliseconds;
     const milliseconds share = total / static_cast<long>(std::max<std::size_t>(comparisons, 1));
     // Five rounds of two slices, and about as much again for probes, starts and dropped rounds.
-    const milliseconds slice = std::clamp(share / 18, milliseconds(20), milliseconds(1000));
+    const milliseconds slice = std::clamp(share / 18, milliseconds(20), milliseconds(250));
     return {slice, share, until_total ? std::size_t{0} : std::size_t{5}};
 }
 

@@ -97,7 +97,7 @@ Plan plan_of(const RunOptions& options, const std::vector<Peer>& peers) {
     double planned_ms = 0;
     for (Step& step : plan.steps) {
         const double weight = weight_of(step.comparison);
-        const double slice_ms = std::clamp(each_ms * running_share * weight, 20.0, 1000 * weight);
+        const double slice_ms = std::clamp(each_ms * running_share * weight, 20.0, 250 * weight);
         step.budget.slice = rounded(slice_ms);
         step.budget.total = rounded(each_ms * slices_of(step) * overtime);
         planned_ms += slice_ms / weight * slices_of(step) / running_share;
