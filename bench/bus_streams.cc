@@ -111,7 +111,8 @@ Sample many_to_one(std::size_t senders, Loop loop, milliseconds span, Send send)
     return told_by(*board, 1, crew.run(span + patience));
 }
 
-Sample one_to_many(std::size_t subscribers, milliseconds span) {
+Sample one_to_many(std::size_t subscribers, Loop loop, milliseconds span) {
+    loop.yielding = subscribers > 1;
     const BusHouse house;
     EndpointOptions options;
     // All lanes together must fit into the 64 MiB that containers give to shared memory.
@@ -121,8 +122,7 @@ Sample one_to_many(std::size_t subscribers, milliseconds span) {
     for (std::size_t i = 0; i < subscribers; ++i) {
         const std::string name = "bench.subscriber" + std::to_string(i);
         crew.add(name, 0, [&, i, name](StartLine& line) {
-            receive<News<32>>(house, line, name, 1, {.yielding = subscribers > 1}, options,
-                              board->tallies[i]);
+            receive<News<32>>(house, line, name, 1, loop, options, board->tallies[i]);
         });
     }
     crew.add("publisher", 1, [&](StartLine& line) {
@@ -131,26 +131,31 @@ Sample one_to_many(std::size_t subscribers, milliseconds span) {
     return told_by(*board, subscribers, crew.run(span + patience));
 }
 
-template <std::size_t size, typename Send>
-Contestant streaming(std::size_t senders, std::string name, Send send) {
+// `run` is given a loop, and a span.
+template <typename Run>
+Contestant tuned(std::string name, Run run) {
     const auto loop = std::make_shared<Loop>();
     Contestant contestant;
     contestant.name = std::move(name);
-    contestant.run = [=](milliseconds span) {
-        return many_to_one<Parcel<size>>(senders, *loop, span, send);
-    };
+    contestant.run = [=](milliseconds span) { return run(*loop, span); };
     contestant.tune = [=] {
         double best_rate = 0;
         for (const unsigned pauses : {1U, 20U, 100U, 500U}) {
             const Loop tried{.empty_pauses = pauses};
-            const Sample sample =
-                many_to_one<Parcel<size>>(senders, tried, milliseconds(40), send);
+            const Sample sample = run(tried, milliseconds(40));
             if (sample.rate_per_s.value_or(0) <= best_rate) continue;
             best_rate = *sample.rate_per_s;
             *loop = tried;
         }
     };
     return contestant;
+}
+
+template <std::size_t size, typename Send>
+Contestant streaming(std::size_t senders, std::string name, Send send) {
+    return tuned(std::move(name), [=](Loop loop, milliseconds span) {
+        return many_to_one<Parcel<size>>(senders, loop, span, send);
+    });
 }
 
 }  // namespace
@@ -168,8 +173,12 @@ Contestant bus_packed_stream() {
 Contestant bus_three_to_one() { return streaming<32>(3, "bus, three to one", send_one<32>); }
 
 Contestant bus_fanout(std::size_t subscribers) {
-    return {"bus, one to " + std::to_string(subscribers),
-            [=](milliseconds span) { return one_to_many(subscribers, span); }};
+    Contestant contestant = tuned("bus, one to " + std::to_string(subscribers),
+                                  [=](Loop loop, milliseconds span) {
+                                      return one_to_many(subscribers, loop, span);
+                                  });
+    if (subscribers > 1) contestant.tune = nullptr;  // they yield to each other
+    return contestant;
 }
 
 }  // namespace shmbus::bench

@@ -163,6 +163,11 @@ public:
             const detail::Encoded encoded(message);
             return send_durably(descriptor_of<T>, encoded.bytes(), options);
         } else if constexpr (InPlace<T>) {
+            // Those that fit into one cache line together with what stands before each record.
+            if constexpr (sizeof(T) >= 16 && sizeof(T) <= 48 && sizeof(T) % 8 == 0)
+                if (&options == &default_send_options)
+                    return publish_fixed<sizeof(T)>(
+                        descriptor_of<T>, std::as_bytes(std::span<const T, 1>(&message, 1)).data());
             return publish_bytes(descriptor_of<T>,
                                  std::as_bytes(std::span<const T, 1>(&message, 1)), options);
         } else {
@@ -239,6 +244,9 @@ private:
                                  std::size_t count, const SendOptions&);
     Result<Published> publish_bytes(const TypeDescriptor&, std::span<const std::byte>,
                                     const SendOptions&);
+    // As send_fixed.
+    template <std::size_t bytes>
+    Result<Published> publish_fixed(const TypeDescriptor& type, const std::byte* message);
     detail::LoanRoom loan_room(const TypeDescriptor&, std::size_t bytes, const SendOptions&);
     Result<std::shared_ptr<detail::PendingCore>> request_bytes(const TypeDescriptor&,
                                                                std::span<const std::byte>,

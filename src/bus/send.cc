@@ -183,36 +183,88 @@ Result<std::size_t> Bus::send_run(const TypeDescriptor& type, std::span<const st
     return done;
 }
 
+// What is known of who gets this event, when nothing has to be looked up. Null: it takes the slow
+// way.
+[[nodiscard, gnu::always_inline]] static inline detail::Audience* quick_audience(
+    Outbound* out, const TypeDescriptor& type, std::size_t bytes) noexcept {
+    if (out == nullptr || out->delivery != nullptr) return nullptr;
+    detail::Audience& audience = out->audiences.guess(&type);
+    const bool is_right = audience.key == &type && audience.version == out->directory_version() &&
+                          bytes <= audience.most_payload;
+    return is_right ? &audience : nullptr;
+}
+
+// To the subscribers from number `next` on; those before it have it.
+[[gnu::noinline]] static Result<Published> publish_from(Outbound& out,
+                                                        const detail::Audience& audience,
+                                                        std::span<const std::byte> bytes,
+                                                        const SendOptions& options,
+                                                        std::uint32_t next) {
+    Published answer;
+    answer.subscribers = next;
+    Error refused;
+    for (; next < audience.subscribers.size(); ++next) {
+        const detail::Subscription& to = audience.subscribers[next];
+        Target& target = *to.target;
+        if (target.writer != nullptr &&
+            Outbound::put(target, audience.meta | bytes.size(), bytes.data(), bytes.size()))
+            [[likely]] {
+            target.spent_otherwise.add(1);
+            Outbound::ring(target);
+            ++answer.subscribers;
+            continue;
+        }
+        Outgoing message;
+        message.type = wire::Meta::of(audience.meta).type;
+        message.payload = bytes;
+        const Result<void> written = out.publish_one(to, message, options, answer);
+        if (!written) refused = written.error();
+    }
+    out.published.add(1);
+    if (audience.subscribers.empty()) out.without_subscriber.add(1);
+    if (refused.code() != ErrorCode::ok) return refused;
+    return answer;
+}
+
+template <std::size_t bytes>
+Result<Published> Bus::publish_fixed(const TypeDescriptor& type, const std::byte* message) {
+    Outbound* const out = known_outbound(token_);
+    const detail::Audience* const audience = quick_audience(out, type, bytes);
+    if (audience == nullptr) [[unlikely]]
+        return publish_bytes(type, {message, bytes}, default_send_options);
+    // A record without extensions: the size tells the rest.
+    constexpr std::uint64_t units =
+        (wire::head_bytes + bytes + wire::unit_bytes - 1) / wire::unit_bytes;
+    const std::uint64_t meta = audience->meta | bytes;
+    std::uint32_t reached = 0;
+    for (const detail::Subscription& to : audience->subscribers) {
+        Target& target = *to.target;
+        if (target.writer == nullptr) [[unlikely]] break;
+        const lane::QuickClaim claim = target.writer->claim_quickly(units);
+        if (!claim) [[unlikely]] break;
+        __builtin_memcpy(claim.record + wire::head_bytes, message, bytes);
+        target.writer->commit_quickly(claim, meta, units);
+        target.spent_otherwise.add(1);
+        Outbound::ring(target);
+        ++reached;
+    }
+    if (reached == 0 || reached != audience->subscribers.size()) [[unlikely]]
+        return publish_from(*out, *audience, {message, bytes}, default_send_options, reached);
+    out->published.add(1);
+    return Published{reached, 0};
+}
+template Result<Published> Bus::publish_fixed<16>(const TypeDescriptor&, const std::byte*);
+template Result<Published> Bus::publish_fixed<24>(const TypeDescriptor&, const std::byte*);
+template Result<Published> Bus::publish_fixed<32>(const TypeDescriptor&, const std::byte*);
+template Result<Published> Bus::publish_fixed<40>(const TypeDescriptor&, const std::byte*);
+template Result<Published> Bus::publish_fixed<48>(const TypeDescriptor&, const std::byte*);
+
 Result<Published> Bus::publish_bytes(const TypeDescriptor& type, std::span<const std::byte> bytes,
                                      const SendOptions& options) {
     Outbound* out = known_outbound(token_);
-    if (out != nullptr && out->delivery == nullptr && options.is_usual()) [[likely]] {
-        detail::Audience& audience = out->audiences.guess(&type);
-        if (audience.key == &type && audience.version == out->directory_version() &&
-            bytes.size() <= audience.most_payload) [[likely]] {
-            Published answer;
-            Error refused;
-            for (const detail::Subscription& to : audience.subscribers) {
-                Target& target = *to.target;
-                if (target.writer != nullptr &&
-                    Outbound::put(target, audience.meta | bytes.size(), bytes.data(),
-                                  bytes.size())) [[likely]] {
-                    target.spent_otherwise.add(1);
-                    Outbound::ring(target);
-                    ++answer.subscribers;
-                    continue;
-                }
-                Outgoing message;
-                message.type = wire::Meta::of(audience.meta).type;
-                message.payload = bytes;
-                const Result<void> written = out->publish_one(to, message, options, answer);
-                if (!written) refused = written.error();
-            }
-            out->published.add(1);
-            if (audience.subscribers.empty()) out->without_subscriber.add(1);
-            if (refused.code() != ErrorCode::ok) return refused;
-            return answer;
-        }
+    if (options.is_usual()) [[likely]] {
+        if (const detail::Audience* const audience = quick_audience(out, type, bytes.size()))
+            return publish_from(*out, *audience, bytes, options, 0);
     }
     out = core_ ? core_->outbound() : nullptr;
     if (out == nullptr) return Error(ErrorCode::closed);

@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
@@ -81,6 +82,52 @@ TEST_CASE("an event reaches every subscriber, and nobody is no error") {
     CHECK(two.poll() == 1);
     CHECK(sum == 202);
     CHECK(bus.counts().published == 2);
+}
+
+// The shortest way goes from subscriber to subscriber and stops at the first that needs more.
+TEST_CASE("an event passes a full subscriber and reaches those before and behind it once") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    std::vector<shmbus::Endpoint> endpoints;
+    std::vector<std::vector<std::uint64_t>> got(3);
+    for (std::size_t i = 0; i < 3; ++i) {
+        shmbus::EndpointOptions options;
+        options.lane_bytes = i == 1 ? 4096 : 65536;
+        endpoints.push_back(bus.endpoint("subscriber" + std::to_string(i), options));
+        endpoints.back().on<Moved>([&got, i](const Moved& event) {
+            CHECK(event.more[1] == ~event.number);
+            got[i].push_back(event.number);
+        });
+    }
+    shmbus::SendOptions at_once;
+    at_once.when_full = shmbus::WhenFull::refuse;
+    const auto take = [&](std::size_t who, std::size_t until) {
+        const auto limit = std::chrono::steady_clock::now() + 20s;
+        while (got[who].size() < until && std::chrono::steady_clock::now() < limit)
+            endpoints[who].poll();
+        return got[who].size();
+    };
+    // The middle one is read only at the end: it keeps what its lane holds.
+    std::uint64_t refused = 0;
+    for (std::uint64_t number = 1; number <= 500; ++number) {
+        const Moved event{number, {0, ~number}};
+        const auto published = number <= 40 ? bus.publish(event) : bus.publish(event, at_once);
+        if (published) CHECK(published->subscribers == 3);
+        else CHECK(published.error() == ErrorCode::full);
+        refused += published ? 0 : 1;
+        REQUIRE(take(0, number) == number);
+        REQUIRE(take(2, number) == number);
+        if (number % 20 == 0 && number <= 40) REQUIRE(take(1, number) == number);
+    }
+    CHECK(refused > 0);
+    CHECK(take(1, 500 - refused) == 500 - refused);
+    endpoints[1].poll();
+    CHECK(got[1].size() == 500 - refused);
+    CHECK(got[0] == got[2]);
+    CHECK(std::is_sorted(got[0].begin(), got[0].end()));
+    CHECK(std::is_sorted(got[1].begin(), got[1].end()));
+    CHECK(bus.counts().published == 500);
+    CHECK(bus.counts().sent == 0);
 }
 
 TEST_CASE("a base event's handler gets its part of a derived event, once") {
