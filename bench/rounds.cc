@@ -65,8 +65,8 @@ private:
 // Which contestants the figures of the comparison stand on.
 std::size_t essential(const Comparison& comparison) { return comparison.limit ? 2 : 1; }
 
-// Who goes when. Ours and its limit, whose ratio is looked for, one behind the other; each of the two
-// first in every other round, and they and each peer first by turns.
+// Who goes when. Ours and its limit, whose ratio is looked for, one behind the other; each of the
+// two first in every other round, and they and each peer first by turns.
 class Order {
 public:
     Order(std::size_t contestants, std::size_t essential, std::uint64_t seed)
