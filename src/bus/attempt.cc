@@ -107,10 +107,11 @@ FailureReason Attempt::call_timed(const DispatchRow& row, std::span<const std::b
                                                                      : said);
     }
     if (reason != FailureReason::none || threw) return reason;
-    if (is_due) sampler.took(meter, row.counted, spent);
+    const Meter::Origin origin{row.counted, delivery_.in_hand().lane_id};
+    if (is_due) sampler.took(meter, origin, spent);
     if (!tells_time) return reason;
     const auto sent = static_cast<std::uint64_t>(delivery_.extensions().time_sent.monotonic_ns);
-    meter.handled_since(row.counted, sent, begin_ns, base::now_ns());
+    meter.handled_since(origin, sent, begin_ns, base::now_ns());
     return reason;
 }
 

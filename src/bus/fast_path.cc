@@ -117,7 +117,8 @@ Place FastPath::fail(lane::Batch& batch, std::string_view why) noexcept {
     const std::uint64_t begin = base::ticks();
     const Place reached = handle_each(batch, place, each, 1, payload, step, quick);
     if (reached == place) return place;
-    attempt_.sampler.took(attempt_.meter, quick.counted, base::ticks() - begin);
+    const std::uint64_t spent = base::ticks() - begin;
+    attempt_.sampler.took(attempt_.meter, {quick.counted, batch.lane->lane_id()}, spent);
     if (count == 1) return reached;
     return handle_run(batch, reached, each, count - 1, payload + step, step, quick);
 }
@@ -162,12 +163,12 @@ FastPath::Reached FastPath::handle_packed(lane::Batch& batch, Place from, std::s
     wire::TimeSent sent{};
     std::memcpy(&sent, record + plain.time_sent_at, sizeof(sent));
     // A copy: handlers may change handlers.
-    const Meter::Word* const counted = plain.handler.counted;
+    const Meter::Origin origin{plain.handler.counted, batch.lane->lane_id()};
     const std::uint64_t begin_ns = base::now_ns();
     const Place reached =
         handle_timed(batch, from, Place::at(1, 0), 1, payload, 0, plain.handler);
     if (reached == from) return {reached, false};
-    attempt_.meter.handled_since(counted, static_cast<std::uint64_t>(sent.monotonic_ns), begin_ns,
+    attempt_.meter.handled_since(origin, static_cast<std::uint64_t>(sent.monotonic_ns), begin_ns,
                                  base::now_ns());
     return {reached, true};
 }

@@ -25,6 +25,7 @@ void Meter::map() noexcept {
     if (block_ != nullptr || !is_on_) return;
     try {
         map_ = std::make_unique<lane::MetricsMap>(inbox_, slot_);
+        lanes_.emplace(inbox_, slot_, map_->block(), log_);
         block_ = &map_->block();
         counts_ = block_->counts.data();
         // relaxed: ours.
@@ -57,7 +58,7 @@ void Meter::time_apart(const Word* counted) noexcept {
     const std::size_t row = number_of(counted);
     if (row >= lane::most_timed_types || times_[row] != nullptr) return;
     try {
-        times_[row] = std::make_unique<lane::TypeTimesMap>(inbox_, slot_, row);
+        times_[row] = std::make_unique<lane::TimesMap>(inbox_, lane::type_times_at(slot_, row));
     } catch (const std::exception& error) {
         log_(std::string("a type is timed with all the others only: ") + error.what());
     }

@@ -13,11 +13,13 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string_view>
 
 #include "base/clock.h"
 #include "base/figure.h"
 #include "base/file.h"
+#include "bus/lane_times.h"
 #include "lane/metrics_map.h"
 
 namespace shmbus::detail {
@@ -26,6 +28,11 @@ class Meter {
 public:
     using Word = base::StdAtomics::word<std::uint64_t>;
     using Log = std::function<void(std::string_view)>;
+    // Of a message, as far as its times tell: where its type is counted, and the lane it came by.
+    struct Origin {
+        const Word* counted;
+        std::uint64_t lane_id;
+    };
     // Without `is_on` it counts into nowhere. `log` is told, once, when there is no memory for it.
     Meter(bool is_on, Log log);
     Meter(const Meter&) = delete;
@@ -56,28 +63,29 @@ public:
     void time_apart(const Word* counted) noexcept;
 
     [[nodiscard]] bool is_on() const noexcept { return is_on_; }
-    // `counted`: the row of the message's type.
-    void time_ns(const Word* counted, lane::Timed what, std::uint64_t ns,
+    void time_ns(Origin origin, lane::Timed what, std::uint64_t ns,
                  std::uint64_t weight = 1) noexcept {
         if (block_ == nullptr) return;
         const auto which = static_cast<std::size_t>(what);
         const std::size_t bucket = lane::bucket_of(ns);
         add(block_->times[which][bucket], weight);
-        const std::size_t row = number_of(counted);
+        const std::size_t row = number_of(origin.counted);
         if (row < lane::most_timed_types && times_[row] != nullptr)
             add(times_[row]->block()[which][bucket], weight);
+        if (lane::StdTimes* const times = times_of_lane(origin.lane_id))
+            add((*times)[which][bucket], weight);
     }
-    void time_ticks(const Word* counted, lane::Timed what, std::uint64_t ticks,
+    void time_ticks(Origin origin, lane::Timed what, std::uint64_t ticks,
                     std::uint64_t weight) noexcept {
-        time_ns(counted, what, rate_.to_ns(ticks), weight);
+        time_ns(origin, what, rate_.to_ns(ticks), weight);
     }
     // A message that was sent at `sent_ns` was handled. Nobody sends in the future; a stranger may
     // say so.
-    void handled_since(const Word* counted, std::uint64_t sent_ns, std::uint64_t begin_ns,
+    void handled_since(Origin origin, std::uint64_t sent_ns, std::uint64_t begin_ns,
                        std::uint64_t end_ns) noexcept {
         if (sent_ns == 0 || sent_ns > begin_ns) return;
-        time_ns(counted, lane::Timed::queue_wait, begin_ns - sent_ns);
-        time_ns(counted, lane::Timed::critical, end_ns - sent_ns);
+        time_ns(origin, lane::Timed::queue_wait, begin_ns - sent_ns);
+        time_ns(origin, lane::Timed::critical, end_ns - sent_ns);
     }
     // A handler this short is looked at once in so many messages: see Sampler.
     [[nodiscard]] std::uint32_t pause_after(std::uint64_t ticks) const noexcept {
@@ -96,6 +104,13 @@ private:
         return (reinterpret_cast<std::uintptr_t>(counted) - begin) / each;
     }
 
+    // The row stays while a message of that lane is in hand.
+    [[nodiscard]] lane::StdTimes* times_of_lane(std::uint64_t lane_id) noexcept {
+        std::unique_lock lock(mapping_, std::defer_lock);
+        if (several_) lock.lock();
+        return lanes_->of(lane_id);
+    }
+
     base::File inbox_;
     std::uint16_t slot_ = 0;
     bool is_on_;
@@ -109,7 +124,8 @@ private:
     Word* counts_ = kept_counts_.data();
     std::mutex mapping_;
     std::unique_ptr<lane::MetricsMap> map_;
-    std::array<std::unique_ptr<lane::TypeTimesMap>, lane::most_timed_types> times_;
+    std::array<std::unique_ptr<lane::TimesMap>, lane::most_timed_types> times_;
+    std::optional<LaneTimes> lanes_;  // as long as there is a block
     lane::StdMetrics* block_ = nullptr;
 };
 
@@ -126,9 +142,9 @@ public:
         }
         return true;
     }
-    // It was: `ticks` in its handler; it counts in this row of the meter.
-    void took(Meter& meter, const Meter::Word* counted, std::uint64_t ticks) noexcept {
-        meter.time_ticks(counted, lane::Timed::processing, ticks, pause_);
+    // It was: `ticks` in its handler.
+    void took(Meter& meter, Meter::Origin origin, std::uint64_t ticks) noexcept {
+        meter.time_ticks(origin, lane::Timed::processing, ticks, pause_);
         left_ = pause_ = meter.is_on() ? meter.pause_after(ticks) : never;
     }
 

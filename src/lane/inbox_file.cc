@@ -112,6 +112,15 @@ Holder oldest_holder(const Writer& writer, const InboxView& inbox) noexcept {
     return oldest;
 }
 
+std::vector<std::uint64_t> lanes_in(const base::File& inbox) {
+    std::vector<std::uint64_t> table(most_lanes);
+    if (inbox.read_all(std::as_writable_bytes(std::span(table)), lane_table_at) !=
+        most_lanes * sizeof(std::uint64_t))
+        return {};
+    std::erase(table, 0);
+    return table;
+}
+
 InboxAdmin::InboxAdmin(const base::File& file)
     : all_((static_cast<void>(read_inbox_identity(file)), base::Mapping(file, {0, inbox_bytes},
                                                                        base::Access::read_write))),

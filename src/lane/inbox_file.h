@@ -63,6 +63,10 @@ struct Holder {
 };
 [[nodiscard]] Holder oldest_holder(const Writer& writer, const InboxView& inbox) noexcept;
 
+// Lane ids in the table, as the file has them now; empty for one that was cut short. For those who
+// do not map it.
+[[nodiscard]] std::vector<std::uint64_t> lanes_in(const base::File& inbox);
+
 // The daemon's side: the tables of lanes and consumers. One process, one thread. Cut off anywhere,
 // the restarted daemon repeats the operation with the same result.
 class InboxAdmin {

@@ -1,17 +1,19 @@
 // What one consumer of an inbox counts and times: a block of the inbox's file, in shared memory,
 // so that it is there for whoever looks, also when everybody is dead.
 //
-//   +----------+-----------+------------+----------+------------+--------------+
-//   | counters | types[63] | processing | critical | queue wait | troubled[31] |
-//   +----------+-----------+------------+----------+------------+--------------+
+//   +----------+-----------+------------+----------+------------+--------------+-----------+
+//   | counters | types[63] | processing | critical | queue wait | troubled[31] | lanes[15] |
+//   +----------+-----------+------------+----------+------------+--------------+-----------+
 //
 // Behind the blocks of all places stand the same three histograms of single types: 15 rows for each
-// place, of the types that have the rows with the same numbers in `types`.
+// place, of the types that have the rows with the same numbers in `types`. Behind them those of
+// single lanes: 15 rows for each place, of the lanes whose ids stand in `timed_lanes`.
 //
 // Written by the consumer whose place it is, one after the other over the years; the numbers go on.
 // The block is a hole in the file until its first message, a row of times until the first message
-// of its type that somebody here handles. The journal's inbox has the daemon as
-// its only consumer, and there the three histograms are: fdatasync, records a batch, bytes a batch.
+// of its type that somebody here handles, or the first time that is taken of its lane. The inbox
+// of the journal has the daemon as its only consumer, and there the three histograms are:
+// fdatasync, records a batch, bytes a batch.
 //
 // A histogram has 32 buckets an octave: a value is told to 1.6 %, up to 274 s in nanoseconds, and
 // what is longer is in the last bucket. Log-linear as in HdrHistogram (Tene).
@@ -65,6 +67,7 @@ inline constexpr std::size_t timed = 3;
 inline constexpr std::size_t most_counted_types = 63;
 inline constexpr std::size_t most_troubled_types = 31;
 inline constexpr std::size_t most_timed_types = 15;  // the first of those that are counted
+inline constexpr std::size_t most_timed_lanes = 15;
 
 template <class A>
 using TimesOf = std::array<std::array<typename A::template word<std::uint64_t>, buckets>, timed>;
@@ -88,25 +91,49 @@ struct MetricsBlock {
     TimesOf<A> times;
     std::array<TypeTrouble, most_troubled_types> troubled;
     Troubles other_troubled;
+    // Lane ids; 0: nobody's row. See README.md, "Times by lane".
+    std::array<typename A::template word<std::uint64_t>, most_timed_lanes> timed_lanes;
 };
 using StdMetrics = MetricsBlock<base::StdAtomics>;
 
 inline constexpr std::size_t metrics_bytes = 7 * page_bytes;
 static_assert(offsetof(StdMetrics, times) == 1088 && offsetof(StdMetrics, troubled) == 27200 &&
-              sizeof(StdMetrics) == 28472 && sizeof(StdMetrics) <= metrics_bytes);
+              offsetof(StdMetrics, timed_lanes) == 28472 && sizeof(StdMetrics) == 28592 &&
+              sizeof(StdMetrics) <= metrics_bytes);
 [[nodiscard]] constexpr std::size_t metrics_at(std::uint16_t slot) noexcept {
     return inbox_bytes + std::size_t{slot} * metrics_bytes;
 }
 
-inline constexpr std::size_t type_times_bytes = 7 * page_bytes;
-static_assert(sizeof(StdTimes) <= type_times_bytes);
+inline constexpr std::size_t times_bytes = 7 * page_bytes;  // of one row
+static_assert(sizeof(StdTimes) <= times_bytes);
 [[nodiscard]] constexpr std::size_t type_times_at(std::uint16_t slot, std::size_t row) noexcept {
     return metrics_at(most_consumers) +
-           (std::size_t{slot} * most_timed_types + row) * type_times_bytes;
+           (std::size_t{slot} * most_timed_types + row) * times_bytes;
 }
-// Layouts before 5.3 end behind the blocks.
+[[nodiscard]] constexpr std::size_t lane_times_at(std::uint16_t slot, std::size_t row) noexcept {
+    return type_times_at(most_consumers, 0) +
+           (std::size_t{slot} * most_timed_lanes + row) * times_bytes;
+}
+// Gives a row to this lane, empty, with the name that onlookers find it by. Killed before the end:
+// it is nobody's, and emptied by who gives it next.
+template <class A>
+void name_row(typename A::template word<std::uint64_t>& name, TimesOf<A>& times,
+              std::uint64_t lane_id) noexcept {
+    // relaxed: the fence keeps what follows behind it.
+    name.store(0, std::memory_order_relaxed);
+    A::fence(std::memory_order_release);
+    // relaxed: between the fence and the name.
+    for (auto& histogram : times)
+        for (auto& bucket : histogram) bucket.store(0, std::memory_order_relaxed);
+    // NAMED: the row was emptied since it was another lane's. Other end: times_of_lane.
+    name.store(lane_id, std::memory_order_release);
+}
+
+// Layouts before 5.3 end behind the blocks, 5.3 behind the times by type.
 [[nodiscard]] constexpr std::size_t inbox_file_bytes(std::uint32_t minor) noexcept {
-    return minor < 3 ? metrics_at(most_consumers) : type_times_at(most_consumers, 0);
+    return minor < 3    ? metrics_at(most_consumers)
+           : minor == 3 ? type_times_at(most_consumers, 0)
+                        : lane_times_at(most_consumers, 0);
 }
 
 }  // namespace shmbus::lane

@@ -1,5 +1,5 @@
-// A consumer's own block of metrics, and its rows of times by type, mapped for writing; their
-// memory is reserved by who maps them.
+// A consumer's own block of metrics, and its rows of times by type and by lane, mapped for writing;
+// their memory is reserved by who maps them.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
@@ -51,10 +51,10 @@ public:
     MetricsMap(const base::File& inbox, std::uint16_t slot)
         : OwnPart(inbox, {metrics_at(slot), metrics_bytes}) {}
 };
-class TypeTimesMap : public OwnPart<StdTimes> {
+// A row of times: see type_times_at and lane_times_at.
+class TimesMap : public OwnPart<StdTimes> {
 public:
-    TypeTimesMap(const base::File& inbox, std::uint16_t slot, std::size_t row)
-        : OwnPart(inbox, {type_times_at(slot, row), type_times_bytes}) {}
+    TimesMap(const base::File& inbox, std::size_t at) : OwnPart(inbox, {at, times_bytes}) {}
 };
 
 }  // namespace shmbus::lane

@@ -235,16 +235,37 @@ Metrics InboxOnlooker::metrics(std::uint16_t slot) const {
     for (const auto& row : block->troubled)
         if (const std::uint64_t type = read(row.type); type != 0) add(type - 1, row.counts);
     add(0, block->other_troubled);
+    for (std::size_t row = 0; row < most_timed_lanes; ++row)
+        if (const std::uint64_t lane = read(block->timed_lanes[row]); lane != 0)
+            metrics.timed_lanes_.push_back({lane, row});
     metrics.times_ = read_all(block->times);
     return metrics;
 }
 
 Metrics::Times InboxOnlooker::times_of_row(std::uint16_t slot, std::size_t row) const {
     if (slot >= most_consumers || row >= most_timed_types) return {};
+    return times_at(type_times_at(slot, row));
+}
+
+Metrics::Times InboxOnlooker::times_of_lane(std::uint16_t slot, Metrics::TimedLane which) const {
+    if (slot >= most_consumers || which.row >= most_timed_lanes) return {};
+    // NAMED: the row's name was read before its times, by metrics(), and is once more behind them:
+    // a row that is emptied for another lane has lost it by then. Other end: name_row.
+    base::StdAtomics::fence(std::memory_order_acquire);
+    const Metrics::Times times = times_at(lane_times_at(slot, which.row));
+    base::StdAtomics::fence(std::memory_order_acquire);
+    std::uint64_t name = 0;
+    const std::size_t at = metrics_at(slot) + offsetof(StdMetrics, timed_lanes) +
+                           which.row * sizeof(name);
+    static_cast<void>(file_.read_all(std::as_writable_bytes(std::span(&name, 1)), at));
+    return name == which.lane ? times : Metrics::Times{};
+}
+
+Metrics::Times InboxOnlooker::times_at(std::size_t offset) const {
     const auto times = std::make_unique<StdTimes>();
-    // As above.
+    // As in metrics().
     static_cast<void>(file_.read_all(
-        {reinterpret_cast<std::byte*>(times.get()), sizeof(StdTimes)}, type_times_at(slot, row)));
+        {reinterpret_cast<std::byte*>(times.get()), sizeof(StdTimes)}, offset));
     return read_all(*times);
 }
 

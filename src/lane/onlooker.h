@@ -92,6 +92,14 @@ public:
     };
     [[nodiscard]] const std::vector<TypeCount>& types() const noexcept { return types_; }
     [[nodiscard]] std::uint64_t other_types() const noexcept { return other_types_; }
+    struct TimedLane {
+        std::uint64_t lane;  // id
+        std::size_t row;
+    };
+    // Those that have a row of times; also lanes that are gone, as long as nobody else has it.
+    [[nodiscard]] const std::vector<TimedLane>& timed_lanes() const noexcept {
+        return timed_lanes_;
+    }
     struct TypeTrouble {
         std::uint32_t type;  // index; 0: types for which there was no row
         std::array<std::uint64_t, troubles> counts;
@@ -110,6 +118,7 @@ private:
     std::vector<TypeCount> types_;
     std::uint64_t other_types_ = 0;
     std::vector<TypeTrouble> troubled_;
+    std::vector<TimedLane> timed_lanes_;
     Times times_{};
 };
 
@@ -168,11 +177,14 @@ public:
     [[nodiscard]] Metrics metrics(std::uint16_t slot) const;
     // Of one row of its `types` alone; all zero where there are none. Reads the file: 26 KiB.
     [[nodiscard]] Metrics::Times times_of_row(std::uint16_t slot, std::size_t row) const;
+    // Of one of its `timed_lanes`; all zero too when the row was given to another one meanwhile.
+    [[nodiscard]] Metrics::Times times_of_lane(std::uint16_t slot, Metrics::TimedLane which) const;
 
 private:
     [[nodiscard]] const StdHands& all_hands() const noexcept;
     [[nodiscard]] const StdConsumers& table() const noexcept;
     [[nodiscard]] std::uint32_t hands_used() const noexcept;
+    [[nodiscard]] Metrics::Times times_at(std::size_t offset) const;
 
     base::File file_;
     InboxIdentity identity_;

@@ -211,7 +211,7 @@ TEST_CASE("handlers that are timed now and then are told in their true proportio
     for (std::uint64_t i = 0; i < messages; ++i) {
         state = state * 6364136223846793005U + 1442695040888963407U;
         const bool is_long = (state >> 33) % 100 == 0;
-        if (sampler.is_due(1)) sampler.took(meter, row, rate.to_ticks(is_long ? 50'000 : 20));
+        if (sampler.is_due(1)) sampler.took(meter, {row, 1}, rate.to_ticks(is_long ? 50'000 : 20));
     }
     const lane::Metrics metrics =
         lane::InboxOnlooker(scene.open_inbox()).metrics(0);

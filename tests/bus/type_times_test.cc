@@ -10,11 +10,11 @@
 #include <string>
 
 #include <signal.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "bus/histograms.h"
 #include "bus/inside.h"
 #include "bus/messages.h"
 #include "bus/meter.h"
@@ -31,19 +31,6 @@ using shmbus::detail::Meter;
 
 namespace {
 
-std::uint64_t samples(const lane::Metrics::Histogram& histogram) {
-    return std::accumulate(histogram.begin(), histogram.end(), std::uint64_t{0});
-}
-const lane::Metrics::Histogram& of(const lane::Metrics::Times& times, Timed which) {
-    return times[static_cast<std::size_t>(which)];
-}
-std::size_t median_bucket(const lane::Metrics::Histogram& histogram) {
-    const std::uint64_t half = (samples(histogram) + 1) / 2;
-    std::size_t bucket = 0;
-    for (std::uint64_t passed = histogram[0]; passed < half; passed += histogram[bucket]) ++bucket;
-    return bucket;
-}
-
 // Of one type at the bus's first endpoint: the row of each place that has handled it, together.
 lane::Metrics::Times times_of(const shmbus::testing::TemporaryBus& bus, const char* type_name) {
     const base::File folder = base::File::open_directory(bus.directory());
@@ -57,25 +44,10 @@ lane::Metrics::Times times_of(const shmbus::testing::TemporaryBus& bus, const ch
         const lane::Metrics metrics = inbox.metrics(slot);
         for (const auto& row : metrics.types()) {
             if (row.type != type->index) continue;
-            const lane::Metrics::Times times = inbox.times_of_row(slot, row.row);
-            for (std::size_t which = 0; which < lane::timed; ++which)
-                for (std::size_t i = 0; i < lane::buckets; ++i) all[which][i] += times[which][i];
+            add(all, inbox.times_of_row(slot, row.row));
         }
     }
     return all;
-}
-
-// What it takes of its file system.
-std::uint64_t memory_of(const base::File& file) {
-    struct stat found {};
-    REQUIRE(::fstat(file.fd(), &found) == 0);
-    return static_cast<std::uint64_t>(found.st_blocks) * 512;
-}
-
-shmbus::BusOptions telling_time() {
-    shmbus::BusOptions options;
-    options.time_sent_every = 1;
-    return options;
 }
 
 void spend(std::chrono::nanoseconds span) {
@@ -96,9 +68,9 @@ TEST_CASE("two types of one endpoint have medians of their own, and the endpoint
     const auto* const slow = meter.row_of(9);
     meter.time_apart(quick);
     meter.time_apart(slow);
-    for (int i = 0; i < 10; ++i) meter.time_ns(quick, Timed::processing, 1'000, 64);
-    for (int i = 0; i < 10; ++i) meter.time_ns(slow, Timed::processing, 50'000);
-    meter.handled_since(slow, 1'000, 3'000, 9'000);
+    for (int i = 0; i < 10; ++i) meter.time_ns({quick, 1}, Timed::processing, 1'000, 64);
+    for (int i = 0; i < 10; ++i) meter.time_ns({slow, 1}, Timed::processing, 50'000);
+    meter.handled_since({slow, 1}, 1'000, 3'000, 9'000);
     const lane::InboxOnlooker inbox(scene.open_inbox());
     const lane::Metrics all = inbox.metrics(3);
     REQUIRE(all.types().size() == 2);
@@ -124,7 +96,7 @@ TEST_CASE("a sixteenth type is timed with all the others only, and costs nothing
     const auto spend_on = [&](std::uint16_t type) {
         const auto* const row = meter.row_of(type);
         meter.time_apart(row);
-        meter.time_ns(row, Timed::processing, type * 100U);
+        meter.time_ns({row, 1}, Timed::processing, type * 100U);
     };
     for (std::uint16_t type = 1; type <= lane::most_timed_types; ++type) spend_on(type);
     const std::uint64_t memory = memory_of(*scene.inbox);
@@ -211,8 +183,9 @@ TEST_CASE("a type that is only dropped has a row, and no memory for its times") 
     REQUIRE(endpoint.counts().dropped == 1);
     const base::File file = open_file(first_inbox(temporary));
     CHECK(lane::InboxOnlooker(file).metrics(0).types().size() == 2);
+    // One of the type, one of the lane.
     CHECK(memory_of(file) ==
-          lane::inbox_bytes + lane::metrics_bytes + lane::type_times_bytes);
+          lane::inbox_bytes + lane::metrics_bytes + 2 * lane::times_bytes);
 }
 
 TEST_CASE("an inbox of before 5.3 is counted in as ever, and timed without types") {
@@ -227,7 +200,7 @@ TEST_CASE("an inbox of before 5.3 is counted in as ever, and timed without types
     meter.use(*scene.inbox, 0);
     const auto* const row = meter.row_of(7);
     meter.time_apart(row);
-    meter.time_ns(row, Timed::processing, 1'000);
+    meter.time_ns({row, 1}, Timed::processing, 1'000);
     CHECK(said.find("older version") != std::string::npos);
     CHECK(scene.inbox->facts().bytes == lane::inbox_file_bytes(2));
     const lane::InboxOnlooker inbox(scene.open_inbox());

@@ -22,6 +22,7 @@
 
 #include "kill/steps.h"
 #include "lane/doorbell.h"
+#include "lane/metrics_map.h"
 #include "lane/onlooker.h"
 #include "support/ledger.h"
 #include "support/scene.h"
@@ -344,6 +345,38 @@ Report place_is_given_again(const State& state, std::uint64_t first_kill, std::u
     return {End::killed, sending.go_on(life)};
 }
 
+// What an onlooker finds while the row of lane 5, with this many in a bucket, becomes lane 6's.
+constexpr std::uint64_t counted = 100;
+std::vector<std::string> look_at_row(const lane::InboxOnlooker& inbox) {
+    std::vector<std::string> wrong;
+    const lane::Metrics metrics = inbox.metrics(0);
+    for (const auto& seen : metrics.timed_lanes()) {
+        const std::uint64_t shown = inbox.times_of_lane(0, seen)[2][lane::buckets - 1];
+        if (seen.lane == 5 ? shown != counted : shown != 0)
+            wrong.push_back("lane " + std::to_string(seen.lane) + " is shown with " +
+                            std::to_string(shown));
+    }
+    return wrong;
+}
+
+Report row_changes_its_lane(std::uint64_t at) {
+    using Atomics = base::StdAtomics;
+    Scene scene;
+    const lane::MetricsMap block(*scene.inbox, 0);
+    const lane::TimesMap row(*scene.inbox, lane::lane_times_at(0, 0));
+    auto& name = block.block().timed_lanes[0];
+    lane::name_row<Atomics>(name, row.block(), 5);
+    // relaxed: nobody else is here.
+    row.block()[2][lane::buckets - 1].store(counted, std::memory_order_relaxed);
+    const lane::InboxOnlooker inbox(scene.open_inbox());
+    std::vector<std::string> wrong;
+    // What is seen there is also what a death there leaves.
+    interrupt_at_step(at, [&] { wrong = look_at_row(inbox); });
+    lane::name_row<Atomics>(name, row.block(), 6);
+    if (!end_of_steps()) return {End::alive, look_at_row(inbox)};
+    return {End::killed, wrong};
+}
+
 // Steps that each scenario had when it was last written down; fewer means that some are missed.
 std::map<std::string, std::uint64_t> stored_steps() {
     const char* root = std::getenv("SHMBUS_SOURCE_ROOT");
@@ -402,6 +435,9 @@ TEST_CASE("an adopter may be killed at any step, the first death being just behi
     visit_every_step("heir-overtaken/wrap", [&](std::uint64_t at) {
         return place_is_given_again(state, first_kill, at);
     });
+}
+TEST_CASE("a row of times may be looked at, or left, at any step of its change of lane") {
+    visit_every_step("row-changes-its-lane", row_changes_its_lane);
 }
 TEST_CASE("a consumer may join at any step of somebody's count of the room") {
     visit_every_step("count-by-writer",

@@ -217,6 +217,9 @@ TEST_CASE("an inbox nobody handled at costs no memory for its metrics, also when
         CHECK(onlooker.metrics(slot).types().empty());
         for (std::size_t row = 0; row < lane::most_timed_types; ++row)
             CHECK(onlooker.times_of_row(slot, row) == lane::Metrics::Times{});
+        CHECK(onlooker.metrics(slot).timed_lanes().empty());
+        for (std::size_t row = 0; row < lane::most_timed_lanes; ++row)
+            CHECK(onlooker.times_of_lane(slot, {0, row}) == lane::Metrics::Times{});
     }
     struct stat after {};
     REQUIRE(::fstat(watched.scene.inbox->fd(), &after) == 0);
@@ -225,13 +228,46 @@ TEST_CASE("an inbox nobody handled at costs no memory for its metrics, also when
     const lane::MetricsMap map(*watched.scene.inbox, 3);
     REQUIRE(::fstat(watched.scene.inbox->fd(), &after) == 0);
     CHECK(after.st_blocks > before.st_blocks);
-    // A type's times cost what they take, wherever they lie.
-    before = after;
-    const lane::TypeTimesMap times(*watched.scene.inbox, 31, 14);
-    REQUIRE(::fstat(watched.scene.inbox->fd(), &after) == 0);
-    CHECK(static_cast<std::uint64_t>(after.st_blocks - before.st_blocks) * 512 ==
-          lane::type_times_bytes);
-    CHECK(static_cast<std::uint64_t>(after.st_size) == lane::inbox_file_bytes(3));
+    // The times of a type, and of a lane, cost what they take, wherever they lie.
+    for (const std::size_t at : {lane::type_times_at(31, 14), lane::lane_times_at(31, 14)}) {
+        before = after;
+        const lane::TimesMap times(*watched.scene.inbox, at);
+        REQUIRE(::fstat(watched.scene.inbox->fd(), &after) == 0);
+        CHECK(static_cast<std::uint64_t>(after.st_blocks - before.st_blocks) * 512 ==
+              lane::times_bytes);
+    }
+    CHECK(static_cast<std::uint64_t>(after.st_size) == lane::inbox_file_bytes(4));
+    CHECK(lane::inbox_file_bytes(2) == lane::type_times_at(0, 0));
+    CHECK(lane::inbox_file_bytes(3) == lane::lane_times_at(0, 0));
+}
+
+TEST_CASE("a row that is given to another lane never shows the times of one as the other's") {
+    Scene scene;
+    const lane::MetricsMap block(*scene.inbox, 2);
+    const lane::TimesMap row(*scene.inbox, lane::lane_times_at(2, 4));
+    constexpr std::uint64_t lanes = 400;
+    std::jthread giving([&] {
+        // Who looks finds a lane's id everywhere in its row; relaxed: read with the name only.
+        for (std::uint64_t id = 1; id <= lanes; ++id) {
+            lane::name_row<base::StdAtomics>(block.block().timed_lanes[4], row.block(), id);
+            for (auto& histogram : row.block())
+                for (auto& bucket : histogram) bucket.store(id, std::memory_order_relaxed);
+        }
+    });
+    const lane::InboxOnlooker inbox(scene.open_inbox());
+    for (std::uint64_t last = 0; last != lanes;) {
+        const lane::Metrics metrics = inbox.metrics(2);
+        for (const auto& seen : metrics.timed_lanes()) {
+            CHECK(seen.row == 4);
+            for (const auto& histogram : inbox.times_of_lane(2, seen))
+                for (const std::uint64_t count : histogram)
+                    REQUIRE((count == 0 || count == seen.lane));
+            last = seen.lane;
+        }
+    }
+    giving.join();
+    CHECK(inbox.times_of_lane(2, {lanes, 4})[1][1087] == lanes);
+    CHECK(inbox.times_of_lane(2, {lanes - 1, 4}) == lane::Metrics::Times{});
 }
 
 TEST_CASE("a histogram tells a value to two per cent, from 50 ns to minutes") {
