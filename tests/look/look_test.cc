@@ -441,6 +441,74 @@ TEST_CASE("times of a type are a family of their own in the metrics, so that sum
           std::string::npos);
 }
 
+TEST_CASE("times of a lane are a family of their own, of those lanes alone that have some") {
+    look::Snapshot seen;
+    seen.endpoints.emplace_back().name = "sales";
+    look::Endpoint& sales = seen.endpoints[0];
+    sales.metrics.processing_ns = look::Histogram({{990, 1009, 4}, {90'000, 91'000, 1}});
+    sales.lanes.resize(2);
+    sales.lanes[0].id = 0x11;
+    sales.lanes[0].times.wait_ns = look::Histogram({{990, 1009, 3}});
+    sales.lanes[1].id = 0x12;
+    const std::string text = look::openmetrics(seen);
+    const auto has = [&](const std::string& line) { return text.find(line) != std::string::npos; };
+    const std::string labels = "{bus=\"\",endpoint=\"sales\",kind=\"ordinary\",reference=\"0.0\","
+                               "lane=\"0000000000000011\",writer=\"0.0\"";
+    CHECK(has("shmbus_lane_queue_wait_seconds_count" + labels + "} 3\n"));
+    CHECK(has("shmbus_lane_queue_wait_seconds_bucket" + labels + ",le=\"2.5e-06\"} 3\n"));
+    CHECK(has("shmbus_lane_queue_wait_seconds_bucket" + labels + ",le=\"5e-07\"} 0\n"));
+    CHECK_FALSE(has("shmbus_lane_processing_seconds_count"));
+    CHECK(text.find("_seconds_count", text.find("lane=\"0000000000000012\"")) ==
+          std::string::npos);
+    const std::string json = look::json_text(seen, {});
+    CHECK(json.find("\"wait_ns\":{\"count\":3,") != std::string::npos);
+}
+
+TEST_CASE("times of lanes are read where they are asked for, and counted from look to look") {
+    const test::Folder folder;
+    test::Daemon daemon(folder.bus());
+    shmbus::BusOptions options;
+    options.start_daemon = false;
+    options.time_sent_every = 1;
+    Bus bus = Bus::open(folder.bus(), options);
+    shmbus::Endpoint endpoint = bus.endpoint("work");
+    endpoint.on<Job>([](const Job&) {});
+    const auto handle = [&](int count) {
+        for (int i = 0; i < count; ++i) bus.send(Job{}).value();
+        for (int handled = 0; handled < count;) handled += static_cast<int>(endpoint.poll());
+    };
+    handle(3);
+    look::Looker looker(place_of(folder));
+    const auto lane_in = [](const look::Snapshot& seen) {
+        REQUIRE(endpoint_of(seen, "work").lanes.size() == 1);
+        return endpoint_of(seen, "work").lanes[0];
+    };
+    const look::Snapshot without = looker.look();
+    CHECK(lane_in(without).times.critical_ns.empty());
+    const look::Apart here{.endpoint = endpoint_of(without, "work").reference};
+    const look::Snapshot first = looker.look(here);
+    CHECK(lane_in(first).times.critical_ns.count() == 3);
+    CHECK(lane_in(first).times.wait_ns.count() == 3);
+    CHECK(lane_in(first).times.processing_ns.count() ==
+          endpoint_of(first, "work").metrics.processing_ns.count());
+    handle(5);
+    const look::Snapshot second = looker.look(here);
+    const std::uint64_t id = lane_in(second).id;
+    CHECK(look::rates_of(first, second).lanes[id].times.critical_ns.count() == 5);
+    // What was not read before is not new because of that.
+    CHECK(look::rates_of(without, second).lanes[id].times.critical_ns.empty());
+    CHECK(endpoint_of(looker.look({.endpoint = here.endpoint + 1}), "work")
+              .lanes[0].times.critical_ns.empty());
+    const look::Snapshot all = looker.look(look::apart_everywhere);
+    CHECK(lane_in(all).times.critical_ns.count() == 8);
+    const std::uint32_t type = all.types[0].index;
+    CHECK(all.types[0].times.critical_ns.count() == 8);
+    CHECK(look::rates_of(without, all).types[type].times.critical_ns.empty());
+    handle(2);
+    const look::Snapshot last = looker.look(look::apart_everywhere);
+    CHECK(look::rates_of(all, last).types[type].times.critical_ns.count() == 2);
+}
+
 TEST_CASE("names with quotes and backslashes stay one label in the metrics") {
     look::Snapshot seen;
     seen.name = "a\"b\\c\nd";

@@ -74,6 +74,7 @@ def check_ledger(seen, are_dead=False):
     equal(list(sales["times_by_type"]), ["shop.order"], "timed by type")
     for what in ("processing_ns", "critical_ns", "wait_ns"):
         equal(sales["times_by_type"]["shop.order"][what], sales[what], f"{what} of its one type")
+        equal([lane[what] for lane in sales["lanes"]], [sales[what]], f"{what} of its one lane")
     equal(len(sales["hands"]), 1, "hands that hold")
     equal(sales["hands"][0]["process"], "clerk", "who holds it")
     equal((sales["hands"][0]["messages"], sales["hands"][0]["done"]), (1, 0), "what it holds")
@@ -414,6 +415,25 @@ def check_wide_screen(stage):
     equal(row_of(shown, "sales")[3], "601", "DEPTH")
     equal(len(shown.splitlines()), 60, "lines")
     assert not re.search(r"\x1b\[[0-9;]*3[0-7]", screen.text("-e")), "colours where none are wanted"
+    screen.press("q")
+    # No look comes by itself: what is shown was read for the screen that is shown.
+    screen = stage.screen(200, 60, " ".join(["cd", str(stage.folder), ";",
+                                             *stage.top_words("-d", "3600s")]))
+    screen.waits_for("sales", "TREND")
+    screen.press("w")
+    shown = screen.waits_for("written: shm-top-")
+    saved = json.loads(
+        (stage.folder / re.search("written: (shm-top-.*json)", shown)[1]).read_text())
+    assert named(saved["types"], "shop.order")["processing_ns"]["count"] > 0, saved["types"]
+    assert named(saved["endpoints"], "sales")["lanes"][0]["processing_ns"]["count"] > 0, saved
+    screen.press("Tab", "Tab")
+    shown = screen.waits_for("SUBSCRIBER", "CRIT")
+    assert re.search(r"^shop\.order .*( +[0-9.]+[mun]?s){2} +\S+ *$", shown, re.MULTILINE), shown
+    screen.press("1", "/", "sales", "Enter", "Enter")
+    screen.waits_for("WAIT99", "CRIT99")
+    screen.press("Enter")
+    shown = screen.waits_for("given back to", "queue wait")
+    assert re.search(r"^processing +p50 [0-9.]+[mun]?s .* n [0-9]+ *$", shown, re.MULTILINE), shown
     screen.press("q")
 
 

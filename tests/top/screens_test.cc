@@ -269,12 +269,66 @@ TEST_CASE("the screens beside show processes, orphaned subscriptions and the jou
     const Page types = top::draw(shown, small);
     CHECK(has(line_with(types, "shop.place_order"), "sales"));
     CHECK(has(text_of(types), "ORPHANED"));
-    const Page wide = top::draw(shown, large);
-    CHECK(has(line_with(wide, "shop.ordered"), "4.5us"));
-    CHECK(has(line_with(wide, "shop.ordered"), "9.5us"));
-    CHECK_FALSE(has(line_with(wide, "shop.place_order"), "us"));
     press(shown, "4");
     CHECK(has(text_of(top::draw(shown, small)), "2 messages sent and not yet on disk"));
+}
+
+// How the text is shown; fails where it is not.
+top::Style style_of(const Page& page, const std::string& text) {
+    for (const top::Line& line : page)
+        for (const top::Span& span : line)
+            if (has(span.text, text)) return span.style;
+    FAIL("nothing says " << text);
+    return top::Style::plain;
+}
+
+TEST_CASE("times of types and lanes are those of the interval, of all time only where dim") {
+    Model shown;
+    top::update(shown, shop());
+    const auto see = [&](const char* keys) {
+        press(shown, keys);
+        return top::draw(shown, large);
+    };
+    const Page first = see("3");
+    CHECK(style_of(first, "4.5us") == top::Style::dim);
+    CHECK(style_of(first, "9.5us") == top::Style::dim);
+    CHECK_FALSE(has(line_with(first, "shop.place_order"), "us"));
+    CHECK(style_of(see("1/billing\n\n"), "61.5us") == top::Style::dim);
+    top::update(shown, shop_later());
+    const Page lanes = see("");
+    CHECK(style_of(lanes, "715us") == top::Style::plain);
+    CHECK_FALSE(has(text_of(lanes), "61.5us"));
+    CHECK(style_of(see("\n"), "queue wait") == top::Style::head);
+    CHECK(has(line_with(see(""), "queue wait"), "p50 715us"));
+    const Page types = see("3");
+    CHECK(style_of(types, "52.5us") == top::Style::plain);
+    CHECK_FALSE(has(text_of(types), "4.5us"));
+}
+
+TEST_CASE("a screen that shows more than was looked at asks for a look, however it is reached") {
+    Model shown = model();
+    shown.now.apart = {};
+    CHECK(top::press(shown, Key::tab, 10) == top::Wish::nothing);
+    CHECK(top::press(shown, Key::tab, 10) == top::Wish::see_more);
+    REQUIRE(shown.view.screen == Screen::types);
+    shown.now.apart = look::apart_everywhere;
+    CHECK(top::press(shown, Key::down, 10) == top::Wish::nothing);
+    shown.now.apart = {};
+    CHECK(top::press(shown, top::key_of('1'), 10) == top::Wish::nothing);
+    CHECK(top::press(shown, Key::enter, 10) == top::Wish::see_more);
+    REQUIRE(shown.view.screen == Screen::endpoint);
+    shown.now.apart.endpoint = shown.view.endpoint;
+    CHECK(top::press(shown, Key::enter, 10) == top::Wish::nothing);
+    CHECK(shown.view.screen == Screen::lane);
+    // Another one is not this one.
+    ++shown.now.apart.endpoint;
+    CHECK(top::press(shown, Key::escape, 10) == top::Wish::see_more);
+    const double rate = shown.rates.in_per_s;
+    const std::size_t past = shown.past[shown.view.endpoint].depth.size();
+    top::see_more(shown, shop_later());
+    CHECK(rate == 20);
+    CHECK(shown.rates.in_per_s == rate);
+    CHECK(shown.past[shown.view.endpoint].depth.size() == past);
 }
 
 TEST_CASE("a name that tries to command the terminal cannot") {

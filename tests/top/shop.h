@@ -98,6 +98,7 @@ inline look::Snapshot shop() {
     // billing: runs.
     look::Endpoint billing = endpoint(2, "billing");
     billing.lanes = {lane(0x12, 2, 10, 10, 12)};
+    billing.lanes[0].times.wait_ns = look::Histogram({{61'000, 62'000, 9}});
     billing.consumers = {consumer(0, 3)};
     billing.settled = 10;
     billing.metrics.processing_ns = look::Histogram({{2000, 2100, 9}, {9000, 9100, 1}});
@@ -123,18 +124,22 @@ inline look::Snapshot shop() {
     seen.types = {{1, 1, "shop.place_order", 1, 1, 32, 1, 37},
                   {2, 2, "shop.ordered", 2, 1, 8, 0, 10}};
     seen.types[1].times.processing_ns = look::Histogram({{4400, 4600, 9}, {9400, 9600, 1}});
+    seen.apart = look::apart_everywhere;
     seen.subscriptions = {{2, 2, 1, false}, {2, 3, 1, true}};
     return seen;
 }
 
-// A second later: twenty more for billing, handled.
+// A second later: twenty more for billing, handled, five of them timed.
 inline look::Snapshot shop_later() {
     look::Snapshot seen = shop();
     seen.monotonic_ns += 1'000'000'000;
     seen.taken_ns += 1'000'000'000;
     look::Endpoint& billing = seen.endpoints[1];
     billing.lanes[0] = lane(0x12, 2, 30, 30, 32);
+    billing.lanes[0].times.wait_ns = look::Histogram({{61'000, 62'000, 9}, {710'000, 720'000, 5}});
     billing.settled = 30;
+    seen.types[1].times.processing_ns =
+        look::Histogram({{4400, 4600, 9}, {9400, 9600, 1}, {52'000, 53'000, 5}});
     billing.metrics.processing_ns = look::Histogram({{2000, 2100, 28}, {9000, 9100, 2}});
     billing.metrics.critical_ns = look::Histogram({{300'000, 310'000, 20}});
     return seen;

@@ -83,6 +83,19 @@ namespace {
     return rows;
 }
 
+// Of lanes that have a row for it.
+[[nodiscard]] Json times_by_lane(const OpenBus& bus, const look::Endpoint& seen) {
+    Json rows = Json::array();
+    for (const look::Lane& lane : seen.lanes) {
+        if (lane.times.processing_ns.empty() && lane.times.critical_ns.empty()) continue;
+        Json row{{"lane", wire::lane_file(lane.id)},
+                 {"writer", bus.name_of_participant(lane.writer)}};
+        row.update(quantiles_of(lane.times));
+        rows.push_back(std::move(row));
+    }
+    return rows;
+}
+
 // Since the endpoint was made.
 void add_totals(Facts& facts, const look::Endpoint& seen) {
     const look::Counters& counters = seen.metrics.counters;
@@ -121,7 +134,7 @@ void print_table_of(const Common& common, const char* title, const Json& rows) {
 void show_endpoint(const Common& common, const std::string& name) {
     const OpenBus bus(common);
     const auto endpoint = bus.endpoint(name);
-    const look::Snapshot all = bus.look(look::ByType::yes);
+    const look::Snapshot all = bus.look(look::Apart{.endpoint = endpoint.reference()});
     const look::Endpoint& seen = bus.endpoint(all, name);
     Living living(bus);
     const Json lanes = lanes_of(bus, seen, living);
@@ -149,9 +162,11 @@ void show_endpoint(const Common& common, const std::string& name) {
     add_totals(facts, seen);
     const Json by_type = types_of(all, seen);
     const Json times = times_of(all, seen);
+    const Json lane_times = times_by_lane(bus, seen);
     if (common.is_json()) {
         facts.add("types", by_type);
         facts.add("times", times);
+        facts.add("lane_times", lane_times);
         facts.add("lanes", lanes);
         facts.add("hands", hands);
     }
@@ -159,6 +174,7 @@ void show_endpoint(const Common& common, const std::string& name) {
     if (common.format != Format::table) return;
     print_table_of(common, "by type", by_type);
     print_table_of(common, "times by type", times);
+    print_table_of(common, "times by lane", lane_times);
     print_table_of(common, "lanes into it", lanes);
     print_table_of(common, "batches in hands", hands);
 }

@@ -38,7 +38,7 @@ void run(const MetricsLine& wanted, const std::string& bus) {
     if (wanted.address.empty()) {
         const auto format = wanted.is_openmetrics ? look::MetricsFormat::openmetrics
                                                   : look::MetricsFormat::prometheus;
-        fmt::print("{}", look::metrics_text(look::look(place, look::ByType::yes), format));
+        fmt::print("{}", look::metrics_text(look::look(place, look::apart_everywhere), format));
         return;
     }
     look::MetricsServer server(place, wanted.address);

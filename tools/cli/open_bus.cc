@@ -115,8 +115,8 @@ std::vector<directory::LaneRow> OpenBus::lanes() const {
     return all<directory::LaneRow>([&](auto& rows) { return reader_.lanes(rows); });
 }
 
-look::Snapshot OpenBus::look(look::ByType times) const {
-    return look::look({location_.directory, "", "", true}, times);
+look::Snapshot OpenBus::look(look::Apart apart) const {
+    return look::look({location_.directory, "", "", true}, apart);
 }
 
 const look::Endpoint& OpenBus::endpoint(const look::Snapshot& seen, std::string_view name) const {

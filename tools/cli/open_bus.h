@@ -37,7 +37,7 @@ public:
     [[nodiscard]] std::vector<directory::LaneRow> lanes() const;
 
     // All of it, as it is now; but nothing of the journal's files.
-    [[nodiscard]] look::Snapshot look(look::ByType times = look::ByType::no) const;
+    [[nodiscard]] look::Snapshot look(look::Apart apart = {}) const;
     // The endpoint in what was seen of this bus. Throws Trouble: none of that name, or damaged.
     [[nodiscard]] const look::Endpoint& endpoint(const look::Snapshot& seen,
                                                  std::string_view name) const;

@@ -74,7 +74,7 @@ void show_type(const Common& common, const TypeLine& line) {
     facts.add("subscribers", subscribers_of(bus, type.index));
     facts.add("declared_by_uid", type.row.uid);
     // By all endpoints, since the bus was made.
-    const look::Snapshot seen = bus.look(look::ByType::yes);
+    const look::Snapshot seen = bus.look(look::apart_everywhere);
     if (const look::Type* const counted = seen.type(type.index)) {
         facts.add("handled", counted->handled);
         const auto bytes = counted->handled_bytes();

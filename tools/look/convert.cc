@@ -35,6 +35,16 @@ void add(Metrics& to, const Metrics& more) {
             histogram(lane::Timed::queue_wait)};
 }
 
+// A place that nobody ever had has no block to be read.
+[[nodiscard]] std::vector<std::uint16_t> places_used(const lane::InboxOnlooker& inbox) {
+    std::array<bool, lane::most_consumers> is_wanted{};
+    for (const auto& consumer : inbox.consumers()) is_wanted[consumer.slot] = true;
+    std::vector<std::uint16_t> places;
+    for (std::uint16_t slot = 0; slot < lane::most_consumers; ++slot)
+        if (is_wanted[slot] || inbox.settled_by(slot) > 0) places.push_back(slot);
+    return places;
+}
+
 }  // namespace
 
 Metrics metrics_of(const lane::Metrics& seen) {
@@ -58,21 +68,22 @@ Metrics metrics_of(const lane::Metrics& seen) {
     return metrics;
 }
 
-Metrics all_metrics_of(const lane::InboxOnlooker& inbox, ByType times) {
-    std::array<bool, lane::most_consumers> is_wanted{};
-    for (const auto& consumer : inbox.consumers()) is_wanted[consumer.slot] = true;
+Metrics all_metrics_of(const lane::InboxOnlooker& inbox) {
     Metrics all;
-    for (std::uint16_t slot = 0; slot < lane::most_consumers; ++slot)
-        // A place that nobody ever had has no block to be read.
-        if (is_wanted[slot] || inbox.settled_by(slot) > 0) {
-            const lane::Metrics seen = inbox.metrics(slot);
-            add(all, metrics_of(seen));
-            if (times == ByType::no) continue;
-            for (const auto& row : seen.types())
-                if (row.row < lane::most_timed_types && row.handled > 0)
-                    all.times[row.type].add(times_of(inbox.times_of_row(slot, row.row)));
-        }
+    for (const std::uint16_t slot : places_used(inbox)) add(all, metrics_of(inbox.metrics(slot)));
     return all;
+}
+
+void add_times_apart(const lane::InboxOnlooker& inbox, Endpoint& into) {
+    for (const std::uint16_t slot : places_used(inbox)) {
+        const lane::Metrics seen = inbox.metrics(slot);
+        for (const auto& row : seen.types())
+            if (row.row < lane::most_timed_types && row.handled > 0)
+                into.metrics.times[row.type].add(times_of(inbox.times_of_row(slot, row.row)));
+        for (const auto& row : seen.timed_lanes())
+            for (Lane& lane : into.lanes)
+                if (lane.id == row.lane) lane.times.add(times_of(inbox.times_of_lane(slot, row)));
+    }
 }
 
 void add_journal(const lane::InboxOnlooker& inbox, Journal& into) {

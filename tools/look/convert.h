@@ -10,7 +10,9 @@ namespace shmbus::look {
 
 [[nodiscard]] Metrics metrics_of(const lane::Metrics& seen);
 // Of all who ever consumed from this inbox.
-[[nodiscard]] Metrics all_metrics_of(const lane::InboxOnlooker& inbox, ByType times);
+[[nodiscard]] Metrics all_metrics_of(const lane::InboxOnlooker& inbox);
+// Their times by type, and by lane for the lanes that the endpoint has.
+void add_times_apart(const lane::InboxOnlooker& inbox, Endpoint& into);
 // The journal's inbox has the daemon in place 0, which counts and times other things.
 void add_journal(const lane::InboxOnlooker& inbox, Journal& into);
 

@@ -70,7 +70,9 @@ template <class T>
               {"wants_room", lane.wants_room},
               {"oldest_ns", or_null(lane.oldest_ns)},
               {"oldest_is_at_least", lane.oldest_is_at_least}};
-    json["in_per_s"] = found == rates.lanes.end() ? Json(nullptr) : rate(rates, found->second);
+    json.update(json_of(lane.times));
+    json["in_per_s"] =
+        found == rates.lanes.end() ? Json(nullptr) : rate(rates, found->second.in_per_s);
     return json;
 }
 
@@ -222,7 +224,8 @@ template <class T>
              {"processing_ns", json_of(type.times.processing_ns)},
              {"critical_ns", json_of(type.times.critical_ns)},
              {"wait_ns", json_of(type.times.wait_ns)},
-             {"handled_per_s", rate(rates, found == rates.types.end() ? 0 : found->second)}});
+             {"handled_per_s",
+              rate(rates, found == rates.types.end() ? 0 : found->second.handled_per_s)}});
     }
     return list;
 }

@@ -58,7 +58,7 @@ Place place_of(const std::string& bus, const std::string& journal) {
     return place;
 }
 
-Snapshot look(const Place& place, ByType times) { return Looker(place).look(times); }
+Snapshot look(const Place& place, Apart apart) { return Looker(place).look(apart); }
 
 void Looker::open_bus() {
     const std::string path = place_.directory + "/" + wire::directory_file;
@@ -293,7 +293,7 @@ void Looker::look_at_hands(const lane::InboxOnlooker& inbox, Endpoint& endpoint)
     }
 }
 
-void Looker::look_at_inbox(Endpoint& endpoint, Journal& journal, ByType times) const {
+void Looker::look_at_inbox(Endpoint& endpoint, Journal& journal, Apart apart) const {
     try {
         // Not kept open: there may be more of them than a process may have open.
         const auto file = base::File::open_if_there(
@@ -314,7 +314,8 @@ void Looker::look_at_inbox(Endpoint& endpoint, Journal& journal, ByType times) c
                                           .metrics = metrics_of(inbox.metrics(seen.slot))});
         look_at_hands(inbox, endpoint);
         endpoint.settled = inbox.settled();
-        endpoint.metrics = all_metrics_of(inbox, times);
+        endpoint.metrics = all_metrics_of(inbox);
+        if (apart.at(endpoint.reference)) add_times_apart(inbox, endpoint);
         const auto gone = inbox.gone();
         endpoint.gone_refused = gone.refused;
         endpoint.gone_dropped_newest = gone.dropped_newest;
@@ -460,9 +461,10 @@ void add_up(Snapshot& into) {
 // its direction: the disk, which lanes there are, a lane, the hands. So what moves meanwhile may be
 // counted twice, but what was there before and stays until after is in the depth: it is a moment's
 // excess for people, and never too little for who takes out as much as the depth says (cli/stock).
-Snapshot Looker::look(ByType times) {
+Snapshot Looker::look(Apart apart) {
     open_bus();
     Snapshot snapshot;
+    snapshot.apart = apart;
     look_at_identity(snapshot);
     look_at_tables(snapshot);
     for (Process& process : snapshot.processes) find_process(participants_, process);
@@ -470,7 +472,7 @@ Snapshot Looker::look(ByType times) {
     look_for_lanes(snapshot);
     for (Endpoint& endpoint : snapshot.endpoints) {
         for (Lane& lane : endpoint.lanes) look_at_lane(lane, snapshot.monotonic_ns);
-        look_at_inbox(endpoint, snapshot.journal, times);
+        look_at_inbox(endpoint, snapshot.journal, apart);
     }
     drop_what_went(snapshot);
     look_at_journal(snapshot);

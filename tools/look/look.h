@@ -47,7 +47,7 @@ public:
     explicit Looker(Place place) : place_(std::move(place)) {}
 
     // Throws NoBus; SetupError when the tables cannot be read.
-    [[nodiscard]] Snapshot look(ByType times = ByType::no);
+    [[nodiscard]] Snapshot look(Apart apart = {});
     // What stands in this endpoint, of the last look: messages in hands first, then those that
     // wait, lane by lane; at most so many. Copied out, not taken.
     [[nodiscard]] std::vector<Message> messages(const Snapshot& seen, const Endpoint& endpoint,
@@ -69,7 +69,7 @@ private:
     void look_at_disk(Endpoint& endpoint) const;
     void look_for_lanes(Snapshot& into) const;
     void look_at_process(Process& process) const;
-    void look_at_inbox(Endpoint& endpoint, Journal& journal, ByType times) const;
+    void look_at_inbox(Endpoint& endpoint, Journal& journal, Apart apart) const;
     void look_at_hands(const lane::InboxOnlooker& inbox, Endpoint& endpoint) const;
     void look_into_hand(Hand& hand, Endpoint& endpoint) const;
     void look_at_lane(Lane& into, std::uint64_t now_ns);
@@ -94,6 +94,6 @@ private:
 };
 
 // Once.
-[[nodiscard]] Snapshot look(const Place& place, ByType times = ByType::no);
+[[nodiscard]] Snapshot look(const Place& place, Apart apart = {});
 
 }  // namespace shmbus::look

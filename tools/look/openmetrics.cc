@@ -19,9 +19,9 @@ using Labels = std::vector<std::pair<const char*, std::string>>;
 constexpr std::array second_borders{1e-7, 2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5,
                                     1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2,
                                     0.1,  0.25,   0.5,  1.0,  2.5,    5.0,  10.0, 60.0};
-// Of one type among many: every other one of them.
-constexpr std::array type_borders{1e-7, 5e-7, 2.5e-6, 1e-5,  5e-5, 2.5e-4, 1e-3,
-                                  5e-3, 2.5e-2, 0.1,  0.5, 2.5,    10.0};
+// Of one type or lane among many: every other one of them.
+constexpr std::array apart_borders{1e-7, 5e-7, 2.5e-6, 1e-5, 5e-5, 2.5e-4, 1e-3,
+                                   5e-3, 2.5e-2, 0.1, 0.5, 2.5, 10.0};
 constexpr std::array record_borders{1.0,   2.0,   4.0,   8.0,    16.0,   32.0,  64.0,
                                     128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0};
 
@@ -123,6 +123,7 @@ public:
         endpoints();
         times();
         times_by_type();
+        times_by_lane();
         lanes();
         processes();
         journal();
@@ -303,7 +304,7 @@ private:
                 for (const auto& [index, times] : endpoint.metrics.times) {
                     labels.back().second = snapshot_.type_name(index);
                     if (!(times.*which).empty())
-                        text_.value(labels, times.*which, type_borders, 1e9);
+                        text_.value(labels, times.*which, apart_borders, 1e9);
                 }
             });
         };
@@ -315,18 +316,42 @@ private:
               "Time from being sent to being taken, by type.", &Times::wait_ns);
     }
 
+    template <class Value>
+    void of_lanes(Value&& value) {
+        of_endpoints([&](Labels labels, const Endpoint& endpoint) {
+            labels.emplace_back("lane", "");
+            labels.emplace_back("writer", "");
+            for (const Lane& lane : endpoint.lanes) {
+                if (lane.sight != Sight::seen) continue;
+                labels[labels.size() - 2].second = wire::lane_file(lane.id);
+                labels.back().second = snapshot_.process_name(lane.writer);
+                value(labels, lane);
+            }
+        });
+    }
+
+    // As of types; of those lanes alone that are timed apart.
+    void times_by_lane() {
+        const auto timed = [&](const char* name, const char* help, Histogram Times::*which) {
+            text_.histogram(name, help);
+            of_lanes([&](const Labels& labels, const Lane& lane) {
+                if (!(lane.times.*which).empty())
+                    text_.value(labels, lane.times.*which, apart_borders, 1e9);
+            });
+        };
+        timed("shmbus_lane_processing_seconds", "Time in handlers that ended well, by lane.",
+              &Times::processing_ns);
+        timed("shmbus_lane_critical_seconds", "Time from being sent to being handled, by lane.",
+              &Times::critical_ns);
+        timed("shmbus_lane_queue_wait_seconds", "Time from being sent to being taken, by lane.",
+              &Times::wait_ns);
+    }
+
     void lanes() {
         const auto counted = [&](const char* name, const char* help, auto&& which) {
             text_.counter(name, help);
-            of_endpoints([&](Labels labels, const Endpoint& endpoint) {
-                labels.emplace_back("lane", "");
-                labels.emplace_back("writer", "");
-                for (const Lane& lane : endpoint.lanes) {
-                    if (lane.sight != Sight::seen) continue;
-                    labels[labels.size() - 2].second = wire::lane_file(lane.id);
-                    labels.back().second = snapshot_.process_name(lane.writer);
-                    text_.value(labels, std::invoke(which, lane));
-                }
+            of_lanes([&](const Labels& labels, const Lane& lane) {
+                text_.value(labels, std::invoke(which, lane));
             });
         };
         counted("shmbus_lane_messages", "Messages written to the lane.", &Lane::messages);

@@ -28,15 +28,29 @@ namespace {
             .wait_ns = after.metrics.wait_ns.since(before.metrics.wait_ns)};
 }
 
-void add_lanes(const Endpoint& before, const Endpoint& after, Rates& into) {
-    std::map<std::uint64_t, std::uint64_t> old;
-    for (const Lane& lane : before.lanes) old[lane.id] = lane.messages;
+void add_lanes(const Endpoint& before, const Endpoint& after, bool has_times, Rates& into) {
+    std::map<std::uint64_t, const Lane*> old;
+    for (const Lane& lane : before.lanes) old[lane.id] = &lane;
     for (const Lane& lane : after.lanes) {
         const auto known = old.find(lane.id);
         if (known == old.end()) continue;
-        const double rate = per_second(known->second, lane.messages, into.seconds);
-        into.lanes[lane.id] = rate;
-        into.processes[lane.writer] += rate;
+        const Lane& was = *known->second;
+        LaneRates& own = into.lanes[lane.id];
+        own.in_per_s = per_second(was.messages, lane.messages, into.seconds);
+        if (has_times) own.times = lane.times.since(was.times);
+        into.processes[lane.writer] += own.in_per_s;
+    }
+}
+
+void add_types(const Snapshot& before, const Snapshot& after, Rates& into) {
+    for (const Type& type : after.types) {
+        const Type* const old = before.type(type.index);
+        if (!old) continue;
+        TypeRates& own = into.types[type.index];
+        own.handled_per_s = per_second(old->handled, type.handled, into.seconds);
+        // Else what was not read would count as nothing, and all of it as new.
+        if (before.apart.everywhere && after.apart.everywhere)
+            own.times = type.times.since(old->times);
     }
 }
 
@@ -59,16 +73,16 @@ Rates rates_of(const Snapshot& before, const Snapshot& after) {
         if (!old) continue;
         EndpointRates& own = rates.endpoints[endpoint.reference] =
             rates_of(*old, endpoint, rates.seconds);
-        add_lanes(*old, endpoint, rates);
+        const bool has_times =
+            before.apart.at(endpoint.reference) && after.apart.at(endpoint.reference);
+        add_lanes(*old, endpoint, has_times, rates);
         if (endpoint.kind == directory::EndpointKind::journal) continue;
         rates.in_per_s += own.in_per_s;
         rates.out_per_s += own.out_per_s;
         rates.redelivered_per_s += own.redelivered_per_s;
         rates.failed_per_s += own.failed_per_s;
     }
-    for (const Type& type : after.types)
-        if (const Type* const old = before.type(type.index))
-            rates.types[type.index] = per_second(old->handled, type.handled, rates.seconds);
+    add_types(before, after, rates);
     add_journal(before, after, rates);
     return rates;
 }

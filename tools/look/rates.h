@@ -24,12 +24,22 @@ struct EndpointRates {
     Histogram wait_ns;
 };
 
+// Times are those of the values that came in between, where both looks had asked for them.
+struct LaneRates {
+    double in_per_s = 0;
+    Times times;
+};
+struct TypeRates {
+    double handled_per_s = 0;
+    Times times;
+};
+
 struct Rates {
     double seconds = 0;  // between the two; 0: nothing is known
     std::map<Reference, EndpointRates> endpoints;
-    std::map<std::uint64_t, double> lanes;  // messages per second, by lane
+    std::map<std::uint64_t, LaneRates> lanes;
     std::map<Reference, double> processes;  // sent per second
-    std::map<std::uint32_t, double> types;  // handled per second
+    std::map<std::uint32_t, TypeRates> types;
     // Of all endpoints but the journal.
     double in_per_s = 0;
     double out_per_s = 0;

@@ -160,7 +160,7 @@ std::string MetricsServer::answer_to(const std::string& request) {
                             : MetricsFormat::prometheus;
     try {
         return response("200 OK", content_type(format),
-                        metrics_text(looker_.look(ByType::yes), format), !is_head);
+                        metrics_text(looker_.look(apart_everywhere), format), !is_head);
     } catch (const SetupError& error) {
         return response("503 Service Unavailable", text, std::string(error.what()) + "\n",
                         !is_head);

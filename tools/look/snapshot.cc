@@ -44,6 +44,11 @@ void Times::add(const Times& more) {
     wait_ns.add(more.wait_ns);
 }
 
+Times Times::since(const Times& before) const {
+    return {processing_ns.since(before.processing_ns), critical_ns.since(before.critical_ns),
+            wait_ns.since(before.wait_ns)};
+}
+
 std::uint64_t Endpoint::waiting() const noexcept {
     return sum(lanes, 0, [](const Lane& lane) { return lane.waiting; });
 }

@@ -26,8 +26,17 @@ using OptionalNumber = std::optional<std::uint64_t>;
 enum class Life : std::uint8_t { alive, dead, unknown };
 // gone: was there a moment ago and is not any more. damaged: `trouble` says what is wrong with it.
 enum class Sight : std::uint8_t { seen, gone, damaged };
-// Whether times are wanted of each type as well: 26 KiB more to read for each of an endpoint's.
-enum class ByType : std::uint8_t { no, yes };
+// At which endpoints times are wanted of each type and each lane as well: 26 KiB more to read for
+// each of them.
+struct Apart {
+    bool everywhere = false;
+    Reference endpoint = 0;  // here, if not everywhere
+    [[nodiscard]] bool at(Reference one) const noexcept { return everywhere || one == endpoint; }
+    [[nodiscard]] bool covers(const Apart& less) const noexcept {
+        return everywhere || (!less.everywhere && (less.endpoint == 0 || at(less.endpoint)));
+    }
+};
+inline constexpr Apart apart_everywhere{true, 0};
 
 struct Daemon {
     Life life = Life::unknown;
@@ -82,6 +91,8 @@ struct Times {
     Histogram wait_ns;
 
     void add(const Times& more);
+    // What came since `before`, an earlier state of these.
+    [[nodiscard]] Times since(const Times& before) const;
 };
 struct Metrics : Times {
     Counters counters;
@@ -140,6 +151,7 @@ struct Lane {
     // Of the oldest message that waits; see `oldest_is_at_least`.
     OptionalNumber oldest_ns;
     bool oldest_is_at_least = false;
+    Times times;  // ever, where they were asked for and the lane has a row for them
 
     [[nodiscard]] bool is_damaged() const noexcept {
         return sight == Sight::damaged || is_poisoned;
@@ -244,6 +256,7 @@ struct Journal {
 };
 
 struct Snapshot {
+    Apart apart;  // where it was asked for
     std::string name;
     std::string directory;
     std::string uuid;  // 32 hexadecimal digits

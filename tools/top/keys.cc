@@ -176,9 +176,8 @@ void sort_by_neighbour(Model& model, int step) {
             break;
         case '3':
         case 's':
-            // Times by type are read for this screen alone.
             go_to(model, Screen::types);
-            return Wish::look;
+            break;
         case '4':
         case 'J':
             go_to(model, Screen::journal);
@@ -253,15 +252,8 @@ void sort_by_neighbour(Model& model, int step) {
     return Wish::nothing;
 }
 
-}  // namespace
-
-Wish press(Model& model, Key key, std::size_t page) {
-    View& view = model.view;
-    view.said.clear();
-    if (view.input != Input::none) {
-        type(model, key);
-        return Wish::nothing;
-    }
+[[nodiscard]] Wish press_key(Model& model, Key key, std::size_t page) {
+    const View& view = model.view;
     const auto rows = static_cast<std::ptrdiff_t>(std::max<std::size_t>(page, 1));
     const Screen beside[] = {Screen::endpoints, Screen::processes, Screen::types, Screen::journal};
     switch (key) {
@@ -310,6 +302,19 @@ Wish press(Model& model, Key key, std::size_t page) {
             return press_letter(model, static_cast<char>(key));
     }
     return Wish::nothing;
+}
+
+}  // namespace
+
+Wish press(Model& model, Key key, std::size_t page) {
+    View& view = model.view;
+    view.said.clear();
+    if (view.input != Input::none) {
+        type(model, key);
+        return Wish::nothing;
+    }
+    const Wish wish = press_key(model, key, page);
+    return wish == Wish::nothing && !model.now.apart.covers(apart_of(view)) ? Wish::see_more : wish;
 }
 
 }  // namespace shmbus::top

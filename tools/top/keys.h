@@ -33,7 +33,8 @@ enum class Key : std::uint16_t {
 }
 
 // What the program has to do about it.
-enum class Wish : std::uint8_t { nothing, quit, look, save };
+// see_more: look for what the screen shows and the last look did not have.
+enum class Wish : std::uint8_t { nothing, quit, look, see_more, save };
 
 // `page`: rows that the table of the screen has room for.
 [[nodiscard]] Wish press(Model& model, Key key, std::size_t page);

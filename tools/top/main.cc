@@ -117,7 +117,7 @@ int print(const CommandLine& line, look::Looker& looker, top::Model& model) {
         std::this_thread::sleep_until(next);
         next += line.interval;
         const bool has_times = line.as_json || line.as_openmetrics;
-        top::update(model, looker.look(has_times ? look::ByType::yes : look::ByType::no));
+        top::update(model, looker.look(has_times ? look::apart_everywhere : look::Apart{}));
         std::string text;
         if (line.as_json)
             text = look::json_text(model.now, model.rates) + "\n";
@@ -142,11 +142,13 @@ void save(top::Model& model) {
     model.view.said = file ? "written: " + name : "cannot write " + name;
 }
 
-void look_again(look::Looker& looker, top::Model& model) {
+using TakeUp = void(top::Model&, look::Snapshot);
+
+void look_again(look::Looker& looker, top::Model& model, look::Apart apart,
+                TakeUp& take_up = top::update) {
     try {
-        // Read only where they are shown, as messages are.
-        const bool has_times = model.view.screen == top::Screen::types;
-        top::update(model, looker.look(has_times ? look::ByType::yes : look::ByType::no));
+        take_up(model, looker.look(apart));
+        // Read only where they are shown.
         if (model.view.screen == top::Screen::messages && model.endpoint())
             model.messages = looker.messages(model.now, *model.endpoint(), most_messages);
     } catch (const look::NoBus&) {
@@ -175,10 +177,18 @@ int show(const CommandLine& line, look::Looker& looker, top::Model& model) {
         top::Wish wish = top::Wish::nothing;
         if (key) wish = top::press(model, *key, top::page_rows(model, terminal.size()));
         if (wish == top::Wish::quit) return EX_OK;
-        if (wish == top::Wish::save) save(model);
+        if (wish == top::Wish::see_more || wish == top::Wish::save) {
+            // What is written has all there is, whatever the screen shows.
+            const bool is_all = wish == top::Wish::save;
+            look_again(looker, model, is_all ? look::apart_everywhere : top::apart_of(model.view),
+                       top::see_more);
+            if (is_all) save(model);
+            continue;
+        }
         const bool is_due = Clock::now() >= next;
         if (is_due) next = Clock::now() + interval_of(model.view.interval_s);
-        if (wish == top::Wish::look || (is_due && !model.view.is_paused)) look_again(looker, model);
+        if (wish == top::Wish::look || (is_due && !model.view.is_paused))
+            look_again(looker, model, top::apart_of(model.view));
     }
 }
 
@@ -205,6 +215,8 @@ int run(const CommandLine& line) {
     // Before the screen: that there is no bus is said in plain text.
     top::update(model, looker.look());
     if (!line.endpoint.empty()) open_endpoint(line.endpoint, model);
+    if (!model.now.apart.covers(top::apart_of(model.view)))
+        look_again(looker, model, top::apart_of(model.view), top::see_more);
     return show(line, looker, model);
 }
 

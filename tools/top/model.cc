@@ -90,12 +90,38 @@ const look::EndpointRates* Model::rates_of(Reference reference) const noexcept {
     return rates.seconds > 0 && found != rates.endpoints.end() ? &found->second : nullptr;
 }
 
+const look::LaneRates* Model::rates_of_lane(std::uint64_t id) const noexcept {
+    const auto found = rates.lanes.find(id);
+    return found == rates.lanes.end() ? nullptr : &found->second;
+}
+
+const look::TypeRates* Model::rates_of_type(std::uint32_t type) const noexcept {
+    const auto found = rates.types.find(type);
+    return found == rates.types.end() ? nullptr : &found->second;
+}
+
+look::Apart apart_of(const View& view) noexcept {
+    switch (view.screen) {
+        case Screen::types:
+            return look::apart_everywhere;
+        case Screen::endpoint:
+        case Screen::lane:
+            return {.endpoint = view.endpoint};
+        default:
+            return {};
+    }
+}
+
 void update(Model& model, look::Snapshot snapshot) {
     model.rates = model.has_bus ? look::rates_of(model.now, snapshot) : look::Rates{};
+    see_more(model, std::move(snapshot));
+    remember(model);
+}
+
+void see_more(Model& model, look::Snapshot snapshot) {
     model.now = std::move(snapshot);
     model.has_bus = true;
     model.trouble.clear();
-    remember(model);
     if (!model.endpoint()) {
         const auto rows = shown_endpoints(model);
         if (!rows.empty() && model.view.screen == Screen::endpoints)

@@ -110,10 +110,18 @@ struct Model {
     }
     [[nodiscard]] const look::Lane* lane() const noexcept;
     [[nodiscard]] const look::EndpointRates* rates_of(Reference endpoint) const noexcept;
+    // Null as well: the look before this one did not know it.
+    [[nodiscard]] const look::LaneRates* rates_of_lane(std::uint64_t lane) const noexcept;
+    [[nodiscard]] const look::TypeRates* rates_of_type(std::uint32_t type) const noexcept;
 };
+
+// What the screen shows that is not read otherwise.
+[[nodiscard]] look::Apart apart_of(const View& view) noexcept;
 
 // Takes up what was looked at last.
 void update(Model& model, look::Snapshot snapshot);
+// The same for a look between two others: rates stay those of the last interval.
+void see_more(Model& model, look::Snapshot snapshot);
 
 [[nodiscard]] State state_of(const Model& model, const look::Endpoint& endpoint);
 [[nodiscard]] char letter_of(State state) noexcept;

@@ -36,13 +36,6 @@ namespace {
             found->life == look::Life::alive ? Style::good : Style::warn};
 }
 
-[[nodiscard]] Line times(const char* what, const look::Histogram& histogram) {
-    const auto at = [&](double q) { return span_text(histogram.quantile(q)); };
-    return {{left(what, 11), Style::head},
-            {fmt::format("p50 {:<7} p90 {:<7} p99 {:<7} p99.9 {:<7} max {:<7} n {}", at(0.5),
-                         at(0.9), at(0.99), at(0.999), at(1), number(histogram.count()))}};
-}
-
 [[nodiscard]] std::string disk_text(const Model& model, const look::Endpoint& endpoint) {
     if (endpoint.on_disk == 0) return {};
     return fmt::format(", {}{} on disk", model.now.is_disk_known() ? "" : "~",
@@ -62,14 +55,11 @@ namespace {
     Page page{std::move(name)};
     if (!endpoint.trouble.empty()) page.push_back({{plain(endpoint.trouble), Style::bad}});
     const look::Metrics& ever = endpoint.metrics;
-    const auto latest = [&](look::Histogram look::EndpointRates::*of,
-                            const look::Histogram& all) -> const look::Histogram& {
-        return rates && !(rates->*of).empty() ? rates->*of : all;
-    };
+    page.push_back(quantiles_line("processing", rates ? &rates->processing_ns : nullptr,
+                                  ever.processing_ns));
     page.push_back(
-        times("processing", latest(&look::EndpointRates::processing_ns, ever.processing_ns)));
-    page.push_back(times("critical", latest(&look::EndpointRates::critical_ns, ever.critical_ns)));
-    page.push_back(times("queue wait", latest(&look::EndpointRates::wait_ns, ever.wait_ns)));
+        quantiles_line("critical", rates ? &rates->critical_ns : nullptr, ever.critical_ns));
+    page.push_back(quantiles_line("queue wait", rates ? &rates->wait_ns : nullptr, ever.wait_ns));
     const look::Counters& counters = ever.counters;
     page.push_back(
         {{left("counts", 11), Style::head},
@@ -100,6 +90,7 @@ namespace {
 
 [[nodiscard]] Page lanes(const Model& model, const look::Endpoint& endpoint, std::size_t columns,
                          std::size_t rows) {
+    // WAIT50 and WAIT99: from being sent to being taken. CRIT: to being handled.
     const Table table({{"LANE", 16, Side::left},
                        {"WRITER", 0, Side::left},
                        {"PID", 7},
@@ -112,14 +103,21 @@ namespace {
                        {"WAITS", 5},
                        {"REFUSED", 7},
                        {"DROPPED", 7},
-                       {"BYTES", 6}},
+                       {"BYTES", 6},
+                       {"WAIT50", 6},
+                       {"WAIT99", 6},
+                       {"CRIT50", 6},
+                       {"CRIT99", 6}},
                       columns);
     Page page{table.head()};
     const std::size_t at = chosen_row(model);
     const Window window = window_around(at, endpoint.lanes.size(), rows);
     for (std::size_t row = window.begin; row < window.end; ++row) {
         const look::Lane& lane = endpoint.lanes[row];
-        const auto rate = model.rates.lanes.find(lane.id);
+        const look::LaneRates* const rates = model.rates_of_lane(lane.id);
+        const auto quantile = [&](look::Histogram look::Times::*which, double q) {
+            return quantile_text(rates ? &(rates->times.*which) : nullptr, lane.times.*which, q);
+        };
         const bool is_bad = lane.sight == look::Sight::damaged || lane.is_poisoned;
         const char* const state = lane.sight == look::Sight::damaged           ? "damaged"
                                   : lane.is_poisoned                           ? "given up"
@@ -140,13 +138,17 @@ namespace {
                                {bar(fill, 6, model.alphabet), fill > 0.9   ? Style::bad
                                                               : fill > 0.7 ? Style::warn
                                                                            : Style::good},
-                               {rate == model.rates.lanes.end() ? "-" : count_text(rate->second)},
+                               {rates ? count_text(rates->in_per_s) : "-"},
                                {number(lane.messages)},
                                {oldest},
                                {number(lane.waits)},
                                {number(lane.refused)},
                                {number(lane.dropped_newest + lane.dropped_oldest)},
-                               {bytes_text(lane.capacity_bytes)}});
+                               {bytes_text(lane.capacity_bytes)},
+                               quantile(&look::Times::wait_ns, 0.5),
+                               quantile(&look::Times::wait_ns, 0.99),
+                               quantile(&look::Times::critical_ns, 0.5),
+                               quantile(&look::Times::critical_ns, 0.99)});
         page.push_back(row == at ? chosen(std::move(line), columns) : std::move(line));
     }
     if (endpoint.lanes.empty()) page.push_back({{"no lane leads here", Style::dim}});

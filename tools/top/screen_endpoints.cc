@@ -41,10 +41,6 @@ constexpr std::array<ColumnShape, column_count> shapes{{
     return shapes[static_cast<std::size_t>(column)];
 }
 
-[[nodiscard]] std::string quantile_text(const look::Histogram& histogram, double q) {
-    return span_text(histogram.quantile(q));
-}
-
 [[nodiscard]] Style style_of_fill(std::optional<double> fill) {
     if (!fill) return Style::dim;
     return *fill > 0.9 ? Style::bad : *fill > 0.7 ? Style::warn : Style::good;
@@ -114,13 +110,11 @@ private:
     [[nodiscard]] Span rate(double look::EndpointRates::*which) const {
         return rates_ ? number(rates_->*which) : Span{"-", Style::dim};
     }
-    // Of the last interval; where nothing came in it, of all time, dim.
     [[nodiscard]] Span quantile(look::Histogram look::EndpointRates::*which, double q) const {
-        if (rates_ && !(rates_->*which).empty()) return {quantile_text(rates_->*which, q)};
         const look::Histogram& ever = which == &look::EndpointRates::critical_ns
                                           ? endpoint_.metrics.critical_ns
                                           : endpoint_.metrics.processing_ns;
-        return {quantile_text(ever, q), Style::dim};
+        return quantile_text(rates_ ? &(rates_->*which) : nullptr, ever, q);
     }
     // What was given up here; in an error endpoint, what lies in it.
     [[nodiscard]] Span failed() const {

@@ -79,6 +79,17 @@ private:
     return {std::move(what), std::move(scale)};
 }
 
+void append_times(Page& page, const Model& model, const look::Lane& lane) {
+    const look::LaneRates* const rates = model.rates_of_lane(lane.id);
+    const auto add = [&](const char* what, look::Histogram look::Times::*which) {
+        page.push_back(
+            quantiles_line(what, rates ? &(rates->times.*which) : nullptr, lane.times.*which));
+    };
+    add("processing", &look::Times::processing_ns);
+    add("critical", &look::Times::critical_ns);
+    add("queue wait", &look::Times::wait_ns);
+}
+
 }  // namespace
 
 Page draw_lane(const Model& model, Size size) {
@@ -96,6 +107,7 @@ Page draw_lane(const Model& model, Size size) {
         lane->oldest_is_at_least ? "at least " : "", span_text(lane->oldest_ns))}});
     page.push_back({{fmt::format("tail {}  head {}  given back to {}", lane->tail, lane->head,
                                  lane->reclaim)}});
+    append_times(page, model, *lane);
     if (!lane->trouble.empty()) page.push_back({{plain(lane->trouble), Style::bad}});
     const std::uint64_t units = lane->capacity_bytes / wire::unit_bytes;
     const std::size_t hands = std::min<std::size_t>(endpoint->hands.size(), 6);

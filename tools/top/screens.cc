@@ -238,6 +238,23 @@ std::size_t row_count(const Model& model) {
     }
 }
 
+Span quantile_text(const look::Histogram* latest, const look::Histogram& ever, double q) {
+    if (latest && !latest->empty()) return {span_text(latest->quantile(q))};
+    return {span_text(ever.quantile(q)), Style::dim};
+}
+
+Line quantiles_line(const char* what, const look::Histogram* latest,
+                    const look::Histogram& ever) {
+    const bool is_latest = latest && !latest->empty();
+    const look::Histogram& shown = is_latest ? *latest : ever;
+    const auto at = [&](double q) { return span_text(shown.quantile(q)); };
+    return {{left(what, 11), Style::head},
+            {fmt::format("p50 {:<7} p90 {:<7} p99 {:<7} p99.9 {:<7} max {:<7} n {}", at(0.5),
+                         at(0.9), at(0.99), at(0.999), at(1),
+                         count_text(static_cast<double>(shown.count()))),
+             is_latest ? Style::plain : Style::dim}};
+}
+
 Window window_around(std::size_t chosen, std::size_t count, std::size_t rows) {
     if (rows == 0) return {};
     const std::size_t begin = count <= rows ? 0 : std::min(chosen / rows * rows, count - rows);

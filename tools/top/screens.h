@@ -36,6 +36,13 @@ namespace shmbus::top {
 [[nodiscard]] Page draw_columns(const Model& model, Size size);
 [[nodiscard]] Page draw_help(const Model& model, Size size);
 
+// A quantile of what came in the last interval; where nothing did, of all time, dim.
+[[nodiscard]] Span quantile_text(const look::Histogram* latest, const look::Histogram& ever,
+                                 double q);
+// The same as a line of quantiles, with how many values there are.
+[[nodiscard]] Line quantiles_line(const char* what, const look::Histogram* latest,
+                                  const look::Histogram& ever);
+
 // The lines of a table that are to be seen: `rows` of them, the chosen one among them. Of others
 // than those, nothing is drawn.
 struct Window {

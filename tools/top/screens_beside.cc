@@ -53,7 +53,10 @@ namespace {
     Page page{table.head()};
     for (const look::Type& type : now.types) {
         const look::Endpoint* const route = now.endpoint_at(type.route);
-        const auto rate = model.rates.types.find(type.index);
+        const look::TypeRates* const rates = model.rates_of_type(type.index);
+        const auto quantile = [&](look::Histogram look::Times::*which, double q) {
+            return quantile_text(rates ? &(rates->times.*which) : nullptr, type.times.*which, q);
+        };
         page.push_back(
             table.row({{plain(type.name)},
                        {look::name_of_type_kind(type.kind), Style::dim},
@@ -61,15 +64,15 @@ namespace {
                        {type.bytes == 0 ? "any" : std::to_string(type.bytes)},
                        {route ? plain(route->name) : "-"},
                        {number(type.handled)},
-                       {rate == model.rates.types.end() ? "-" : count_text(rate->second)},
+                       {rates ? count_text(rates->handled_per_s) : "-"},
                        {type.handled_bytes() ? bytes_text(*type.handled_bytes()) : "-"},
                        {number(type.troubles.threw)},
                        {number(type.troubles.redelivered)},
                        {number(type.troubles.failed)},
                        {number(type.troubles.dropped)},
-                       {span_text(type.times.processing_ns.quantile(0.5)), Style::dim},
-                       {span_text(type.times.processing_ns.quantile(0.99)), Style::dim},
-                       {span_text(type.times.critical_ns.quantile(0.99)), Style::dim}}));
+                       quantile(&look::Times::processing_ns, 0.5),
+                       quantile(&look::Times::processing_ns, 0.99),
+                       quantile(&look::Times::critical_ns, 0.99)}));
     }
     return page;
 }

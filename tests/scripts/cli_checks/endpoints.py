@@ -197,6 +197,21 @@ def totals(stage):
                      'shmbus_endpoint_type_processing_seconds_count{bus="shop",endpoint="work",',
                      'shmbus_type_handled_bytes_total{bus="shop",type="fixed"} 16'):
             require(line in said, line)
+        # Of a sender that lives, whose lane therefore stays.
+        require(work["lane_times"] == [], work)
+        sender = bus.spawn("send", "fixed", "--data", "goodgood", "--count", "100000",
+                           "--rate", "50")
+        eventually(lambda: bus.json("endpoint", "show", "work")["lane_times"], "a lane's times")
+        work = bus.json("endpoint", "show", "work")
+        lane = work["lane_times"][0]
+        require(lane["lane"] in [row["lane"] for row in work["lanes"]], work)
+        require(100_000 < lane["processing_p50_ns"] <= lane["processing_p99_ns"], lane)
+        require("times by lane" in bus.good("endpoint", "show", "work"), "as a table")
+        require(f'lane="{lane["lane"]}"' in "".join(
+            line for line in bus.good("metrics").splitlines()
+            if line.startswith("shmbus_lane_processing_seconds_count{")), "as metrics")
+        sender.terminate()
+        sender.wait(LIMIT)
         server.terminate()
         require(server.wait(LIMIT) == 0, "serve")
 
