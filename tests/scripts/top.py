@@ -292,6 +292,10 @@ def check_dashboard(text):
     assert len(used) > 15, used
     for name in used:
         assert re.sub("_bucket$", "", name) in families, f"{name} is not among {families}"
+    times = set(re.findall(r"^# TYPE (\S+_seconds) histogram$", text, re.MULTILINE))
+    assert len(times) > 9, times
+    missing = {name for name in times if f"{name}_bucket" not in used}
+    assert not missing, f"no panel shows {missing}"
     places = [(p["gridPos"]["x"], p["gridPos"]["y"]) for p in dashboard["panels"]]
     equal(len(set(places)), len(places), "panels have places of their own")
 
