@@ -48,6 +48,8 @@ CHECKS = [
     ("durable ones too, and one that fails again is there again",
      lambda stage: failed.failed_messages(stage, "deed")),
     ("failed ones that wait on disk are retried and archived as well", failed.failed_on_disk),
+    ("failed ones behind more than a process can hold are reached, and no other is lost or twice",
+     failed.failed_behind_thousands),
     ("a move that is killed loses nothing; what is twice is marked", taking.move_that_is_killed),
     ("following takes nothing and says how many it missed", following.following),
     ("durable messages are moved and copied by way of the journal", taking.durable_move),

@@ -43,6 +43,9 @@ void for_each_failed(const OpenBus& bus, const FailedLine& line,
                      const std::function<bool(const SeenMessage&)>& visit);
 [[noreturn]] void no_such_failed(const FailedLine& line);
 
+// How long this process's lanes have to be to take all that take_failed() may send behind the
+// others. 0: as long as usual.
+[[nodiscard]] std::size_t lane_bytes_for(const Common& common, const FailedLine& line);
 // Takes out those that are meant, at most so many: `each` is done to each of them, then `batch`,
 // before they are let go.
 using EachFailed = std::function<void(const SeenMessage& message, bool is_again)>;

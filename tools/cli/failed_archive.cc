@@ -52,7 +52,7 @@ void archive_failed(const Common& common, const FailedLine& line) {
     const Meant meant = require_some(common, line, "archive");
     if (line.dry_run) return print_line("would archive " + meant.text());
     Archive archive(line.file);
-    Member member(common);
+    Member member(common, lane_bytes_for(common, line));
     const auto write_down = [&](const SeenMessage& message, bool) {
         archive.add(json_of(message, member.bus())
                         .dump(-1, ' ', false, Json::error_handler_t::replace));

@@ -2,9 +2,11 @@
 //
 // Each is sent on, or written down, before it is let go. Killed between, it is there once more and
 // may come twice: transient ones marked as repeated, durable ones not even that, because the
-// journal knows them. Those that are not meant go back into the endpoint when this process leaves.
+// journal knows them. Those that are not meant go back into the endpoint when this process leaves;
+// those of them for which it has no hand are sent behind the others at once, in the same way.
 //
 // SPDX-License-Identifier: BSL-1.0
+#include <bit>
 #include <cerrno>
 #include <cstdlib>
 #include <functional>
@@ -25,23 +27,38 @@
 
 namespace shmbus::cli {
 
+std::size_t lane_bytes_for(const Common& common, const FailedLine& line) {
+    if (line.all) return 0;
+    const OpenBus bus(common);
+    const look::Snapshot all = bus.look();
+    const look::Endpoint& seen = bus.endpoint(all, line.endpoint);
+    std::uint64_t used_bytes = 0;
+    for (const look::Lane& lane : seen.lanes) used_bytes += lane.used_bytes();
+    // A message may come round again before the room of its first place is free.
+    const std::uint64_t needed = std::bit_ceil(2 * used_bytes);
+    return needed <= seen.lane_bytes ? 0 : needed;
+}
+
 TakenFailed take_failed(Member& member, const FailedLine& line, std::uint64_t most,
                         const EachFailed& each, const std::function<void()>& batch) {
+    const auto here = member.endpoint(line.endpoint);
     Stock stock(member, member.bus().endpoint(line.endpoint));
+    const auto put_behind = [&](const SeenMessage& message, bool is_again) {
+        send_on(member, message,
+                {.to = here, .from = here, .keeps_failure = true, .may_be_repeated = is_again});
+    };
     const std::uint64_t count =
-        take_wanted(stock, most, {WantedFailed(member.bus(), line), each, batch});
+        take_wanted(stock, most, {WantedFailed(member.bus(), line), each, batch, put_behind});
     return {count, stock.is_cut() && count < most};
 }
 
 void require_all(const TakenFailed& taken, const FailedLine& line) {
     if (!taken.is_cut) return;
     throw Trouble(Exit::try_later,
-                  "some messages that are meant stand behind thousands that are not, or on disk, "
-                  "and were not reached",
-                  "a command holds back what it passes over, and may hold 8,192 records, or what "
-                  "fits into a lane; another process may hold that room",
-                  "shmbus failed archive or retry some of the others of " + line.endpoint +
-                      " first, by --type, --reason or --all");
+                  "some messages that are meant wait on disk and were not reached",
+                  "there is no room for them in the lane: another process holds what stands at "
+                  "its begin; or the daemon, which brings them, has died",
+                  "shmbus endpoint show " + line.endpoint);
 }
 
 Meant require_some(const Common& common, const FailedLine& line, const char* verb) {
@@ -82,7 +99,7 @@ namespace {
 void retry_failed(const Common& common, const FailedLine& line) {
     const Meant meant = require_some(common, line, "retry");
     if (line.dry_run) return print_line("would retry " + meant.text());
-    Member member(common);
+    Member member(common, lane_bytes_for(common, line));
     const auto from = member.endpoint(line.endpoint);
     std::optional<detail::EndpointHandle> named;
     if (!line.to.empty()) named = member.endpoint(line.to);
@@ -133,7 +150,7 @@ namespace {
 // The edited one goes in behind the others, under its id and with its failure.
 void edit_failed(const Common& common, const FailedLine& line) {
     static_cast<void>(require_some(common, line, "edit"));
-    Member member(common);
+    Member member(common, lane_bytes_for(common, line));
     std::optional<Bytes> payload;
     for_each_failed(member.bus(), line, [&](const SeenMessage& message) {
         const auto type = member.bus().reader().type(message.meta.type);

@@ -13,7 +13,10 @@ namespace shmbus::cli {
 using namespace std::chrono_literals;
 
 Stock::Stock(Member& member, const directory::Endpoint& endpoint)
-    : bus_(member.bus()), name_(endpoint.name()), taker_(member, endpoint) {
+    : bus_(member.bus()),
+      name_(endpoint.name()),
+      taker_(member, endpoint),
+      was_on_disk_(bus_.on_disk(name_) != 0) {
     // Behind the place that the daemon gave the taker: it answers between its turns, so whatever
     // had its receipt before is told by now. None of it is missing from the depth: look::Looker.
     const look::Snapshot seen = bus_.look();
@@ -31,7 +34,7 @@ std::vector<Taker::Record> Stock::next(std::uint32_t at_a_time) {
         auto records = taker_.next(
             static_cast<std::uint32_t>(std::min<std::uint64_t>(left_, at_a_time)));
         if (!records.empty()) {
-            left_ -= std::min<std::uint64_t>(left_, records.size());
+            count(records);
             return records;
         }
         if (is_last) return {};
@@ -44,6 +47,31 @@ std::vector<Taker::Record> Stock::next(std::uint32_t at_a_time) {
         static_cast<void>(taker_.wait(50ms));
     }
     return {};
+}
+
+namespace {
+
+[[nodiscard]] std::pair<std::uint64_t, std::uint64_t> id_of(const Taker::Record& record) {
+    const MessageId& id = record.messages.front().id;
+    return {id.high, id.low};
+}
+
+}  // namespace
+
+void Stock::put_behind(const Taker::Record& record) { behind_.insert(id_of(record)); }
+
+// Lanes are taken in turn, so what was put behind the others in its lane may come before some that
+// stand in theirs. When it has come round whole, there is nothing else.
+void Stock::count(const std::vector<Taker::Record>& records) {
+    for (const Taker::Record& record : records) {
+        if (!record.messages.empty() && behind_.contains(id_of(record))) {
+            ++again_;
+            continue;
+        }
+        again_ = 0;
+        if (left_ > 0) --left_;
+    }
+    if (again_ > behind_.size()) left_ = 0;
 }
 
 std::string Meant::text() const {
@@ -77,15 +105,16 @@ std::uint64_t take_wanted(Stock& stock, std::uint64_t most, const Doing& doing,
         const Taker::Record* current = nullptr;
         try {
             for (const auto& record : records) {
-                if (count >= most || record.messages.empty() ||
-                    !doing.is_wanted(record.messages.front()))
-                    continue;
+                if (count >= most || record.messages.empty()) continue;
+                const bool is_wanted = doing.is_wanted(record.messages.front());
+                if (!is_wanted && (!doing.put_behind || !stock.is_crowded())) continue;
                 current = &record;
                 Taker::begin(record);
                 for (const SeenMessage& message : record.messages)
-                    doing.each(message, record.is_again);
+                    (is_wanted ? doing.each : doing.put_behind)(message, record.is_again);
                 done.push_back(&record);
-                count += record.messages.size();
+                if (is_wanted) count += record.messages.size();
+                else stock.put_behind(record);
             }
         } catch (...) {
             if (current != nullptr) Taker::take_back(*current);

@@ -8,7 +8,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cli/taker.h"
@@ -29,12 +31,26 @@ public:
     // on disk did not come, because another process holds that room, or the daemon has died.
     [[nodiscard]] bool is_cut() const noexcept { return is_stuck_ || taker_.is_out_of_hands(); }
 
+    // What is passed over can be held back no more: hands are few, and what is held at the begin of
+    // a lane keeps that lane's room, into which the rest comes from the disk.
+    [[nodiscard]] bool is_crowded() const noexcept {
+        return was_on_disk_ || taker_.is_nearly_out_of_hands();
+    }
+    // This record was sent to the endpoint once more, behind the others. It is no part of the stock
+    // when it comes again.
+    void put_behind(const Taker::Record& record);
+
 private:
+    void count(const std::vector<Taker::Record>& records);
+
     const OpenBus& bus_;
     std::string name_;
     Taker taker_;
     std::uint64_t left_ = 0;  // records, at most
+    bool was_on_disk_;
     bool is_stuck_ = false;
+    std::set<std::pair<std::uint64_t, std::uint64_t>> behind_;  // ids
+    std::uint64_t again_ = 0;  // of those, one after the other and nothing else
 };
 
 // Those that are meant, as far as it can be told before they are taken. What is on disk is asked
@@ -53,6 +69,9 @@ struct Doing {
     std::function<bool(const SeenMessage& message)> is_wanted;  // asked of a record's first one
     std::function<void(const SeenMessage& message, bool is_again)> each;
     std::function<void()> batch;
+    // Sends one that is not meant behind the others, when it cannot be held back: see is_crowded().
+    // None: then the rest is not reached.
+    std::function<void(const SeenMessage& message, bool is_again)> put_behind{};
 };
 // Does it to at most `most` messages of the stock, with so many records in hand; how many. What was
 // done is let go also when the next could not be, which stays, and whose exception comes out.

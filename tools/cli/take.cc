@@ -171,7 +171,8 @@ void add_take_commands(const Command& app, const Common& common) {
     auto line = std::make_shared<TakeLine>();
     const Command get_it =
         app.add("get", "Take a message out of an endpoint: one that a dead process left, else the "
-                       "oldest of one sender's lane; which lane is not said");
+                       "first of one sender's lane. Lanes take turns: the oldest of all is not "
+                       "known, since most messages do not say when they were sent");
     get_it.option("endpoint", line->from, "Which endpoint's").required();
     get_it.option("-n,--count", line->count, "So many; default: 1");
     get_it.flag("--yes,-y", line->yes, "Do not ask");

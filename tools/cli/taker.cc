@@ -110,6 +110,11 @@ std::vector<Taker::Record> Taker::next(std::uint32_t limit) {
     return records;
 }
 
+bool Taker::is_nearly_out_of_hands() const noexcept {
+    // Those of all places but the last are in use, or there would be no last one.
+    return places_.size() == most_places;
+}
+
 void Taker::begin(const Record& record) {
     lane::Progress progress = record.batch->progress(record.index);
     progress.starts = static_cast<std::uint8_t>(std::min(progress.starts + 1, 250));

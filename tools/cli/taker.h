@@ -54,6 +54,8 @@ public:
     [[nodiscard]] bool holds_some() const noexcept {
         return places_.size() > 1 || places_.back().held != 0;
     }
+    // Nearly all hands that this process may have hold something.
+    [[nodiscard]] bool is_nearly_out_of_hands() const noexcept;
 
 private:
     // A place among the consumers, with its eight hands.
