@@ -9,7 +9,7 @@
 #include <span>
 #include <string>
 
-#include "cli/still_journal.h"
+#include "cli/copy_journal.h"
 #include "cli/trouble.h"
 #include "journal/journal.h"
 

@@ -27,6 +27,6 @@ using Findings = std::vector<Finding>;
 void look_at_machine(const std::string& bus_directory, Findings& into);    // findings_machine.cc
 // The daemon, processes, files and messages of a bus that could be opened.
 void look_at_bus(const Common& common, const OpenBus& bus, Findings& into);  // findings_bus.cc
-void look_at_journal(const OpenBus& bus, Findings& into);                  // findings_bus.cc
+void look_at_journal(const OpenBus& bus, Findings& into);              // findings_journal.cc
 
 }  // namespace shmbus::cli

@@ -11,9 +11,9 @@
 #include <shmbus/result.h>
 
 #include "bus/locate.h"
+#include "cli/copy_journal.h"
 #include "cli/listing.h"
 #include "cli/open_bus.h"
-#include "cli/still_journal.h"
 #include "cli/trouble.h"
 #include "journal/journal.h"
 #include "journal/recovery.h"

@@ -11,6 +11,7 @@
 
 #include "bus/locate.h"
 #include "cli/common.h"
+#include "cli/names.h"
 #include "directory/reader.h"
 #include "look/snapshot.h"
 
@@ -55,19 +56,8 @@ private:
     directory::DirectoryReader reader_;
 };
 
-[[nodiscard]] const char* name_of(directory::EndpointKind kind) noexcept;
-[[nodiscard]] const char* name_of(WhenFull policy) noexcept;
-[[nodiscard]] const char* name_of_kind(std::uint8_t kind) noexcept;        // of a type row
-[[nodiscard]] const char* name_of_durability(std::uint8_t value) noexcept;  // of a type row
-
 // Throws Trouble when its inbox is damaged, so that its figures say nothing.
 void require_readable(const look::Endpoint& seen);
-
-// Throws Trouble when nothing on a bus can be called so.
-void require_name(const std::string& name);
-
-// The one of `names` that is most likely meant; "" when none is near.
-[[nodiscard]] std::string nearest(std::string_view wanted, const std::vector<std::string>& names);
 
 // The socket of the daemon takes a connection.
 [[nodiscard]] bool daemon_listens(const detail::BusFolder& folder);
