@@ -38,6 +38,14 @@ def snapshot(stage, *words):
     return json.loads(made.stdout)
 
 
+def copy_bus(stage, to):
+    """With the holes of inboxes left as holes: they may be more than there is memory."""
+    def copy_file(one, other):
+        subprocess.run(["cp", "--sparse=always", one, other], check=True)
+    shutil.copytree(stage.bus, to, ignore=shutil.ignore_patterns("control.sock"),
+                    copy_function=copy_file)
+
+
 def named(things, name):
     found = [thing for thing in things if thing["name"] == name]
     equal(len(found), 1, f"how many are called {name}")
@@ -565,7 +573,7 @@ def check_ledger_after(seen):
 
 def check_copy(stage):
     copy = stage.folder / "copy"
-    shutil.copytree(stage.bus, copy, ignore=shutil.ignore_patterns("control.sock"))
+    copy_bus(stage, copy)
     made = subprocess.run([TOP, "--dir", copy, "--json", "-n", "1"], capture_output=True,
                           text=True, check=False)
     equal(made.returncode, 0, made.stderr)
@@ -590,7 +598,7 @@ def check_refusals(stage):
         equal(stage.top("-d", wrong).returncode, 64, f"status of an interval of {wrong}")
     equal(stage.top("--json", "-n", "2", "-d", "100ms").returncode, 0, "100ms")
     broken = stage.folder / "broken"
-    shutil.copytree(stage.bus, broken, ignore=shutil.ignore_patterns("control.sock"))
+    copy_bus(stage, broken)
     (broken / "directory").write_bytes(b"this was one")
     made = subprocess.run([TOP, "--dir", broken, "-b"], capture_output=True, text=True, check=False)
     equal(made.returncode, 65, made.stderr)
