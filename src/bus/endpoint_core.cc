@@ -72,7 +72,6 @@ EndpointCore::EndpointCore(std::shared_ptr<BusCore> core, std::string_view name,
     const OpenedInbox opened = value_or_setup_error(core_->session().attach(handle_),
                                                     "joining an endpoint's consumers", name_);
     slot_ = opened.slot;
-    meter_.use(opened.inbox, opened.slot);
     bell_ = std::make_unique<SelfBell>(opened.inbox, opened.slot);
     const BusFolder& folder = core_->session().folder();
     consumer_ = std::make_unique<lane::Consumer>(
@@ -81,6 +80,7 @@ EndpointCore::EndpointCore(std::shared_ptr<BusCore> core, std::string_view name,
         [this](bool is_error, std::string_view text) {
             core_->log(is_error ? LogLevel::error : LogLevel::info, text);
         });
+    meter_.use(opened.inbox, opened.slot, consumer_->tables_version());
     const lane::InboxIdentity identity = lane::read_inbox_identity(opened.inbox);
     others_ = std::make_unique<lane::SocketBell>(
         lane::InboxName{identity.bus_high, identity.bus_low, handle_.index, handle_.generation});

@@ -12,22 +12,20 @@
 
 namespace shmbus::detail {
 
-namespace {
-
-// A look at the table takes some microseconds: so many values share it.
-constexpr std::uint32_t refused_each_look = 64;
-
-}  // namespace
-
-LaneTimes::LaneTimes(const base::File& inbox, std::uint16_t slot, lane::StdMetrics& block,
+LaneTimes::LaneTimes(const base::File& inbox, std::uint16_t slot,
+                     const base::StdWord<std::uint64_t>& tables_version, lane::StdMetrics& block,
                      const std::function<void(std::string_view)>& log)
-    : inbox_(inbox), slot_(slot), block_(block), log_(log) {
+    : inbox_(inbox), slot_(slot), tables_version_(tables_version), block_(block), log_(log) {
     // relaxed: only the owner of the place writes there.
     for (std::size_t i = 0; i < rows_.size(); ++i)
         rows_[i].lane_id = block_.timed_lanes[i].load(std::memory_order_relaxed);
 }
 
 void LaneTimes::forget_gone_lanes() {
+    // TABLES: the lanes are at least as new. Other end: InboxAdmin::changed.
+    const std::uint64_t version = tables_version_.load(std::memory_order_acquire);
+    if (version == looked_at_) return;
+    looked_at_ = version;
     const std::vector<std::uint64_t> there = lane::lanes_in(inbox_);
     for (Row& row : rows_)
         if (std::find(there.begin(), there.end(), row.lane_id) == there.end()) row.lane_id = 0;
@@ -47,7 +45,7 @@ lane::StdTimes* LaneTimes::give_row(std::uint64_t lane_id) noexcept {
     if (!has_memory_) return nullptr;
     try {
         Row* row = find(lane_id);
-        if (row == nullptr && refused_++ % refused_each_look == 0) {
+        if (row == nullptr) {
             forget_gone_lanes();
             row = find(lane_id);
         }

@@ -25,7 +25,7 @@ void Meter::map() noexcept {
     if (block_ != nullptr || !is_on_) return;
     try {
         map_ = std::make_unique<lane::MetricsMap>(inbox_, slot_);
-        lanes_.emplace(inbox_, slot_, map_->block(), log_);
+        lanes_.emplace(inbox_, slot_, *tables_version_, map_->block(), log_);
         block_ = &map_->block();
         counts_ = block_->counts.data();
         // relaxed: ours.

@@ -38,10 +38,12 @@ public:
     Meter(const Meter&) = delete;
     Meter& operator=(const Meter&) = delete;
 
-    // Whose block it is. Before the first message.
-    void use(const base::File& inbox, std::uint16_t slot) {
+    // Whose block it is, and what moves when lanes of the inbox come or go, which stays as long as
+    // this is used. Before the first message.
+    void use(const base::File& inbox, std::uint16_t slot, const Word& tables_version) {
         inbox_ = inbox.duplicate();
         slot_ = slot;
+        tables_version_ = &tables_version;
     }
 
     // Several threads count from here on, or one again.
@@ -113,6 +115,7 @@ private:
 
     base::File inbox_;
     std::uint16_t slot_ = 0;
+    const Word* tables_version_ = nullptr;
     bool is_on_;
     bool several_ = false;
     Log log_;

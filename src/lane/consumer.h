@@ -133,6 +133,11 @@ public:
         answers_position_ = writer->tail();
     }
 
+    // Moves when lanes or consumers of the inbox come or go: see TABLES. As long as this lives.
+    [[nodiscard]] const base::StdWord<std::uint64_t>& tables_version() const noexcept {
+        return table_->version;
+    }
+
     // Looks for dead consumers and takes over their hands. Called by take() now and then, and by
     // sleep(). True when there is something to deliver. Makes system calls only when a peer seems
     // to be dead.

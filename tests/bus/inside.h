@@ -17,6 +17,7 @@
 
 #include <unistd.h>
 
+#include "base/atomics.h"
 #include "base/file.h"
 #include "lane/inbox_file.h"
 
@@ -32,6 +33,9 @@ bool comes(Condition condition) {
     }
     return true;
 }
+
+// For a Meter whose inbox gets no further lanes.
+inline const shmbus::base::StdWord<std::uint64_t> no_lanes_move{0};
 
 inline void poll_all(shmbus::Endpoint& endpoint) {
     while (endpoint.poll() != 0) {

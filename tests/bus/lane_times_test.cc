@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <map>
+#include <optional>
 #include <string>
 
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include "bus/inside.h"
 #include "bus/messages.h"
 #include "bus/meter.h"
+#include "lane/inbox_file.h"
 #include "lane/onlooker.h"
 #include "support/scene.h"
 
@@ -54,7 +56,8 @@ std::vector<std::uint64_t> told_by_lane(const shmbus::testing::TemporaryBus& bus
 struct Timed16 {
     explicit Timed16(std::uint64_t lanes) {
         for (std::uint64_t id = 1; id <= lanes; ++id) static_cast<void>(scene.make_lane(id));
-        meter.use(*scene.inbox, 3);
+        view.emplace(scene.open_inbox());
+        meter.use(*scene.inbox, 3, view->consumers().version);
         counted = meter.row_of(7);
     }
     void time(std::uint64_t lane_id, std::uint64_t ns, std::uint64_t weight = 1) {
@@ -64,6 +67,7 @@ struct Timed16 {
         return of(times_by_lane(scene.open_inbox())[lane_id], Timed::processing);
     }
     shmbus::test::Scene scene;
+    std::optional<lane::InboxView> view;
     std::string said;
     Meter meter{true, [this](std::string_view what) { said += what; }};
     Meter::Word* counted;
@@ -118,7 +122,7 @@ TEST_CASE("who has the place next goes on in the rows of lanes that stayed") {
     Timed16 timed(16);
     for (std::uint64_t id = 1; id <= lane::most_timed_lanes; ++id) timed.time(id, 100);
     Meter heir(true, [](std::string_view) {});
-    heir.use(*timed.scene.inbox, 3);
+    heir.use(*timed.scene.inbox, 3, timed.view->consumers().version);
     const auto* const counted = heir.row_of(7);
     timed.scene.admin->remove_lane(1);
     // The new lane comes first, and must not take the row of one that stayed.

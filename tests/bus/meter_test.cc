@@ -201,7 +201,7 @@ TEST_CASE("the journal counts its batches, its bytes and the time of each fdatas
 TEST_CASE("handlers that are timed now and then are told in their true proportion") {
     shmbus::test::Scene scene;
     shmbus::detail::Meter meter(true, [](std::string_view) {});
-    meter.use(*scene.inbox, 0);
+    meter.use(*scene.inbox, 0, no_lanes_move);
     const auto* const row = meter.row_of(1);
     shmbus::detail::Sampler sampler;
     const base::TickRate& rate = base::tick_rate();

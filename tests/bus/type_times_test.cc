@@ -63,7 +63,7 @@ TEST_SUITE("bus") {
 TEST_CASE("two types of one endpoint have medians of their own, and the endpoint has both") {
     shmbus::test::Scene scene;
     Meter meter(true, [](std::string_view) {});
-    meter.use(*scene.inbox, 3);
+    meter.use(*scene.inbox, 3, no_lanes_move);
     const auto* const quick = meter.row_of(7);
     const auto* const slow = meter.row_of(9);
     meter.time_apart(quick);
@@ -92,7 +92,7 @@ TEST_CASE("two types of one endpoint have medians of their own, and the endpoint
 TEST_CASE("a sixteenth type is timed with all the others only, and costs nothing") {
     shmbus::test::Scene scene;
     Meter meter(true, [](std::string_view) {});
-    meter.use(*scene.inbox, 0);
+    meter.use(*scene.inbox, 0, no_lanes_move);
     const auto spend_on = [&](std::uint16_t type) {
         const auto* const row = meter.row_of(type);
         meter.time_apart(row);
@@ -197,7 +197,7 @@ TEST_CASE("an inbox of before 5.3 is counted in as ever, and timed without types
     scene.inbox->end_at(lane::inbox_file_bytes(2));
     std::string said;
     Meter meter(true, [&](std::string_view what) { said = what; });
-    meter.use(*scene.inbox, 0);
+    meter.use(*scene.inbox, 0, no_lanes_move);
     const auto* const row = meter.row_of(7);
     meter.time_apart(row);
     meter.time_ns({row, 1}, Timed::processing, 1'000);
