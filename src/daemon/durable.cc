@@ -29,7 +29,6 @@ using journal::Outcome;
 
 namespace {
 
-constexpr auto try_again_after = 1s;
 constexpr auto lingers = 50us;
 // What was handled is written down with the next batch of messages, or alone after this.
 constexpr auto settles_alone_after = 100ms;
@@ -59,6 +58,7 @@ struct Durable::Service {
     journal::Journal journal;
     std::optional<Intake> intake;
     std::map<journal::Endpoint, Outlet> outlets;
+    std::set<journal::Endpoint> missing;  // outlets that could not be made yet
     std::unique_ptr<JournalMeter> meter;
 };
 
@@ -292,15 +292,35 @@ void Durable::keep_changes() {
 Outlet* Durable::outlet(journal::Endpoint number) {
     const auto known = service_->outlets.find(number);
     if (known != service_->outlets.end()) return &known->second;
+    return service_->missing.contains(number) ? nullptr : make_outlet(number);
+}
+
+// Null: what is for it stays in the journal until it is there.
+Outlet* Durable::make_outlet(journal::Endpoint number) {
     try {
-        return &service_->outlets
-                    .try_emplace(number, state_, wire::index_of(number),
-                                 wire::generation_of(number),
-                                 service_->journal.status().durable_lsn)
-                    .first->second;
+        Outlet& made = service_->outlets
+                           .try_emplace(number, state_, wire::index_of(number),
+                                        wire::generation_of(number),
+                                        service_->journal.status().durable_lsn)
+                           .first->second;
+        service_->missing.erase(number);
+        return &made;
     } catch (const SetupError& error) {
-        state_.log(LogLevel::error, error.what());
-        return nullptr;  // it stays in the journal
+        if (service_->missing.insert(number).second) state_.log(LogLevel::error, error.what());
+        return nullptr;
+    }
+}
+
+void Durable::make_missing_outlets() {
+    if (service_->missing.empty() || Clock::now() < next_try_) return;
+    next_try_ = Clock::now() + try_again_after;
+    for (const journal::Endpoint number : std::set(service_->missing)) {
+        if (state_.has_endpoint(number)) {
+            make_outlet(number);
+        } else if (service_->journal.forget(number) == Outcome::ok) {
+            service_->missing.erase(number);
+            ++settled_;
+        }
     }
 }
 
@@ -413,6 +433,7 @@ bool Durable::turn() {
     const Outcome rows = keep_pending();
     if (service_ == nullptr) return false;
     const bool came = rows == Outcome::ok && service_->intake->collect(service_->journal);
+    if (looks) make_missing_outlets();
     if (came || looks) handled = settle();
     const bool commits =
         came || keeps_rows || (settled_ != 0 && now - committed_at_ >= settles_alone_after);

@@ -89,6 +89,8 @@ private:
     [[nodiscard]] bool commit();
     void hand_out();
     [[nodiscard]] Outlet* outlet(journal::Endpoint number);
+    Outlet* make_outlet(journal::Endpoint number);
+    void make_missing_outlets();
     [[nodiscard]] std::size_t settle();
     [[nodiscard]] bool fill();
     void replace_lost();

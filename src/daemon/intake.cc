@@ -41,30 +41,33 @@ Intake::Intake(State& state, std::uint32_t endpoint, std::uint32_t generation)
 
 void Intake::refresh(journal::Journal& journal) {
     const auto& tables = state_.tables();
-    if (tables.version() == known_version_) return;
+    const auto now = std::chrono::steady_clock::now();
+    if (tables.version() == known_version_ && !(lacks_lanes_ && now >= next_try_)) return;
     known_version_ = tables.version();
+    lacks_lanes_ = false;
+    next_try_ = now + try_again_after;
     audiences_.clear();
     std::map<std::uint64_t, Source> kept;
     for (const LaneRow& row : tables.rows<LaneRow>()) {
         if (row.state == RowState::free || row.endpoint != endpoint_) continue;
-        if (!sources_.contains(row.id)) open(row.id, journal);
-        if (auto there = sources_.extract(row.id)) kept.insert(std::move(there));
+        const auto [known, is_new] = sources_.try_emplace(row.id);
+        Source& source = known->second;
+        if (source.lane == nullptr && !open(row.id, source, journal)) lacks_lanes_ = true;
+        kept.insert(sources_.extract(known));
     }
     // Only to be forgotten sooner: without it the journal remembers a lane for a day.
     for (const auto& [id, gone] : sources_) static_cast<void>(journal.lane_gone(id));
     sources_ = std::move(kept);
 }
 
-void Intake::open(std::uint64_t lane_id, const journal::Journal& journal) {
-    Source source;
+bool Intake::open(std::uint64_t lane_id, Source& source, const journal::Journal& journal) const {
     try {
         source.lane = std::make_unique<lane::ReaderLane>(
             base::File::open_at(state_.home().lanes().fd(), wire::lane_file(lane_id),
                                 base::Access::read_write));
     } catch (const SetupError& error) {
-        state_.log(LogLevel::error, error.what());
-        sources_.emplace(lane_id, std::move(source));  // remembered, so that it is said once
-        return;
+        if (!std::exchange(source.is_missed, true)) state_.log(LogLevel::error, error.what());
+        return false;
     }
     const lane::StdReaderPage& page = source.lane->parts().reader_page();
     // relaxed, both: only the daemon moves them, and the one before us is dead.
@@ -75,7 +78,7 @@ void Intake::open(std::uint64_t lane_id, const journal::Journal& journal) {
     lane::give_receipt(source.lane->parts().reader_page(), source.lane->parts().writer_page(),
                        source.read);
     give_room(source);
-    sources_.emplace(lane_id, std::move(source));
+    return true;
 }
 
 void Intake::poison(Source& source, const std::string& why) {

@@ -8,6 +8,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <set>
@@ -59,12 +60,15 @@ public:
 
 private:
     struct Source {
-        std::unique_ptr<lane::ReaderLane> lane;
+        std::unique_ptr<lane::ReaderLane> lane;  // null: it could not be opened yet
         std::uint64_t begin = 0;  // everything before is released
         std::uint64_t read = 0;   // everything before is in the batch, or was
+        bool is_missed = false;   // and that was said
     };
     void refresh(journal::Journal& journal);
-    void open(std::uint64_t lane_id, const journal::Journal& journal);
+    // False: it is tried again.
+    [[nodiscard]] bool open(std::uint64_t lane_id, Source& source,
+                            const journal::Journal& journal) const;
     [[nodiscard]] bool read_lane(Source& source, journal::Journal& journal, bool& went_on);
     [[nodiscard]] journal::Outcome read_record(Source& source, journal::Journal& journal);
     void poison(Source& source, const std::string& why);
@@ -79,6 +83,8 @@ private:
     lane::InboxView inbox_;
     lane::RungSocket bell_;
     std::uint64_t known_version_ = 0;
+    bool lacks_lanes_ = false;  // some could not be opened
+    std::chrono::steady_clock::time_point next_try_{};
     std::map<std::uint64_t, Source> sources_;  // by lane id
     std::uint64_t turn_ = 0;                   // whose turn it is to be read first
     std::vector<Fresh> fresh_;

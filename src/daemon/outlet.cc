@@ -122,6 +122,7 @@ void Outlet::take_up(std::uint64_t lane_id, std::uint64_t durable_lsn) {
         inherited_ = std::move(found);
         inherited_to_ = std::max(inherited_to_, last);
     } catch (const SetupError& error) {
+        if (is_for_want_of_room(error)) throw;
         // What it held is not settled: it is written once more, from the journal, and marked.
         lost_a_lane_ = true;
         state_.log(LogLevel::error, error.what());

@@ -40,7 +40,7 @@ struct Outbound {
 class Outlet {
 public:
     // Takes up the lanes that an earlier daemon left; the journal has nothing above `durable_lsn`.
-    // Throws SetupError: no inbox.
+    // Throws SetupError: no inbox, or no descriptors or memory for a lane.
     Outlet(State& state, std::uint32_t endpoint, std::uint32_t generation,
            std::uint64_t durable_lsn);
 

@@ -4,7 +4,6 @@
 #include "daemon/reaper.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <vector>
 
 #include <shmbus/result.h>
@@ -25,12 +24,6 @@ namespace {
 // How long a process that was registering when the daemon was restarted has to come back. Not a
 // proof of anything: what has not taken its page cannot hold a message.
 constexpr std::uint64_t registering_ns = 10'000'000'000;
-
-// Says nothing of the file: no descriptor or no memory was left to look at it.
-[[nodiscard]] bool is_for_want_of_room(const SetupError& error) noexcept {
-    const int why = error.system_error();
-    return why == EMFILE || why == ENFILE || why == ENOMEM;
-}
 
 }  // namespace
 

@@ -4,6 +4,7 @@
 #include "daemon/state.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <set>
 
 #include <unistd.h>
@@ -39,6 +40,11 @@ template <class Row>
 }
 
 }  // namespace
+
+bool is_for_want_of_room(const SetupError& error) noexcept {
+    const int why = error.system_error();
+    return why == EMFILE || why == ENFILE || why == ENOMEM;
+}
 
 State::State(Home home, const Config& config, Log log)
     : home_(std::move(home)),

@@ -8,6 +8,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include <shmbus/options.h>
+#include <shmbus/result.h>
 
 #include "daemon/config.h"
 #include "daemon/home.h"
@@ -35,6 +37,12 @@ struct Refusal : std::runtime_error {
         : std::runtime_error(sentence), code(why) {}
     wire::ReplyCode code;
 };
+
+// What could not be had is asked for again after this.
+constexpr std::chrono::seconds try_again_after{1};
+
+// Says nothing of the file: no descriptor or no memory was left to look at it.
+[[nodiscard]] bool is_for_want_of_room(const SetupError& error) noexcept;
 
 struct LaneWish {
     wire::Reference writer = 0;

@@ -1,0 +1,179 @@
+// A daemon that has no descriptors left, or guards as many mapped files as it can: what waits
+// meanwhile comes by itself when there is room again, and none of it twice.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <new>
+#include <set>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include "base/fault_guard.h"
+#include "served_bus.h"
+
+namespace durable_tests {
+
+using shmbus::Bus;
+using shmbus::Context;
+using shmbus::Endpoint;
+
+namespace {
+
+// From here on this process opens so many descriptors more.
+void leave_descriptors(int count) {
+    rlimit limit{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = 0;
+    for (int fd = 0; count > 0; ++fd) {
+        if (::fcntl(fd, F_GETFD) >= 0) continue;
+        --count;
+        limit.rlim_cur = static_cast<rlim_t>(fd) + 1;
+    }
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+}
+
+// The daemon that is served next runs short of descriptors when it first comes to this step.
+void run_short(ServedBus& served, const std::string& at, int left) {
+    served.at_step = [at, left, is_short = false](const char* name) mutable {
+        if (!is_short && at == name) {
+            is_short = true;
+            leave_descriptors(left);
+        }
+    };
+}
+
+// Waits until it has gone on as far as it can, and lets it have as many as it wants again.
+void end_shortage(ServedBus& served) {
+    rlimit now{};
+    REQUIRE(wait_until([&] {
+        return ::prlimit(served.daemon(), RLIMIT_NOFILE, nullptr, &now) == 0 &&
+               now.rlim_cur < now.rlim_max;
+    }));
+    REQUIRE(wait_until([&] { return served.rests(); }));
+    now.rlim_cur = now.rlim_max;
+    REQUIRE(::prlimit(served.daemon(), RLIMIT_NOFILE, &now, nullptr) == 0);
+}
+
+// Starts a daemon that finds the journal only when it serves already, and so opens it in a turn.
+void serve_without_journal(ServedBus& served) {
+    const std::string kept = served.journal() + ".kept";
+    std::filesystem::rename(served.journal(), kept);
+    served.serve();
+    std::filesystem::rename(kept, served.journal());
+}
+
+// Of guards; shared with the daemon.
+struct Shortage {
+    std::atomic<bool> has_begun{false};
+    std::atomic<bool> is_over{false};
+
+    static Shortage& make() {
+        void* const memory = ::mmap(nullptr, sizeof(Shortage), PROT_READ | PROT_WRITE,
+                                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED) throw std::bad_alloc();
+        return *new (memory) Shortage;
+    }
+    // Of those that a process may have, all but so many, until it is over. Once.
+    void take_guards(std::size_t left) {
+        if (has_begun) return;
+        static std::atomic<bool> lost{false};
+        static std::byte nothing{};
+        std::vector<shmbus::base::FaultGuard> taken;
+        try {
+            // Ends: there is a bound.
+            for (;;) taken.emplace_back(&nothing, 0, &lost);
+        } catch (const shmbus::SetupError&) {
+            taken.resize(taken.size() - left);
+        }
+        has_begun = true;
+        std::thread([this, taken = std::move(taken)] {
+            static_cast<void>(wait_until([&] { return is_over.load(); }));
+        }).detach();
+    }
+};
+
+struct Worker {
+    explicit Worker(Bus& bus) : endpoint(bus.endpoint("worker")) {
+        endpoint.on<Work>([this](const Work& work, Context& context) {
+            numbers.insert(work.number);
+            ++handled;
+            marked += context.redelivered() ? 1 : 0;
+        });
+    }
+    Endpoint endpoint;
+    std::set<std::uint64_t> numbers;
+    std::uint64_t handled = 0;
+    std::uint64_t marked = 0;
+};
+
+}  // namespace
+
+TEST_CASE("a sender's lane that no descriptor was left for is read when there are some") {
+    ServedBus served;
+    served.serve();
+    Bus bus = served.open();
+    bus.declare_endpoint<Work>("worker");
+    send_numbers(bus, 1, 1);
+    served.kill_daemon();
+    REQUIRE(bus.send(Work{2, 4}));
+    run_short(served, "committed", 0);
+    serve_without_journal(served);
+    end_shortage(served);
+    REQUIRE(bus.sync(20s));
+    Worker worker(bus);
+    CHECK(handle_until(worker.endpoint, [&] { return worker.handled == 2; }));
+}
+
+TEST_CASE("an endpoint that no descriptor was left for gets its messages when there are some") {
+    ServedBus served;
+    run_short(served, "receipts given", 0);
+    served.serve();
+    Bus bus = served.open();
+    bus.declare_endpoint<Work>("worker");
+    send_numbers(bus, 1, 10);
+    end_shortage(served);
+    Worker worker(bus);
+    CHECK(handle_until(worker.endpoint, [&] { return worker.handled == 10; }));
+    CHECK(worker.marked == 0);
+}
+
+TEST_CASE("what stands in a lane that no guard was left for comes once, however few are left") {
+    ServedBus served;
+    served.serve();
+    Bus bus = served.open();
+    bus.declare_endpoint<Work>("worker");
+    send_numbers(bus, 1, 10);
+    REQUIRE(wait_until([&] { return served.rests(); }));
+    served.kill_daemon();
+    Shortage& shortage = Shortage::make();
+    std::size_t left = 0;
+    SUBCASE("none") { left = 0; }
+    SUBCASE("those for the journal's inbox") { left = 2; }
+    SUBCASE("those for the endpoint's inbox as well") { left = 5; }
+    SUBCASE("those for reading its lane as well") { left = 8; }
+    served.at_step = [&](const char* name) {
+        if (std::string_view(name) == "rows committed") shortage.take_guards(left);
+    };
+    served.serve();
+    REQUIRE(wait_until([&] { return shortage.has_begun.load(); }));
+    REQUIRE(wait_until([&] { return served.rests(); }));
+    shortage.is_over = true;
+    send_numbers(bus, 11, 11);
+    Worker worker(bus);
+    CHECK(handle_until(worker.endpoint, [&] { return worker.numbers.size() == 11; }));
+    CHECK(worker.handled == 11);
+    CHECK(worker.marked == 0);
+    CHECK(served.lanes_out().size() == 1);
+}
+
+}  // namespace durable_tests
