@@ -135,14 +135,14 @@ bool Outlet::open_lane(std::uint64_t units) {
     const std::uint64_t predecessor = lanes_.empty() ? 0 : lanes_.back().writer->lane_id();
     const std::uint64_t least = std::bit_ceil(4 * units * wire::unit_bytes);
     const EndpointRow& row = state_.tables().row<EndpointRow>(endpoint_);
+    std::uint32_t made = 0;
     try {
-        const std::uint32_t made =
-            state_.make_lane({.writer = wire::daemon_reference,
-                              .uid = ::geteuid(),
-                              .endpoint = endpoint_,
-                              .predecessor = predecessor,
-                              .capacity = std::max(row.lane_bytes, least),
-                              .token = 0});
+        made = state_.make_lane({.writer = wire::daemon_reference,
+                                 .uid = ::geteuid(),
+                                 .endpoint = endpoint_,
+                                 .predecessor = predecessor,
+                                 .capacity = std::max(row.lane_bytes, least),
+                                 .token = 0});
         step("lane made");
         state_.tables().commit();
         step("lane committed");
@@ -159,6 +159,7 @@ bool Outlet::open_lane(std::uint64_t units) {
             state_.log(LogLevel::error, "no lane from the journal into endpoint '" +
                                             std::string(name_in(row)) + "': " + error.what());
         said_no_lane_ = true;
+        if (made != 0) state_.retire_lane(made);  // there would be one more with each try
         return false;
     }
 }

@@ -142,6 +142,7 @@ std::uint32_t State::make_lane(const LaneWish& wish) {
                       "lanes of user " + std::to_string(wish.uid) + " hold " +
                           std::to_string(held_bytes) + " bytes; the quota 'lane_bytes' is " +
                           std::to_string(allowed));
+    lane::InboxAdmin& inbox = inboxes_.admin(wish.endpoint, endpoint.generation);
     const std::uint64_t id = tables_.new_lane_id();
     const base::File file = lane::create_lane_file(
         home_.lanes().fd(), {.lane_id = id,
@@ -153,7 +154,7 @@ std::uint32_t State::make_lane(const LaneWish& wish) {
                              .writer_uid = wish.uid,
                              .mode = home_.file_mode(),
                              .group = home_.group()});
-    if (!inboxes_.admin(wish.endpoint, endpoint.generation).add_lane(id)) {
+    if (!inbox.add_lane(id)) {
         base::unlink_at(home_.lanes().fd(), wire::lane_file(id));
         throw Refusal(wire::ReplyCode::no_room,
                       "the inbox of '" + std::string(name_in(endpoint)) + "' has no place for "

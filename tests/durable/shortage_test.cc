@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <iterator>
 #include <new>
 #include <set>
 #include <string>
@@ -172,6 +173,36 @@ TEST_CASE("what stands in a lane that no guard was left for comes once, however 
     Worker worker(bus);
     CHECK(handle_until(worker.endpoint, [&] { return worker.numbers.size() == 11; }));
     CHECK(worker.handled == 11);
+    CHECK(worker.marked == 0);
+    CHECK(served.lanes_out().size() == 1);
+}
+
+TEST_CASE("a lane that no guard was left for is not made again and again") {
+    ServedBus served;
+    Shortage& shortage = Shortage::make();
+    std::size_t left = 0;
+    SUBCASE("none behind the endpoint's inbox") { left = 2; }
+    SUBCASE("none behind the daemon's hand on it") { left = 3; }
+    served.at_step = [&](const char* name) {
+        if (std::string_view(name) == "receipts given") shortage.take_guards(left);
+    };
+    served.serve();
+    Bus bus = served.open();
+    bus.declare_endpoint<Work>("worker");
+    send_numbers(bus, 1, 10);
+    REQUIRE(wait_until([&] { return shortage.has_begun.load(); }));
+    // It looks for room in between, and tries.
+    const auto count_lanes = [&] {
+        const std::filesystem::directory_iterator all(served.directory() + "/lanes");
+        return std::distance(begin(all), end(all));
+    };
+    const auto before = count_lanes();
+    const std::uint64_t steps = served.steps();
+    REQUIRE(wait_until([&] { return served.steps() > steps + 20; }));
+    CHECK(count_lanes() <= before + 1);
+    shortage.is_over = true;
+    Worker worker(bus);
+    CHECK(handle_until(worker.endpoint, [&] { return worker.handled == 10; }));
     CHECK(worker.marked == 0);
     CHECK(served.lanes_out().size() == 1);
 }
