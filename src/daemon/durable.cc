@@ -108,6 +108,10 @@ void Durable::gone() const {
 
 void Durable::take_back_rows(Service& service) {
     auto& tables = state_.tables();
+    // The clock may have been set back: a lane under an id that the journal knows would be taken
+    // for read as far as that one was.
+    const auto& lanes = service.journal.ledger().lanes;
+    if (!lanes.empty()) tables.lane_ids_above(lanes.rbegin()->first);
     if (tables.is_kept()) {
         if (service.journal.report().is_new) gone();
         return;

@@ -187,6 +187,12 @@ std::uint64_t DirectoryWriter::new_lane_id() {
     return id & ((std::uint64_t{1} << 52) - 1);
 }
 
+void DirectoryWriter::lane_ids_above(std::uint64_t known) noexcept {
+    if (known < head_.next_lane_id) return;
+    head_.next_lane_id = known + 1;
+    head_changed_ = true;
+}
+
 void DirectoryWriter::commit(CommitStep step, void* argument) {
     if (!changed()) return;
     const auto tell = [&](int number) {

@@ -82,6 +82,8 @@ public:
 
     // Never the same twice, on this host and bus, also after a restart; part of the next commit.
     [[nodiscard]] std::uint64_t new_lane_id();
+    // None from here on is this one or lower; part of the next commit.
+    void lane_ids_above(std::uint64_t known) noexcept;
 
     // See CopyHead; part of the next commit.
     [[nodiscard]] std::uint64_t again_to() const noexcept { return head_.again_to; }

@@ -21,11 +21,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "flaky_storage.h"
 #include "journal/journal.h"
 #include "lane/layout.h"
 #include "served_bus.h"
+#include "wire/names.h"
 
 namespace durable_tests {
 
@@ -417,6 +419,30 @@ TEST_CASE("what was acknowledged of the directory is on disk at that moment") {
     std::uint64_t seen = 0;
     audit.on<Done>([&](const Done& done) { seen = done.number; });
     REQUIRE(handle_until(audit, [&] { return seen == 7; }));
+}
+
+TEST_CASE("no lane has an id that the journal knows, though the clock was set back") {
+    ServedBus served;
+    {
+        served.serve();
+        Bus bus = served.open();
+        bus.declare_endpoint<Work>("worker");
+        send_numbers(bus, 1, 1);
+    }
+    served.wipe_memory();
+    // As read by a daemon whose clock was an hour ahead.
+    const std::uint64_t known = (shmbus::base::realtime_ns() + 3'600'000'000'000U) / 1'000U;
+    {
+        shmbus::journal::RealStorage storage(served.journal());
+        shmbus::journal::Journal journal(storage);
+        REQUIRE(journal.up_to(known, 1'000) == shmbus::journal::Outcome::ok);
+        REQUIRE(journal.commit().outcome == shmbus::journal::Outcome::ok);
+    }
+    served.serve();
+    Bus bus = served.open();
+    send_numbers(bus, 2, 2);
+    for (const auto& entry : std::filesystem::directory_iterator(served.directory() + "/lanes"))
+        CHECK(shmbus::wire::lane_id_of_file(entry.path().filename().string()).value() > known);
 }
 
 TEST_CASE("what is sent again under the same id is dropped, also after a reboot") {
