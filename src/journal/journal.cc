@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <new>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -286,7 +287,16 @@ Outcome Journal::lane_gone(std::uint64_t lane) {
 
 Journal::Mark Journal::mark() const noexcept { return inside_->batch.mark(); }
 void Journal::take_back(const Mark& to) { inside_->batch.take_back(to); }
-Committed Journal::commit() { return inside_->batch.commit(); }
+Committed Journal::commit() {
+    Core& core = inside_->core;
+    try {
+        return inside_->batch.commit();
+    } catch (const std::bad_alloc&) {
+        // Anywhere in it. So short that it takes no memory either.
+        core.stop("no memory left");
+        return {.outcome = Outcome::stopped, .why = core.stopped};
+    }
+}
 
 bool Journal::is_settled(Endpoint endpoint, std::uint64_t lsn) const {
     const Feed* const feed = inside_->core.feed(endpoint);

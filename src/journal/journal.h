@@ -5,6 +5,8 @@
 // thread only. The order of a turn is: append to the open batch; commit() it (one write and one
 // sync for everything); hand out what it published and move the lanes' receipts; then maintain()
 // as time permits. What commit() has answered with ok survives a power cut; nothing else does.
+// Where no memory is left, appending throws std::bad_alloc and leaves the batch as it was; commit()
+// stops the journal instead, as after a write that failed.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once

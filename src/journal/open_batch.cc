@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <new>
 #include <utility>
 
 #include "base/clock.h"
@@ -15,6 +16,13 @@ namespace shmbus::journal {
 namespace {
 
 constexpr std::uint64_t bytes_of_acknowledgement = sizeof(RecordHead) + 8;
+
+// So many more can be added without asking for memory.
+template <class T>
+void make_place(std::vector<T>& list, std::size_t more) {
+    const std::size_t needed = list.size() + more;
+    if (needed > list.capacity()) list.reserve(std::max(needed, 2 * list.capacity()));
+}
 
 }  // namespace
 
@@ -68,13 +76,14 @@ Outcome OpenBatch::room_for(std::uint64_t bytes, Class what) const {
     return left > (what == Class::message ? 1U : 0U) ? Outcome::ok : Outcome::no_space;
 }
 
+// Where there is no memory it throws, as all that appends does, and the batch is as it was.
 void OpenBatch::add(RecordHead head, std::span<const std::byte> payload,
                     std::span<const std::byte> before) {
     head.payload_bytes = static_cast<std::uint32_t>(before.size() + payload.size());
     head.lsn = core_.end.lsn + 1 + records_;
-    ++records_;
     const auto raw = bytes_of(head);
     keep_place(record_bytes(head.payload_bytes));
+    ++records_;
     bytes_.insert(bytes_.end(), raw.begin(), raw.end());
     bytes_.insert(bytes_.end(), before.begin(), before.end());
     bytes_.insert(bytes_.end(), payload.begin(), payload.end());
@@ -98,6 +107,7 @@ std::uint32_t OpenBatch::audience_of(std::span<const Endpoint> to) {
     RecordHead head;
     head.kind = Kind::audience;
     head.number = number;
+    make_place(audiences_, 1);
     add(head, std::as_bytes(std::span(sorted)));
     audiences_.emplace_back(std::move(sorted), number);
     return number;
@@ -118,26 +128,32 @@ Appended OpenBatch::publish(const Message& message) {
     const auto known = core_.ledger.audiences.find(head.number);
     const auto [last, is_new] = sequences_.try_emplace(
         head.number, known == core_.ledger.audiences.end() ? 0 : known->second.sequence);
-    head.sequence = ++last->second;
+    head.sequence = last->second + 1;
     head.first = message.id.high;
     head.second = message.id.low;
     add(head, message.payload, message.head);
-    write_early();
+    last->second = head.sequence;
+    try {
+        write_early();
+    } catch (const std::bad_alloc&) {  // then it is written with the rest
+    }
     return {Outcome::ok, core_.end.lsn + records_};
 }
 
 Outcome OpenBatch::settle(Endpoint endpoint, std::uint64_t lsn) {
     Feed* const feed = core_.feed(endpoint);
     if (feed == nullptr) return core_.stopped.empty() ? Outcome::ok : Outcome::stopped;
-    const bool is_first = !settling_.contains(endpoint);
+    std::uint32_t& how_many = settling_[endpoint];
+    const bool is_first = how_many == 0;
     const std::uint64_t bytes =
         sizeof(Range) +
         (is_first ? bytes_of_acknowledgement + feed->range_count() * sizeof(Range) : 0);
     if (const Outcome outcome = room_for(bytes, Class::upkeep); outcome != Outcome::ok)
         return outcome;
+    make_place(settled_, 1);
     if (!feed->settle(lsn)) return Outcome::ok;
     settled_.emplace_back(endpoint, lsn);
-    ++settling_[endpoint];
+    ++how_many;
     settled_bytes_ += bytes;
     return Outcome::ok;
 }
@@ -152,8 +168,9 @@ Outcome OpenBatch::up_to(std::uint64_t lane, std::uint64_t position) {
         if (const Outcome outcome = room_for(bytes, Class::upkeep); outcome != Outcome::ok)
             return outcome;
     }
-    positions_.emplace_back(lane, position);
+    make_place(positions_, 1);
     ++moving_[lane];
+    positions_.emplace_back(lane, position);
     return Outcome::ok;
 }
 
@@ -195,7 +212,7 @@ void OpenBatch::take_back(const Journal::Mark& to) {
 void OpenBatch::add_settled() {
     for (const auto& [endpoint, how_many] : settling_) {
         const Feed* const feed = core_.feed(endpoint);
-        if (feed == nullptr) continue;
+        if (feed == nullptr || how_many == 0) continue;
         const Settled settled = feed->settled();
         std::vector<std::byte> payload(8 + settled.above.all().size() * sizeof(Range));
         std::ranges::copy(bytes_of(settled.count), payload.begin());
@@ -260,6 +277,7 @@ void OpenBatch::write_early() {
 // Before bytes_ grows by as much: early writes read from where the bytes are now.
 void OpenBatch::keep_place(std::uint64_t more) {
     if (bytes_.size() + more > bytes_.capacity()) wait_for_early_writes();
+    make_place(bytes_, more);
 }
 
 void OpenBatch::wait_for_early_writes() {

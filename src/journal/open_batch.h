@@ -72,7 +72,7 @@ private:
     std::uint64_t written_ = 0;  // bytes of the last batch
     std::uint64_t sync_ns_ = 0;  // that its fdatasync took
     std::vector<std::pair<Endpoint, std::uint64_t>> settled_;
-    std::map<Endpoint, std::uint32_t> settling_;  // how many of them are whose
+    std::map<Endpoint, std::uint32_t> settling_;  // how many of them are whose; 0: none
     std::uint64_t settled_bytes_ = 0;             // an upper bound for what will tell of them
     std::vector<std::pair<std::uint64_t, std::uint64_t>> positions_;
     std::map<std::uint64_t, std::uint32_t> moving_;  // how many of them are of which lane
