@@ -38,8 +38,10 @@ Cursor::Answer Feed::next(Storage& storage, const Ledger& ledger, const Place& e
     }
 }
 
+// Not when all that is out was settled: then nothing would ever make it less.
 bool Feed::is_full() const noexcept {
-    return window_.size() >= limits_.most_handed_out || range_count() > limits_.most_ranges;
+    return settled_in_window_ < window_.size() &&
+           (window_.size() >= limits_.most_handed_out || range_count() > limits_.most_ranges);
 }
 
 void Feed::hand_out(std::uint64_t lsn) {

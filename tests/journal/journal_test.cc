@@ -7,6 +7,7 @@
 #include <shmbus/result.h>
 
 #include <algorithm>
+#include <cctype>
 #include <set>
 #include <string>
 
@@ -318,6 +319,37 @@ TEST_CASE("too many handed out are refused until some are settled") {
     bench.settle(sales, lsn);
     bench.commit();
     CHECK(bench.next(sales) == "3");
+}
+
+TEST_CASE("however unevenly they were settled, all that are left come, also after a restart") {
+    Bench bench;
+    bench.options.most_ranges = 4;
+    bench.reopen();
+    std::vector<std::uint64_t> lsns;
+    for (int i = 0; i < 40; ++i) {
+        lsns.push_back(bench.publish(std::to_string(i), {sales}).lsn);
+        bench.publish("other", {billing});
+    }
+    bench.commit();
+    for (int i = 0; i < 40; ++i) bench.next(sales);
+    for (std::size_t i = 1; i < 40; i += 2) bench.settle(sales, lsns[i]);
+    bench.commit();
+    CHECK(bench.next(sales) == "full");
+    bench.reopen();
+    std::set<std::uint64_t> came;
+    // Ends: when no more come, though all that came were settled.
+    for (bool some = true; some;) {
+        some = false;
+        std::uint64_t lsn = 0;
+        while (std::isdigit(bench.next(sales, &lsn).front()) != 0) {
+            CHECK(came.insert(lsn).second);
+            bench.settle(sales, lsn);
+            some = true;
+        }
+        bench.commit();
+    }
+    CHECK(came.size() == 20);
+    CHECK(bench.next(sales) == "nothing");
 }
 
 TEST_CASE("a batch that is full says so before anything is lost") {
