@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "daemon/kept_rows.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -33,10 +34,10 @@ constexpr std::uint16_t fields_item = 256;
 }
 
 template <class Row>
-[[nodiscard]] bool is_kept(const Row& row, bool was_kept) {
+[[nodiscard]] bool is_kept(const Row& row) {
     if constexpr (std::is_same_v<Row, EndpointRow>)
-        return row.state == RowState::free ? was_kept : !directory::is_private(row.kind);
-    else return row.state != RowState::free;
+        if (directory::is_private(row.kind)) return false;
+    return row.state != RowState::free;
 }
 
 template <class Row>
@@ -46,7 +47,7 @@ template <class Row>
     const journal::ItemKey key{static_cast<std::uint16_t>(Row::table), index};
     const std::vector<std::byte>* const known = item_of(journal.ledger(), key);
     const auto bytes = std::as_bytes(std::span(&row, 1));
-    if (!is_kept(row, known != nullptr))
+    if (!is_kept(row))
         return known == nullptr ? journal::Outcome::ok : journal.erase(key);
     if (known != nullptr && std::ranges::equal(*known, bytes)) return journal::Outcome::ok;
     return journal.put(key, bytes);
@@ -128,6 +129,20 @@ void make_files(const journal::Ledger& ledger, State& state) {
     }
 }
 
+// The rows of endpoints that do not come back, so that who gets one next has another number.
+void pass_over_numbers(const journal::Ledger& ledger, DirectoryWriter& tables) {
+    const auto pass_over = [&](journal::Endpoint number) {
+        const std::uint32_t index = wire::index_of(number);
+        if (index == 0 || index >= tables.rows<EndpointRow>().size()) return;
+        const EndpointRow& row = tables.row<EndpointRow>(index);
+        if (row.state == RowState::free && row.generation < wire::generation_of(number))
+            tables.change<EndpointRow>(index).generation = wire::generation_of(number);
+    };
+    for (const auto& [number, settled] : ledger.endpoints) pass_over(number);
+    for (const auto& [name, audience] : ledger.audiences)
+        std::ranges::for_each(audience.endpoints, pass_over);
+}
+
 }  // namespace
 
 journal::Outcome keep_row(journal::Journal& journal, State& state,
@@ -162,6 +177,7 @@ void restore_rows(const journal::Ledger& ledger, State& state) {
     for_each_row(ledger, tables, [&]<class Row>(std::uint32_t index, const Row& row) {
         tables.change<Row>(index) = row;
     });
+    pass_over_numbers(ledger, tables);
 }
 
 }  // namespace shmbus::daemon

@@ -5,8 +5,8 @@
 // well, so that what waits can be read before a process that knows the type is back: one text for
 // each row of a type, which the next text of that type replaces. So the quota of types bounds them,
 // at wire::most_field_text each; a type's row stays as long as the bus, and its text with it.
-// Private endpoints are not kept: they end with their process. A removed endpoint stays as a free
-// row, whose generation is not to be given out again.
+// Private endpoints are not kept: they end with their process. Numbers that the journal knows are
+// not given out again, whether their endpoints come back or not.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once

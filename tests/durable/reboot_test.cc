@@ -445,6 +445,42 @@ TEST_CASE("no lane has an id that the journal knows, though the clock was set ba
         CHECK(shmbus::wire::lane_id_of_file(entry.path().filename().string()).value() > known);
 }
 
+TEST_CASE("no endpoint gets a number that the journal knows, whoever had it before the reboot") {
+    ServedBus served;
+    {
+        served.serve();
+        Bus bus = served.open();
+        bus.declare_endpoint<Work>("worker");
+        send_numbers(bus, 1, 1);
+    }
+    served.wipe_memory();
+    // As left by a private endpoint, which comes back nowhere, and by one that was removed.
+    constexpr std::uint32_t generation = 7;
+    const shmbus::journal::Endpoint removed = shmbus::wire::make_reference(6, generation);
+    {
+        shmbus::journal::RealStorage storage(served.journal());
+        shmbus::journal::Journal journal(storage);
+        for (const std::uint32_t index : {5U, 6U}) {
+            const shmbus::journal::Endpoint to = shmbus::wire::make_reference(index, generation);
+            shmbus::journal::Message message;
+            message.to = {&to, 1};
+            REQUIRE(journal.publish(message).outcome == shmbus::journal::Outcome::ok);
+        }
+        REQUIRE(journal.commit().outcome == shmbus::journal::Outcome::ok);
+        REQUIRE(journal.forget(removed) == shmbus::journal::Outcome::ok);
+        REQUIRE(journal.commit().outcome == shmbus::journal::Outcome::ok);
+    }
+    served.serve();
+    Bus bus = served.open();
+    for (const char* const name : {"one", "two", "three", "four"}) bus.declare_endpoint(name);
+    const shmbus::directory::DirectoryReader rows = served.rows();
+    for (const std::uint32_t index : {5U, 6U}) {
+        const auto there = rows.endpoint(index);
+        REQUIRE(there);
+        CHECK(there->row.generation > generation);
+    }
+}
+
 TEST_CASE("what is sent again under the same id is dropped, also after a reboot") {
     ServedBus served;
     std::map<std::uint64_t, int> times;
