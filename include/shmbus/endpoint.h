@@ -111,6 +111,8 @@ class EndpointCore;
 // Must not outlive its Bus.
 class Endpoint {
 public:
+    // What is left is closed: nothing is there to poll, to wait or run for, to stop or to count,
+    // its name is empty, and what registers or makes a descriptor throws SetupError.
     Endpoint(Endpoint&&) noexcept;
     Endpoint& operator=(Endpoint&&) noexcept;
     ~Endpoint();
@@ -134,7 +136,7 @@ public:
         return *this;
     }
     // A handler for everything that has no other: gets the bytes. Used by error endpoints and
-    // tools. The span is valid during the call only.
+    // tools. The span is valid during the call only. Throws SetupError: moved from.
     Endpoint& on_any(std::function<void(std::span<const std::byte>, Context&)> handler);
 
     // From the return of subscribe on, every publish of E (and of events that list E among their

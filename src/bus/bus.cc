@@ -114,24 +114,43 @@ Endpoint& Endpoint::operator=(Endpoint&& other) noexcept {
 }
 Endpoint::~Endpoint() { let_go(core_); }
 
+namespace {
+
+[[nodiscard]] EndpointCore& open(const std::unique_ptr<EndpointCore>& core) {
+    if (core) return *core;
+    throw SetupError("using an endpoint", "an Endpoint of this process", 0,
+                     "it was moved from: use the one that it was moved to");
+}
+
+}  // namespace
+
 Endpoint& Endpoint::on_any(std::function<void(std::span<const std::byte>, Context&)> handler) {
-    core_->add_any(std::move(handler));
+    open(core_).add_any(std::move(handler));
     return *this;
 }
-std::size_t Endpoint::poll(std::size_t limit) { return core_->poll(limit); }
-bool Endpoint::wait(std::chrono::nanoseconds limit) { return core_->wait(limit); }
-void Endpoint::run(std::stop_token stop) { core_->run(stop); }
-void Endpoint::stop() noexcept { core_->stop(); }
-int Endpoint::fd() { return core_->fd(); }
-bool Endpoint::arm() { return core_->arm(); }
-std::string_view Endpoint::name() const noexcept { return core_->name(); }
+std::size_t Endpoint::poll(std::size_t limit) {
+    if (!core_) [[unlikely]] return 0;
+    return core_->poll(limit);
+}
+bool Endpoint::wait(std::chrono::nanoseconds limit) { return core_ && core_->wait(limit); }
+void Endpoint::run(std::stop_token stop) {
+    if (core_) core_->run(stop);
+}
+void Endpoint::stop() noexcept {
+    if (core_) core_->stop();
+}
+int Endpoint::fd() { return open(core_).fd(); }
+bool Endpoint::arm() { return open(core_).arm(); }
+std::string_view Endpoint::name() const noexcept {
+    return core_ ? std::string_view(core_->name()) : std::string_view();
+}
 Endpoint::Counts Endpoint::counts() const noexcept {
-    return core_->is_in_child() ? Counts{} : core_->counts();
+    return core_ && !core_->is_in_child() ? core_->counts() : Counts{};
 }
 void Endpoint::add_handler(const TypeDescriptor& type, detail::Handler handler) {
-    core_->add_handler(type, std::move(handler));
+    open(core_).add_handler(type, std::move(handler));
 }
-void Endpoint::subscribe(const TypeDescriptor& type) { core_->subscribe(type); }
-void Endpoint::unsubscribe(const TypeDescriptor& type) { core_->unsubscribe(type); }
+void Endpoint::subscribe(const TypeDescriptor& type) { open(core_).subscribe(type); }
+void Endpoint::unsubscribe(const TypeDescriptor& type) { open(core_).unsubscribe(type); }
 
 }  // namespace shmbus

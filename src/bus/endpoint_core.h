@@ -45,7 +45,8 @@ public:
     void subscribe(const TypeDescriptor& type);
     void unsubscribe(const TypeDescriptor& type);
 
-    std::size_t poll(std::size_t limit);
+    // Hidden, so that Endpoint::poll goes there at once and not by the linker's table.
+    [[gnu::visibility("hidden")]] std::size_t poll(std::size_t limit);
     bool wait(std::chrono::nanoseconds limit);
     void run(const std::stop_token& stop);
     void stop() noexcept;

@@ -316,4 +316,40 @@ TEST_CASE("a bus that was moved from is closed, whatever is asked of it; the oth
         return handled == 3;
     }));
 }
+
+TEST_CASE("an endpoint that was moved from is closed, whatever is asked of it; the other goes on") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus bus = shmbus::Bus::open(temporary.directory());
+    shmbus::Endpoint first = bus.endpoint("orders");
+    std::uint64_t handled = 0;
+    first.on<Order>([&](const Order&) { ++handled; });
+    shmbus::Endpoint second = std::move(first);
+    SUBCASE("by a constructor") {}
+    SUBCASE("by an assignment") {
+        shmbus::Endpoint third = bus.endpoint("others");
+        third = std::move(second);
+        second = std::move(third);
+        std::swap(first, third);
+    }
+    REQUIRE(bus.send(Order{1, {}}));
+    CHECK(first.poll() == 0);
+    CHECK_FALSE(first.wait(1h));
+    first.run();
+    first.stop();
+    CHECK(first.name().empty());
+    CHECK(first.counts().handled == 0);
+    CHECK_THROWS_AS(first.on<Order>([](const Order&) {}), shmbus::SetupError);
+    CHECK_THROWS_AS(first.on_any([](auto, auto&) {}), shmbus::SetupError);
+    CHECK_THROWS_AS(first.subscribe<Happened>(), shmbus::SetupError);
+    CHECK_THROWS_AS(first.unsubscribe<Happened>(), shmbus::SetupError);
+    CHECK_THROWS_AS(static_cast<void>(first.fd()), shmbus::SetupError);
+    CHECK_THROWS_AS(static_cast<void>(first.arm()), shmbus::SetupError);
+
+    CHECK(second.name() == "orders");
+    CHECK(comes([&] {
+        second.poll();
+        return handled == 1;
+    }));
+    CHECK(second.counts().handled == 1);
+}
 }
