@@ -1,5 +1,5 @@
-// Lanes out of the journal that somebody wrote into: whatever was acknowledged is handled, and
-// what is handed out twice is marked.
+// Lanes that somebody wrote into, out of the journal and into it: whatever was acknowledged is
+// handled, what is handed out twice is marked, and nothing grows.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include <doctest/doctest.h>
@@ -18,8 +18,10 @@
 #include <unistd.h>
 
 #include "lane/reader_lane.h"
+#include "lane/writer.h"
 #include "served_bus.h"
 #include "wire/names.h"
+#include "wire/record_end.h"
 
 namespace durable_tests {
 
@@ -187,6 +189,45 @@ TEST_CASE("a sender's lane cut short behind the sync hands no zeros out") {
     REQUIRE(bus.send(Text{sent}));
     REQUIRE(handle_until(worker, [&] { return !came.empty(); }));
     CHECK(came == sent);
+}
+
+TEST_CASE("the daemon remembers no endpoint that a sender made up, however many it names") {
+    ServedBus served;
+    served.serve();
+    Bus bus = served.open();
+    bus.declare_endpoint<Work>("worker");
+    send_numbers(bus, 1, 1);
+    REQUIRE(wait_until([&] { return served.rests(); }));
+    const std::vector<std::string> out = served.lanes_out();
+    std::string in;
+    for (const auto& entry : std::filesystem::directory_iterator(served.directory() + "/lanes"))
+        if (std::ranges::find(out, entry.path().string()) == out.end()) in = entry.path();
+    // In the place of the thread that has sent, which sends no more.
+    const auto file = base::File::open_at(AT_FDCWD, in, base::Access::read_write);
+    std::uint64_t end = 0;
+    for (const lane::ReaderLane there(file); there.published(end);)
+        end += wire::units_of(there.meta(end));
+    lane::Writer writer(file, end);
+    const auto name_endpoints = [&](std::uint32_t from, std::uint32_t to) {
+        wire::Extensions extensions;
+        extensions.flags = wire::has_durable;
+        const auto block = wire::extension_bytes(extensions.flags);
+        constexpr std::uint16_t no_type = 60'000;
+        const wire::Meta meta{0, no_type, static_cast<std::uint8_t>(block / 16), extensions.flags};
+        for (std::uint32_t number = from; number < to; ++number) {
+            extensions.durable = {number, 1, 0};
+            lane::Claim claim;
+            REQUIRE(wait_until([&] { return static_cast<bool>(claim = writer.claim(1)); }));
+            wire::write_extensions(extensions, claim.record + wire::head_bytes);
+            wire::close_end(claim.record, wire::head_bytes + block);
+            writer.commit(claim, meta.word());
+        }
+        REQUIRE(wait_until([&] { return served.rests() && lane::is_drained(writer.parts()); }));
+    };
+    name_endpoints(100'000, 200'000);
+    const std::uint64_t before = served.most_resident();
+    name_endpoints(200'000, 400'000);
+    CHECK(served.most_resident() < before + (1U << 20));
 }
 
 }  // namespace durable_tests

@@ -203,6 +203,29 @@ void send_numbers(shmbus::Bus& bus, std::uint64_t from, std::uint64_t to) {
     REQUIRE(bus.sync(20s));
 }
 
+pid_t start_sender(const ServedBus& served, std::uint64_t sends) {
+    std::array<int, 2> ready{};
+    REQUIRE(::pipe(ready.data()) == 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        shmbus::Bus own = served.open();
+        for (std::uint64_t number = 1; number <= sends; ++number)
+            if (!own.send(Plain{number})) ::_exit(1);
+        if (::write(ready[1], "!", 1) == 1) ::pause();
+        ::_exit(1);
+    }
+    char one = 0;
+    REQUIRE(::read(ready[0], &one, 1) == 1);
+    ::close(ready[0]);
+    ::close(ready[1]);
+    return child;
+}
+
+void kill_process(pid_t child) {
+    REQUIRE(::kill(child, SIGKILL) == 0);
+    REQUIRE(::waitpid(child, nullptr, 0) == child);
+}
+
 bool wait_until(const std::function<bool()>& holds) {
     const auto until = std::chrono::steady_clock::now() + 30s;
     // Ends: by then.

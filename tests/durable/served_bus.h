@@ -39,6 +39,12 @@ struct Done {
     std::uint64_t number = 0;
 };
 
+struct Plain {
+    static constexpr auto message = shmbus::command("test.plain", shmbus::transient);
+    std::uint64_t number = 0;
+    std::uint64_t more = 0;
+};
+
 class ServedBus {
 public:
     ServedBus();
@@ -89,6 +95,9 @@ private:
 
 // Sends Work of these numbers, and waits until all of it is on disk.
 void send_numbers(shmbus::Bus& bus, std::uint64_t from, std::uint64_t to);
+// A process that has joined and sent Plain of the numbers up to this one, and waits to be killed.
+[[nodiscard]] pid_t start_sender(const ServedBus& served, std::uint64_t sends);
+void kill_process(pid_t child);
 // Handles until `enough` says so; false when that takes longer than any machine needs.
 [[nodiscard]] bool handle_until(shmbus::Endpoint& endpoint, const std::function<bool()>& enough);
 [[nodiscard]] bool wait_until(const std::function<bool()>& holds);

@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <doctest/doctest.h>
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
@@ -175,6 +176,43 @@ TEST_CASE("what stands in a lane that no guard was left for comes once, however 
     CHECK(worker.handled == 11);
     CHECK(worker.marked == 0);
     CHECK(served.lanes_out().size() == 1);
+}
+
+TEST_CASE("what a killed process had sent is not thrown away while no guard is left") {
+    ServedBus served;
+    Shortage& shortage = Shortage::make();
+    served.at_step = [&](const char* name) {
+        if (std::string_view(name) == "room given") shortage.take_guards(0);
+    };
+    served.serve();
+    Bus bus = served.open();
+    bus.declare_endpoint<Plain>("plain");
+    bus.declare_endpoint<Work>("worker");
+    const pid_t sender = start_sender(served, 10);
+    const std::array<pid_t, 3> others{start_sender(served, 0), start_sender(served, 0),
+                                      start_sender(served, 0)};
+    const std::string pages = served.directory() + "/participants";
+    const auto count_pages = [&] {
+        const std::filesystem::directory_iterator all(pages);
+        return std::distance(begin(all), end(all));
+    };
+    // Each is cleared away by a sweep that has looked at all the others.
+    const auto kill_and_wait = [&](pid_t child) {
+        const auto there = count_pages();
+        kill_process(child);
+        REQUIRE(wait_until([&] { return count_pages() < there; }));
+    };
+    kill_and_wait(others[0]);
+    send_numbers(bus, 1, 1);
+    REQUIRE(wait_until([&] { return shortage.has_begun.load(); }));
+    kill_process(sender);
+    kill_and_wait(others[1]);
+    kill_and_wait(others[2]);
+    shortage.is_over = true;
+    Endpoint endpoint = bus.endpoint("plain");
+    std::uint64_t handled = 0;
+    endpoint.on<Plain>([&](const Plain&) { ++handled; });
+    CHECK(handle_until(endpoint, [&] { return handled == 10; }));
 }
 
 TEST_CASE("a lane that no guard was left for is not made again and again") {

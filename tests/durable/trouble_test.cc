@@ -31,12 +31,6 @@ using shmbus::Receipt;
 using shmbus::Result;
 
 namespace {
-struct Plain {
-    static constexpr auto message = shmbus::command("test.plain", shmbus::transient);
-    std::uint64_t number = 0;
-    std::uint64_t more = 0;
-};
-
 // A worker that counts, in order.
 struct Counting {
     explicit Counting(Bus& bus) : endpoint(bus.endpoint("worker")) {
@@ -286,38 +280,18 @@ TEST_CASE("what a killed process had sent is not thrown away while the daemon ha
     served.serve();
     Bus bus = served.open();
     bus.declare_endpoint<Plain>("worker");
-    const auto start = [&](std::uint64_t sends) {
-        std::array<int, 2> ready{};
-        REQUIRE(::pipe(ready.data()) == 0);
-        const pid_t child = ::fork();
-        if (child == 0) {
-            Bus own = served.open();
-            for (std::uint64_t number = 1; number <= sends; ++number)
-                if (!own.send(Plain{number})) ::_exit(1);
-            if (::write(ready[1], "!", 1) == 1) ::pause();
-            ::_exit(1);
-        }
-        char one = 0;
-        REQUIRE(::read(ready[0], &one, 1) == 1);
-        ::close(ready[0]);
-        ::close(ready[1]);
-        return child;
-    };
     const std::string pages = served.directory() + "/participants";
     const auto count_pages = [&] {
         const std::filesystem::directory_iterator all(pages);
         return std::distance(begin(all), end(all));
     };
-    const pid_t sender = start(10);
-    const std::array<pid_t, 3> others{start(0), start(0), start(0)};
-    const auto kill_one = [](pid_t child) {
-        REQUIRE(::kill(child, SIGKILL) == 0);
-        REQUIRE(::waitpid(child, nullptr, 0) == child);
-    };
+    const pid_t sender = start_sender(served, 10);
+    const std::array<pid_t, 3> others{start_sender(served, 0), start_sender(served, 0),
+                                      start_sender(served, 0)};
     // Each is cleared away by a sweep that has looked at all the others.
     const auto kill_and_wait = [&](pid_t child) {
         const auto there = count_pages();
-        kill_one(child);
+        kill_process(child);
         REQUIRE(wait_until([&] { return count_pages() < there; }));
     };
     kill_and_wait(others[0]);
@@ -326,7 +300,7 @@ TEST_CASE("what a killed process had sent is not thrown away while the daemon ha
     REQUIRE(::prlimit(served.daemon(), RLIMIT_NOFILE, nullptr, &before) == 0);
     const rlimit none{0, before.rlim_max};
     REQUIRE(::prlimit(served.daemon(), RLIMIT_NOFILE, &none, nullptr) == 0);
-    kill_one(sender);
+    kill_process(sender);
     kill_and_wait(others[1]);
     kill_and_wait(others[2]);
     REQUIRE(::prlimit(served.daemon(), RLIMIT_NOFILE, &before, nullptr) == 0);
