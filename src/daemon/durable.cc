@@ -344,12 +344,15 @@ bool Durable::commit() {
     return false;
 }
 
-std::string Durable::why_needed(journal::Endpoint number) const {
+std::string Durable::why_needed(journal::Endpoint number) {
     if (!wanted_) return {};
     if (service_ == nullptr)
         return "the journal cannot be asked whether messages for it are on disk" +
                (trouble_.empty() ? std::string() : ": " + trouble_);
     const std::uint64_t left = service_->journal.backlog(number);
+    if (left == 0 && service_->intake->may_have(number, service_->journal))
+        return "durable messages for it were sent and are not on disk yet; once they are, handle, "
+               "move or purge them";
     if (left == 0) return {};
     return std::to_string(left) + " durable messages for it are not handled yet; handle, move or "
                                   "purge them first";

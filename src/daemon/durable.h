@@ -47,9 +47,9 @@ public:
     // mind and tried again: whoever made them makes them again when it starts.
     void keep_changes();
 
-    // Why this endpoint may not be removed: the journal has messages for it, or cannot be asked.
-    // Empty: it may.
-    [[nodiscard]] std::string why_needed(journal::Endpoint number) const;
+    // Why this endpoint may not be removed: the journal has messages for it, or is about to, or
+    // cannot be asked. Empty: it may.
+    [[nodiscard]] std::string why_needed(journal::Endpoint number);
 
     // Of a lane out of the journal that cannot be read any more: what it carried is in others.
     [[nodiscard]] bool may_forget(const directory::LaneRow& lane) const noexcept;

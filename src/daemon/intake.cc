@@ -284,6 +284,30 @@ void Intake::release() noexcept {
     fresh_.clear();
 }
 
+bool Intake::may_have(journal::Endpoint number, journal::Journal& journal) {
+    refresh(journal);
+    return std::ranges::any_of(sources_, [&](const auto& entry) {
+        const Source& source = entry.second;
+        if (source.lane == nullptr) return true;
+        const lane::ReaderLane& lane = *source.lane;
+        // Ends: what is not released is at most a lap.
+        for (std::uint64_t at = source.read;
+             !lane.poisoned && !lane.parts().lost() && lane.published(at);) {
+            const std::uint64_t word = lane.meta(at);
+            wire::Extensions extensions;
+            // As in read_record: such a one is where reading ends.
+            if (wire::units_of(word) > lane.most_units() ||
+                !wire::read_extensions(wire::Meta::of(word), lane.record(at) + wire::head_bytes,
+                                       extensions))
+                return false;
+            const wire::Durable& to = extensions.durable;
+            if (wire::make_reference(to.endpoint, to.generation) == number) return true;
+            at += wire::units_of(word);
+        }
+        return false;
+    });
+}
+
 // ---- waiting
 
 bool Intake::anything_there() const noexcept {

@@ -47,6 +47,9 @@ public:
     // Nobody needs the bytes any more: senders may overwrite them.
     void release() noexcept;
 
+    // Between two turns: whether what is not read yet has a message for this endpoint, or cannot be
+    // looked at.
+    [[nodiscard]] bool may_have(journal::Endpoint number, journal::Journal& journal);
     // A look at every lane.
     [[nodiscard]] bool anything_there() const noexcept;
     // Readable after a sender rang while we were announced.

@@ -328,6 +328,39 @@ TEST_CASE("an endpoint is removed when all its durable messages were handled, an
     CHECK_MESSAGE(removed.status == 0, removed.text);
 }
 
+TEST_CASE("an endpoint is not removed while a lane into the journal has a message for it") {
+    ServedBus served;
+    served.config.journal_segment_bytes = 64 << 10;
+    Weather& weather = give_weather(served);
+    served.serve();
+    const std::string remove = "--bus " + served.directory() + " endpoint rm worker";
+    Bus bus = served.open();
+    std::uint64_t sent = 0;
+    std::uint64_t done = 0;
+    {
+        Bus own = served.open();
+        Counting worker(own);
+        REQUIRE(bus.send(Work{1, 2}));
+        REQUIRE(bus.sync(20s));
+        weather.allocate = ENOSPC;
+        Result<Receipt> refused = Receipt();
+        sent = send_until_refused(bus, 2, refused);
+        // All that the disk takes.
+        REQUIRE(handle_until(worker.endpoint, [&] { return served.rests(); }));
+        done = worker.work_done;
+        CHECK(done < sent);
+    }
+    REQUIRE(wait_until([&] { return served.rests(); }));
+    const Said early = run(remove);
+    CHECK(early.status != 0);
+    CHECK_MESSAGE(early.text.find("not on disk yet") != std::string::npos, early.text);
+    weather.allocate = 0;
+    REQUIRE(bus.sync(20s));
+    Bus own = served.open();
+    Counting worker(own);
+    CHECK(handle_until(worker.endpoint, [&] { return done + worker.work_done == sent; }));
+}
+
 TEST_CASE("damage stops durable messages until somebody accepts the loss") {
     ServedBus served;
     served.config.journal_segment_bytes = 64 << 10;
