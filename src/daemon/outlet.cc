@@ -99,6 +99,7 @@ void Outlet::take_up(std::uint64_t lane_id, std::uint64_t durable_lsn) {
         const std::uint64_t room = lane::room<base::StdAtomics>(
             reader.parts().reader_page().head, inbox_.hands(), [&] { return inbox_.hands_used(); },
             lane_id);
+        if (inbox_.lost()) give_up(lane_id, "its inbox was cut short: nobody knows who holds what");
         std::uint64_t tail = room;
         std::map<std::uint64_t, Inherited> found;
         while (reader.published(tail)) {
