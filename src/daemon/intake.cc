@@ -290,9 +290,10 @@ bool Intake::may_have(journal::Endpoint number, journal::Journal& journal) {
         const Source& source = entry.second;
         if (source.lane == nullptr) return true;
         const lane::ReaderLane& lane = *source.lane;
-        // Ends: what is not released is at most a lap.
+        // Ends: what is not released is at most a lap, whatever a stranger goes on writing.
+        const std::uint64_t lap = source.read + 4 * lane.most_units();
         for (std::uint64_t at = source.read;
-             !lane.poisoned && !lane.parts().lost() && lane.published(at);) {
+             at < lap && !lane.poisoned && !lane.parts().lost() && lane.published(at);) {
             const std::uint64_t word = lane.meta(at);
             wire::Extensions extensions;
             // As in read_record: such a one is where reading ends.
