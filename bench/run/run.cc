@@ -14,6 +14,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <stdexcept>
+
+#include <sched.h>
 
 namespace shmbus::bench {
 namespace {
@@ -80,9 +83,21 @@ int exit_status(const Results& results) {
     return violations.empty() ? 0 : 1;
 }
 
+// Systems with threads of their own starve beside a process that spins and that nobody interrupts:
+// a comparison there would be ours to win.
+void insist_on_a_fair_class() {
+    const int scheduler = ::sched_getscheduler(0);
+    if (scheduler == SCHED_FIFO || scheduler == SCHED_RR)
+        throw std::runtime_error(
+            "a run compares with systems that have threads of their own, and those starve in a "
+            "real-time class: start it without chrt; single scenarios, which have no such "
+            "systems, may be measured there");
+}
+
 }  // namespace
 
 int run_all(const RunOptions& options) {
+    insist_on_a_fair_class();
     const std::vector<Peer> peers = all_peers();
     const Plan plan = plan_of(options, peers);
     std::optional<Results> before;

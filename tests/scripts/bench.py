@@ -166,6 +166,15 @@ def check_loss(folder, before):
     require("VOID" in page and "Before and after" in page, "the page does not say so")
 
 
+def check_fairness(folder):
+    """Started under a real-time class it says why not. As the kernel lets us: see main."""
+    command = ["chrt", "-r", "1", BENCH, "run", "--quick", "--seconds", "2", "--out", folder]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    require(ran.returncode != 0, "it has ended well")
+    require("start it without chrt" in ran.stderr, ran.stderr)
+    require(not folder.exists(), "it has begun")
+
+
 def first_pixel(png):
     """Of a PNG of eight-bit colours; its first pixel has no neighbour to be filtered by."""
     data = b""
@@ -223,6 +232,12 @@ def main():
                      lambda: check_compare(folder, results))
         checks.check("a planted loss voids the figures and fails the run",
                      lambda: check_loss(folder.with_name("loss"), folder / "a"))
+        may = subprocess.run(["chrt", "-r", "1", "true"], capture_output=True, check=False)
+        if may.returncode == 0:
+            checks.check("a run under a real-time class is refused",
+                         lambda: check_fairness(folder.with_name("real-time")))
+        else:
+            checks.skip("a run under a real-time class is refused", "it may not be asked for here")
         browser = shutil.which("chromium") or shutil.which("chromium-browser")
         if browser:
             checks.check("a browser shows the page, light and dark",
