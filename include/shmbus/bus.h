@@ -67,6 +67,11 @@ struct Published {
 };
 
 namespace detail {
+// Fits into one cache line together with what stands before each record, by whole words.
+template <class T>
+inline constexpr bool fits_into_line =
+    InPlace<T> && sizeof(T) >= 16 && sizeof(T) <= 48 && sizeof(T) % 8 == 0;
+
 template <class T>
 struct SentAs {
     using sent = void;
@@ -125,9 +130,7 @@ public:
     // The same with default options, which is the quickest way there is.
     template <Command T>
     Result<Sent<T>> send(const T& message) {
-        // Those that fit into one cache line together with what stands before each record.
-        if constexpr (!is_durable<T> && InPlace<T> && sizeof(T) >= 16 && sizeof(T) <= 48 &&
-                      sizeof(T) % 8 == 0) {
+        if constexpr (!is_durable<T> && detail::fits_into_line<T>) {
             return send_fixed<sizeof(T)>(
                 descriptor_of<T>, std::as_bytes(std::span<const T, 1>(&message, 1)).data());
         } else {
@@ -163,8 +166,7 @@ public:
             const detail::Encoded encoded(message);
             return send_durably(descriptor_of<T>, encoded.bytes(), options);
         } else if constexpr (InPlace<T>) {
-            // Those that fit into one cache line together with what stands before each record.
-            if constexpr (sizeof(T) >= 16 && sizeof(T) <= 48 && sizeof(T) % 8 == 0)
+            if constexpr (detail::fits_into_line<T>)
                 if (&options == &default_send_options)
                     return publish_fixed<sizeof(T)>(
                         descriptor_of<T>, std::as_bytes(std::span<const T, 1>(&message, 1)).data());

@@ -119,8 +119,7 @@ Result<void> Bus::send_fixed(const TypeDescriptor& type, const std::byte* messag
         return send_by_another_route<bytes>(token_, core_.get(), type, message);
     lane::Writer* const writer = route.writer;
     // A record without extensions: the size tells the rest.
-    constexpr std::uint64_t units =
-        (wire::head_bytes + bytes + wire::unit_bytes - 1) / wire::unit_bytes;
+    constexpr std::uint64_t units = wire::units_of(bytes);
     const lane::QuickClaim claim = writer->claim_quickly(units);
     if (!claim) [[unlikely]]
         return send_by_another_route<bytes>(token_, core_.get(), type, message);
@@ -233,8 +232,7 @@ Result<Published> Bus::publish_fixed(const TypeDescriptor& type, const std::byte
     if (audience == nullptr) [[unlikely]]
         return publish_bytes(type, {message, bytes}, default_send_options);
     // A record without extensions: the size tells the rest.
-    constexpr std::uint64_t units =
-        (wire::head_bytes + bytes + wire::unit_bytes - 1) / wire::unit_bytes;
+    constexpr std::uint64_t units = wire::units_of(bytes);
     const std::uint64_t meta = audience->meta | bytes;
     std::uint32_t reached = 0;
     for (const detail::Subscription& to : audience->subscribers) {
