@@ -3,16 +3,21 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <shmbus/bus.h>
+#include <shmbus/testing.h>
 
 #include <doctest/doctest.h>
 
 #include <cstdint>
 #include <numeric>
 
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/file.h"
+#include "bus/inside.h"
+#include "bus/messages.h"
 #include "lane/onlooker.h"
 
 namespace bus_tests {
@@ -48,6 +53,33 @@ inline shmbus::BusOptions telling_time() {
     shmbus::BusOptions options;
     options.time_sent_every = 1;
     return options;
+}
+
+// Six orders, of which a consumer handles five and dies in the last.
+inline void die_in_the_sixth(shmbus::testing::TemporaryBus& temporary) {
+    temporary.bus().declare_endpoint<Order>("orders");
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        shmbus::Bus mine = shmbus::Bus::open(temporary.directory());
+        shmbus::Endpoint endpoint = mine.endpoint("orders");
+        endpoint.on<Order>([](const Order& order) {
+            if (order.number == 6) ::raise(SIGKILL);
+        });
+        for (;;) endpoint.poll();
+    }
+    for (std::uint64_t number = 1; number <= 6; ++number)
+        REQUIRE(temporary.bus().send(Order{number, {}}));
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(WIFSIGNALED(status));
+}
+// Who has its place next handles that one.
+inline void inherit_the_sixth(shmbus::testing::TemporaryBus& temporary) {
+    shmbus::Endpoint heir = temporary.bus().endpoint("orders");
+    int handled = 0;
+    heir.on<Order>([&](const Order&) { ++handled; });
+    CHECK(comes([&] { return heir.poll(), handled == 1; }));
 }
 
 }  // namespace bus_tests

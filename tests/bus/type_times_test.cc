@@ -9,10 +9,6 @@
 #include <numeric>
 #include <string>
 
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "base/clock.h"
 #include "bus/histograms.h"
 #include "bus/inside.h"
@@ -143,27 +139,9 @@ TEST_CASE("an endpoint times each type it handles, whichever way its messages go
 
 TEST_CASE("what a type's times have counted outlives the consumer, and its heir goes on") {
     shmbus::testing::TemporaryBus temporary(telling_time());
-    shmbus::Bus& bus = temporary.bus();
-    bus.declare_endpoint<Order>("orders");
-    const pid_t child = ::fork();
-    REQUIRE(child >= 0);
-    if (child == 0) {
-        shmbus::Bus mine = shmbus::Bus::open(temporary.directory());
-        shmbus::Endpoint endpoint = mine.endpoint("orders");
-        endpoint.on<Order>([](const Order& order) {
-            if (order.number == 6) ::raise(SIGKILL);
-        });
-        for (;;) endpoint.poll();
-    }
-    for (std::uint64_t number = 1; number <= 6; ++number) REQUIRE(bus.send(Order{number, {}}));
-    int status = 0;
-    REQUIRE(::waitpid(child, &status, 0) == child);
-    REQUIRE(WIFSIGNALED(status));
+    die_in_the_sixth(temporary);
     CHECK(samples(of(times_of(temporary, "test.order"), Timed::critical)) == 5);
-    shmbus::Endpoint heir = bus.endpoint("orders");
-    int handled = 0;
-    heir.on<Order>([&](const Order&) { ++handled; });
-    CHECK(comes([&] { return heir.poll(), handled == 1; }));
+    inherit_the_sixth(temporary);
     CHECK(samples(of(times_of(temporary, "test.order"), Timed::critical)) == 6);
 }
 

@@ -421,8 +421,8 @@ TEST_CASE("what was acknowledged of the directory is on disk at that moment") {
     REQUIRE(handle_until(audit, [&] { return seen == 7; }));
 }
 
-TEST_CASE("no lane has an id that the journal knows, though the clock was set back") {
-    ServedBus served;
+// Of one message to one endpoint; memory is as after a reboot.
+static void leave_a_journal(ServedBus& served) {
     {
         served.serve();
         Bus bus = served.open();
@@ -430,6 +430,11 @@ TEST_CASE("no lane has an id that the journal knows, though the clock was set ba
         send_numbers(bus, 1, 1);
     }
     served.wipe_memory();
+}
+
+TEST_CASE("no lane has an id that the journal knows, though the clock was set back") {
+    ServedBus served;
+    leave_a_journal(served);
     // As read by a daemon whose clock was an hour ahead.
     const std::uint64_t known = (shmbus::base::realtime_ns() + 3'600'000'000'000U) / 1'000U;
     {
@@ -447,13 +452,7 @@ TEST_CASE("no lane has an id that the journal knows, though the clock was set ba
 
 TEST_CASE("no endpoint gets a number that the journal knows, whoever had it before the reboot") {
     ServedBus served;
-    {
-        served.serve();
-        Bus bus = served.open();
-        bus.declare_endpoint<Work>("worker");
-        send_numbers(bus, 1, 1);
-    }
-    served.wipe_memory();
+    leave_a_journal(served);
     // As left by a private endpoint, which comes back nowhere, and by one that was removed.
     constexpr std::uint32_t generation = 7;
     const shmbus::journal::Endpoint removed = shmbus::wire::make_reference(6, generation);
