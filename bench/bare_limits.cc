@@ -187,13 +187,13 @@ Contestant tripping(std::chrono::nanoseconds work) {
     contestant.run = [=](milliseconds span) { return round_trips<size>(span, *tuning); };
     contestant.tune = [=] {
         TripTuning best{0, steps_for(work)};
-        std::uint64_t best_ticks = 0;
+        double best_ticks = 0;
         for (const unsigned pauses : {0U, 1U, 2U}) {
             const TripTuning tried{pauses, best.work_steps};
             const Sample sample = round_trips<size>(milliseconds(30), tried);
             if (sample.latency->count() == 0) continue;
-            const std::uint64_t ticks = sample.latency->quantile(0.5);
-            if (best_ticks != 0 && ticks >= best_ticks) continue;
+            const double ticks = sample.latency->quantile(0.5);
+            if (best_ticks > 0 && ticks >= best_ticks) continue;
             best_ticks = ticks;
             best = tried;
         }

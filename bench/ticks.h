@@ -58,9 +58,8 @@ public:
         return TickRate(elapsed.count() / static_cast<double>(end_ticks - begin_ticks));
     }
 
-    double ns(std::uint64_t ticks) const noexcept {
-        return static_cast<double>(ticks) * ns_per_tick_;
-    }
+    double ns(double ticks) const noexcept { return ticks * ns_per_tick_; }
+    double ns(std::uint64_t ticks) const noexcept { return ns(static_cast<double>(ticks)); }
 
     std::uint64_t ticks(std::chrono::nanoseconds span) const noexcept {
         return static_cast<std::uint64_t>(static_cast<double>(span.count()) / ns_per_tick_);

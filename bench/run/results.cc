@@ -50,14 +50,8 @@ std::uint64_t Distribution::count() const noexcept {
     return total;
 }
 
-double Distribution::quantile(double share) const noexcept {
-    const auto wanted = static_cast<std::uint64_t>(share * static_cast<double>(count()));
-    std::uint64_t seen = 0;
-    for (const auto& [value, count] : buckets) {
-        seen += count;
-        if (seen > wanted) return value;
-    }
-    return max_ns;
+double Distribution::quantile(double share) const {
+    return quantile_of(buckets, share).value_or(0);
 }
 
 Distribution distribution_of(const Histogram& ticks) {

@@ -27,7 +27,7 @@ struct Distribution {
 
     std::uint64_t count() const noexcept;
     // 0 if there is nothing.
-    double quantile(double share) const noexcept;
+    double quantile(double share) const;
 };
 
 Distribution distribution_of(const Histogram& ticks);
