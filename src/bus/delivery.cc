@@ -207,7 +207,8 @@ Result<void> Delivery::send(const TypeDescriptor& type, std::span<const std::byt
                             const SendOptions& options) {
     const Route& route = outbound_->latest();
     if (route.key == &type && route.quick_version == outbound_->directory_version() &&
-        options.is_usual() && is_middle_size(bytes.size()) &&
+        (&options == &default_send_options || options.is_usual()) &&
+        is_middle_size(bytes.size()) &&
         stage_through(route, type, bytes, options, [](auto... parts) { copy_middle(parts...); }))
         [[likely]]
         return {};

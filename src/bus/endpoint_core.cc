@@ -18,8 +18,6 @@ namespace {
 
 constexpr std::uint32_t polls_before_sleep = 2000;
 constexpr std::chrono::nanoseconds idle_sleep = 50ms;
-// Looks of one empty poll at the place of the next message, some nanoseconds together.
-constexpr unsigned looks_in_a_row = 8;
 // While callbacks are awaited, or messages are kept, nobody rings for them.
 constexpr std::chrono::nanoseconds busy_sleep = 1ms;
 constexpr std::uint64_t retry_every_ns = 1'000'000;
@@ -234,18 +232,28 @@ std::size_t EndpointCore::poll(std::size_t limit) {
         handled = tidy_up();
     consumer_->expect_answer_through(outbound->latest().writer);
     delivery_.enter(*outbound);
+    bool was_awaited = false;
     while (handled < limit) {
         if (open_.batch == nullptr) [[likely]] {
             const auto most = static_cast<std::uint32_t>(
                 std::min<std::size_t>(limit - handled, lane::most_entries));
-            // Behind a message the caller waits for poll to return.
-            lane::Batch* batch = consumer_->take(most, handled == 0 ? looks_in_a_row : 1);
+            lane::Batch* batch = consumer_->take(most);
+            if (batch == nullptr && handled == 0) {
+                // Who looks again and again without a pause keeps taking the line from its writer.
+                consumer_->prepare();
+                base::cpu_relax();
+                batch = consumer_->take(most);
+                was_awaited = batch != nullptr;
+            }
             if (batch == nullptr) break;
             std::uint32_t next = 0;
             if (!batch->adopted && !must_copy(*batch->lane)) [[likely]] {
                 if (batch->count == 1 && fast_path_.handle_single(*batch)) {
                     consumer_->finish(batch);
                     ++handled;
+                    // It was not there when poll was called, and is all that the caller waits for:
+                    // the place behind it is left to its writer.
+                    if (was_awaited) break;
                     continue;
                 }
                 if (!batch->is_listed())
@@ -262,7 +270,6 @@ std::size_t EndpointCore::poll(std::size_t limit) {
         if (open_.next == open_.batch->count) close(open_);
     }
     delivery_.leave();
-    // Who looks again and again without a pause keeps taking the line from its writer.
     if (handled == 0) base::cpu_relax();
     return handled;
 }

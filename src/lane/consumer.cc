@@ -23,6 +23,7 @@ constexpr std::size_t cold_looks = 8;
 Batch* Consumer::look_around() noexcept {
     until_look_ = takes_between_looks;
     stamp_ = base::ticks();
+    expected_.is_filled = false;  // with the time that was
     // TABLES: lanes and consumers that came or went. Other end: InboxAdmin::changed.
     if (table_->version.load(std::memory_order_acquire) != known_version_) refresh();
     rescue();
@@ -88,7 +89,7 @@ Batch* Consumer::take_from_cold(std::uint32_t limit, std::uint32_t least) noexce
 // Moves the warm lane at `place`, which was quiet for long, to those looked at in turn.
 Batch* Consumer::cool_down(std::size_t place) noexcept {
     ReaderLane* lane = warm_[place];
-    alike_ = nullptr;
+    expected_ = {};
     lane->is_warm = false;
     cold_.push_back(lane);
     warm_.erase(warm_.begin() + static_cast<std::ptrdiff_t>(place));
@@ -193,7 +194,7 @@ Batch* Consumer::take_from(ReaderLane& lane, std::uint64_t head, std::uint32_t l
     const std::uint32_t free = idle_hand();
     // The look at the hands comes first: it notices that they are not there any more.
     if (free == hands_each || is_lost()) [[unlikely]] return nullptr;
-    alike_ = nullptr;
+    expected_ = {};
     const auto index = static_cast<std::uint16_t>(slot_ * hands_each + free);
     StdHand& mine = hands_[index];
     Batch& batch = batches_[free];
@@ -227,12 +228,20 @@ Batch* Consumer::take_from(ReaderLane& lane, std::uint64_t head, std::uint32_t l
     return &batch;
 }
 
-void Consumer::expect_alike(const Batch& batch) noexcept {
-    const bool is_alike = &batch == batches_.data() && batch.count == 1 && batch.units_each != 0 &&
-                          open_batches_ == 0 && warm_.size() == 1 && cold_.empty() &&
-                          !batch.lane->poisoned;
-    alike_ = is_alike ? batch.lane : nullptr;
-    if (is_alike) alike_record_ = batch.lane->record(batch.end);
+// Known without looking at the records.
+static bool is_one_a_record(const Batch& batch) noexcept {
+    return batch.units_each != 0 && (batch.first.meta >> 52 & wire::is_packed) == 0;
+}
+
+void Consumer::expect_another(const Batch& batch) noexcept {
+    const bool is_expected = &batch == batches_.data() && batch.count == 1 &&
+                             is_one_a_record(batch) &&
+                             open_batches_ == 0 && warm_.size() == 1 && cold_.empty() &&
+                             !batch.lane->poisoned;
+    expected_ = {};
+    if (!is_expected) return;
+    expected_.lane = batch.lane;
+    expected_.record = batch.lane->record(batch.end);
 }
 
 // Messages of a batch that is not one message a record.
@@ -245,12 +254,10 @@ std::uint64_t Consumer::count_messages(const Batch& batch) noexcept {
     return messages;
 }
 
-void Consumer::finish(Batch* batch) noexcept {
+void Consumer::finish_usual(Batch* batch) noexcept {
     StdHand& hand = *batch->hand;
     ReaderLane& lane = *batch->lane;
-    const bool is_plain =
-        batch->units_each != 0 && (batch->first.meta >> 52 & wire::is_packed) == 0;
-    count_settled(hand, is_plain ? batch->count : count_messages(*batch));
+    count_settled(hand, is_one_a_record(*batch) ? batch->count : count_messages(*batch));
     const std::uint64_t end = batch->end;
     if (batch->adopted) [[unlikely]] {
         // relaxed: ours until it is cleared.
@@ -260,13 +267,9 @@ void Consumer::finish(Batch* batch) noexcept {
     } else {
         clear(hand);
         open_batches_ &= ~(1U << (batch - batches_.data()));
-        expect_alike(*batch);
+        expect_another(*batch);
     }
-    // seq_cst, behind the exchange in clear: see Writer::wait_for_room.
-    const bool wanted =
-        lane.parts().writer_page().wants_room.load(std::memory_order_seq_cst) != 0;
-    if (wanted || end - lane.room_given >= lane.capacity_units() / 4) [[unlikely]]
-        count_room(lane);
+    give_room_if_due(lane, end);
 }
 
 void Consumer::count_room(ReaderLane& lane) noexcept {
@@ -289,7 +292,7 @@ void Consumer::count_room(ReaderLane& lane) noexcept {
 void Consumer::poison(ReaderLane& lane, std::string_view why) noexcept {
     if (lane.poisoned) return;
     lane.poisoned = true;
-    alike_ = nullptr;
+    expected_ = {};
     ++poisoned_;
     // relaxed: a hint to the writer; it changes nothing that is ordered.
     lane.parts().reader_page().poisoned.store(1, std::memory_order_relaxed);

@@ -87,12 +87,11 @@ public:
     // rescued, then the lanes in turn. The batch is the caller's until finish(), and there may be
     // several: as long as one is open it occupies one of eight hands, and with all of them occupied
     // nothing is taken from a lane. How many records it has follows from the time between takes.
-    // `looks`: so often a place where one message is waited for is looked at, when it is empty.
-    [[nodiscard]] Batch* take(std::uint32_t limit, unsigned looks = 1) noexcept {
-        // One message like the one before it, which is how they come when they are waited for.
-        if (until_look_ > 1 && alike_ != nullptr && batch_size_.is_single()) {
-            if (alike_is_there(looks)) {
-                if (Batch* batch = take_alike()) return batch;
+    [[nodiscard]] Batch* take(std::uint32_t limit) noexcept {
+        if (until_look_ > 1 && expected_.lane != nullptr && open_batches_ == 0 &&
+            batch_size_.is_single()) {
+            if (expected_is_there()) {
+                if (Batch* batch = take_expected()) return batch;
             }
         }
         // Nearly always: one lane, quiet or with a record, and no other business.
@@ -118,8 +117,23 @@ public:
     [[nodiscard]] std::uint32_t batch_for(std::uint64_t ticks_each) const noexcept {
         return batch_size_.of_pace(ticks_each);
     }
+    // Nothing is there: does ahead what can be done of the take of what is expected.
+    void prepare() noexcept {
+        if (expected_.lane != nullptr && !expected_.is_filled && open_batches_ == 0)
+            fill_for_expected();
+    }
     // All records of the batch are done: lets go of the hand and gives room back when it is due.
-    void finish(Batch* batch) noexcept;
+    [[gnu::always_inline]] void finish(Batch* batch) noexcept {
+        // Taken as expected, and nothing has changed since: what follows is expected again.
+        if (batch != batches_.data() || expected_.lane == nullptr) return finish_usual(batch);
+        ReaderLane& lane = *expected_.lane;
+        count_settled(*batch->hand, 1);
+        clear(*batch->hand);
+        open_batches_ = 0;
+        expected_.record = lane.record(batch->end);
+        expected_.is_filled = false;
+        give_room_if_due(lane, batch->end);
+    }
 
     // Messages that are taken from here on are likely to be answered through this lane of the same
     // thread: its next line is asked for as soon as one is found, so that it travels while the
@@ -184,43 +198,47 @@ private:
     void start_successors() noexcept;
     Batch* take_in_turn(std::uint32_t limit, std::uint32_t least) noexcept;
     Batch* take_from(ReaderLane& lane, std::uint64_t head, std::uint32_t limit) noexcept;
-    [[nodiscard]] bool alike_is_there(unsigned most_looks) const noexcept {
-        const ReaderLane& lane = *alike_;
-        const std::byte* const record = alike_record_;
-        const std::uint64_t position = batches_[0].end;
-        for (unsigned looks = 0; looks < most_looks; ++looks)
-            if (lane.published_at(record, position)) return true;
-        return false;
+    [[nodiscard]] bool expected_is_there() const noexcept {
+        return expected_.lane->published_at(expected_.record, batches_[0].end);
     }
-    // Takes the record at `alike_record_`, published, the shortest way. Null: it needs the usual
+    // Takes the expected record, which is published, the shortest way. Null: it needs the usual
     // one, which finds out why.
-    [[gnu::always_inline]] Batch* take_alike() noexcept {
-        ReaderLane& lane = *alike_;
+    [[gnu::always_inline]] Batch* take_expected() noexcept {
+        ReaderLane& lane = *expected_.lane;
         Batch& batch = batches_[0];
-        if (lane.meta_at(alike_record_) != batch.first.meta || lane.parts().lost()) [[unlikely]]
+        if (lane.meta_at(expected_.record) != batch.first.meta || lane.parts().lost()) [[unlikely]]
             return nullptr;
         // CLEARED, by us: acquire, so that the look at the flag comes behind the one at the hand,
         // which notices that the inbox is not there any more.
         static_cast<void>(batch.hand->word.load(std::memory_order_acquire));
         if (lost_.load(std::memory_order_relaxed)) [[unlikely]] return nullptr;  // relaxed: is_lost
         ask_for_answers_line();
-        const auto index = static_cast<std::uint16_t>(slot_ * hands_each);
-        const std::uint64_t from = batch.end;
-        const std::uint64_t end = from + batch.units_each;
+        if (!expected_.is_filled) fill_for_expected();
         // We took last, or the head tells that we did not.
-        if (!lane::take<base::StdAtomics>(lane.head(), head_word(from, index), *batch.hand, index,
-                                          slot_, {lane.lane_id(), from, end, 1, stamp_})) {
-            alike_ = nullptr;
+        if (!take_filled(lane.head(), expected_.head, expected_.head_behind, *batch.hand,
+                         expected_.words)) [[unlikely]] {
+            expected_ = {};
             return nullptr;
         }
         --until_look_;
-        batch.first.position = from;
-        batch.first.record = alike_record_;
-        batch.end = end;
+        batch.first.position = batch.end;
+        batch.first.record = expected_.record;
+        batch.end += batch.units_each;
         batch_size_.took(1);
         open_batches_ = 1;
-        wake_for_what_is_left(lane, end);
+        wake_for_what_is_left(lane, batch.end);
         return &batch;
+    }
+    // Everything about its take that can be done before the record is there.
+    void fill_for_expected() noexcept {
+        const Batch& batch = batches_[0];
+        const auto index = static_cast<std::uint16_t>(slot_ * hands_each);
+        const std::uint64_t end = batch.end + batch.units_each;
+        expected_.words = fill(*batch.hand, slot_,
+                               {expected_.lane->lane_id(), batch.end, end, 1, stamp_});
+        expected_.head = head_word(batch.end, index);
+        expected_.head_behind = head_word(end, index);
+        expected_.is_filled = true;
     }
     // What is left is for others, now and not after our handlers: who leaves messages behind wakes
     // the next.
@@ -230,9 +248,17 @@ private:
         if (doorbell_->sleepers.load(std::memory_order_relaxed) == 0) [[likely]] return;
         if (lane.published(position)) wake_one(*doorbell_, descriptors_);
     }
-    // After a batch of one in the first hand, with no other hand in use and no other lane: the next
-    // one may be taken alike.
-    void expect_alike(const Batch& batch) noexcept;
+    // After a batch of one message in the first hand, with no other hand in use and no other lane,
+    // another one like it is expected.
+    void expect_another(const Batch& batch) noexcept;
+    void finish_usual(Batch* batch) noexcept;
+    // When the room behind a batch that ends here is due, or its writer waits for it.
+    [[gnu::always_inline]] void give_room_if_due(ReaderLane& lane, std::uint64_t end) noexcept {
+        const bool wanted = is_room_wished<base::StdAtomics>(
+            lane.parts().writer_page().wants_room, is_reached_);
+        if (wanted || end - lane.room_given >= lane.capacity_units() / 4) [[unlikely]]
+            count_room(lane);
+    }
     // Once per line: who only receives asks for nothing.
     void ask_for_answers_line() noexcept {
         if (answers_line_ == nullptr) return;
@@ -297,10 +323,16 @@ private:
     bool fresh_ = true;
     std::array<Batch, hands_each> batches_;
     std::uint32_t open_batches_ = 0;
-    // The first batch and the first hand are as they were for a single record of this lane, which
-    // was the latest taken, and the hand is idle. Null: they are not.
-    ReaderLane* alike_ = nullptr;
-    const std::byte* alike_record_ = nullptr;  // the place behind it
+    // A record like the one before it, which is how they come when they are waited for: the first
+    // batch and the first hand are as they were for that one.
+    struct Expected {
+        ReaderLane* lane = nullptr;         // null: nothing is expected
+        const std::byte* record = nullptr;  // where it will stand
+        bool is_filled = false;             // the hand is, and what follows here
+        std::uint64_t head = 0;             // of the lane, until the take
+        std::uint64_t head_behind = 0;
+        HandWords words;
+    } expected_;
     std::vector<Rescued> rescued_;
     std::vector<std::unique_ptr<Batch>> rescued_batches_;
     BatchSize batch_size_;
@@ -312,6 +344,7 @@ private:
     std::uint64_t poisoned_ = 0;
     std::uint64_t sleeps_ = 0;
     bool can_barrier_;
+    bool is_reached_;  // by others' barriers
 };
 
 }  // namespace shmbus::lane

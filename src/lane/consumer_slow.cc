@@ -38,7 +38,8 @@ Consumer::Consumer(const base::File& inbox, std::uint16_t slot, std::uint64_t me
       hands_(hands().data()),
       batch_size_(most_entries, static_cast<std::uint64_t>(
                                     full_batch_ns / base::tick_rate().ns_per_tick)),
-      can_barrier_(base::barrier_available()) {
+      can_barrier_(base::barrier_available()),
+      is_reached_(base::register_for_global_barrier()) {
     warm_.reserve(64);
     rescued_.reserve(most_hands);
     stamp_ = base::ticks();
@@ -79,7 +80,7 @@ void Consumer::open_lane(std::uint64_t lane_id) noexcept {
 }
 
 void Consumer::refresh() noexcept {
-    alike_ = nullptr;
+    expected_ = {};
     // TABLES: the rows below are at least as new. Other end: InboxAdmin::changed.
     known_version_ = table_->version.load(std::memory_order_acquire);
     if (is_lost()) return;
@@ -137,7 +138,7 @@ void Consumer::start_successors() noexcept {
             }
         }
         if (drained) {
-            alike_ = nullptr;
+            expected_ = {};
             cold_.push_back(lane);
         }
         return drained;

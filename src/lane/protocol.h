@@ -64,14 +64,18 @@ struct Span {
     std::uint64_t since;
 };
 
-// Takes [span.from, span.end), published records that begin at the position of `head`, into the
-// idle hand `mine`, whose index is `index`. False: somebody else moved the head; nothing is held.
-//   killed before the head moves   an adopter clears the hand: never happened
-//   killed after                   an adopter finds it by head, or marked by a helper
+// The words of a hand through one filling.
+struct HandWords {
+    std::uint64_t taking = 0;
+    std::uint64_t taken = 0;
+    std::uint64_t idle = 0;
+};
+
+// Fills the idle hand `mine` for the take of [span.from, span.end). Nobody else believes a word of
+// it before the hand says TAKING: it may be filled long before the take, or once more.
 template <class A>
-[[nodiscard]] bool take(typename A::template word<std::uint64_t>& head_of_lane,
-                        std::uint64_t head, Hand<A>& mine, std::uint16_t index,
-                        std::uint16_t owner, const Span& span) noexcept {
+[[nodiscard, gnu::always_inline]] inline HandWords fill(Hand<A>& mine, std::uint16_t owner,
+                                                        const Span& span) noexcept {
     // relaxed: nobody but its owner moves the word of an idle hand.
     const std::uint64_t sequence =
         sequence_in(mine.word.load(std::memory_order_relaxed)) + 1;
@@ -80,38 +84,71 @@ template <class A>
     mine.lane.store(span.lane_id, std::memory_order_release);
     mine.from.store(span.from, std::memory_order_release);
     mine.end.store(span.end, std::memory_order_release);
-    // relaxed, the others: the store of TAKING and the CAS below carry them.
+    // relaxed, the others: the store of TAKING and the CAS of the head carry them.
     mine.since.store(span.since, std::memory_order_relaxed);
     const std::uint32_t filling = filling_in(mine.count.load(std::memory_order_relaxed)) + 1;
     mine.count.store(count_word(filling, span.count), std::memory_order_relaxed);
     mine.cursor.store(0, std::memory_order_relaxed);
+    return {hand_word(sequence, owner, HandState::taking),
+            hand_word(sequence, owner, HandState::taken),
+            hand_word(sequence, owner, HandState::idle)};
+}
+
+// Takes what `mine` was filled with, published records that begin at the position of `head`;
+// `head_behind` names their end and the hand. False: somebody else moved the head; nothing is held.
+//   killed before the head moves   an adopter clears the hand: never happened
+//   killed after                   an adopter finds it by head, or marked by a helper
+template <class A>
+[[nodiscard, gnu::always_inline]] inline bool take_filled(
+    typename A::template word<std::uint64_t>& head_of_lane, std::uint64_t head,
+    std::uint64_t head_behind, Hand<A>& mine, const HandWords& words) noexcept {
     // HELD: the fields, for helpers and adopters that read the word. Other ends: help, judge.
-    mine.word.store(hand_word(sequence, owner, HandState::taking), std::memory_order_release);
+    mine.word.store(words.taking, std::memory_order_release);
     // HELD: the same for those who read the head. Other ends: room, judge. On failure nothing is
-    // read but the fact. seq_cst because who counts behind somebody's clear must find the head at
-    // least where that one had moved it; acquire and release alone do not promise that.
-    if (!head_of_lane.compare_exchange(head, head_word(span.end, index),
-                                       std::memory_order_seq_cst, std::memory_order_relaxed)) {
-        // Nobody counted this hand: the head never named it with this end. seq_cst as in clear.
-        mine.word.exchange(hand_word(sequence, owner, HandState::idle),
-                           std::memory_order_seq_cst);
+    // read but the fact.
+    if (!head_of_lane.compare_exchange(head, head_behind, std::memory_order_acq_rel,
+                                       std::memory_order_relaxed)) {
+        // release, as in clear: an adopter goes on in the next filling.
+        mine.word.store(words.idle, std::memory_order_release);
         return false;
     }
     // release: may already be done by a helper, with the same value.
-    mine.word.store(hand_word(sequence, owner, HandState::taken), std::memory_order_release);
+    mine.word.store(words.taken, std::memory_order_release);
     return true;
 }
 
+// Both at once: takes [span.from, span.end) into the idle hand `mine`, whose index is `index`.
+template <class A>
+[[nodiscard]] bool take(typename A::template word<std::uint64_t>& head_of_lane,
+                        std::uint64_t head, Hand<A>& mine, std::uint16_t index,
+                        std::uint16_t owner, const Span& span) noexcept {
+    const HandWords words = fill(mine, owner, span);
+    return take_filled(head_of_lane, head, head_word(span.end, index), mine, words);
+}
+
 // Lets go of a hand whose records are all done. Killed before: an adopter finds all done, clears.
+// A plain store, since it stands behind every message that is waited for: who wants to know what
+// others see of it fences first, see room.
 template <class A>
 [[gnu::always_inline]] inline void clear(Hand<A>& mine) noexcept {
     // relaxed: the word of a TAKEN hand is its owner's.
     const std::uint64_t word = mine.word.load(std::memory_order_relaxed);
-    // CLEARED, and seq_cst because two who clear at the same time and then count must not both
-    // miss the other's clearing: in the single order of all seq_cst operations one of the two
-    // exchanges comes second, and the count that follows it sees both.
-    mine.word.exchange(hand_word(sequence_in(word), owner_in(word), HandState::idle),
-                       std::memory_order_seq_cst);
+    // CLEARED: the last read of the payloads. Other ends: held_by, fill.
+    mine.word.store(hand_word(sequence_in(word), owner_in(word), HandState::idle),
+                    std::memory_order_release);
+}
+
+// Behind a clear: whether the lane's writer waits for room. `is_reached`: by the barrier of the one
+// who wishes, which then pays for both.
+template <class A, class Word>
+[[nodiscard, gnu::always_inline]] inline bool is_room_wished(const Word& wants_room,
+                                                             bool is_reached) noexcept {
+    // WISHED: the clear stands before this look; for the compiler, where the barrier sees to the
+    // processor. Other end: Writer::wait_for_room.
+    if (is_reached) [[likely]] std::atomic_signal_fence(std::memory_order_seq_cst);
+    else A::fence(std::memory_order_seq_cst);
+    // relaxed: ordered by the above.
+    return wants_room.load(std::memory_order_relaxed) != 0;
 }
 
 // Counts a filling whose records are all done, `messages` in all, once: who adopts it behind a
@@ -133,15 +170,15 @@ template <class A>
                                     std::uint64_t none) noexcept {
     // Ends: each turn that repeats means that the hand's owner has moved on to another filling.
     for (;;) {
-        // CLEARED. Other end: clear. seq_cst: see there.
-        const std::uint64_t word = hand.word.load(std::memory_order_seq_cst);
+        // CLEARED. Other end: clear.
+        const std::uint64_t word = hand.word.load(std::memory_order_acquire);
         const HandState state = state_in(word);
         if (state == HandState::idle) return none;
         // FILLED: believed only if the word is the same afterwards. Other end: take.
         const std::uint64_t lane = hand.lane.load(std::memory_order_acquire);
         const std::uint64_t from = hand.from.load(std::memory_order_acquire);
         const std::uint64_t end = hand.end.load(std::memory_order_acquire);
-        const std::uint64_t again = hand.word.load(std::memory_order_seq_cst);
+        const std::uint64_t again = hand.word.load(std::memory_order_acquire);
         if (again != word) continue;
         if (lane != lane_id) return none;
         if (state == HandState::taking && head != head_word(end, index)) return none;
@@ -157,8 +194,13 @@ template <class A, class Hands, class CountHands>
 [[nodiscard]] std::uint64_t room(const typename A::template word<std::uint64_t>& head_of_lane,
                                  const Hands& hands, CountHands&& count_hands,
                                  std::uint64_t lane_id) noexcept {
-    // HELD. Other end: take. seq_cst: see clear.
-    const std::uint64_t head = head_of_lane.load(std::memory_order_seq_cst);
+    // seq_cst, behind the caller's clear if there was one: two who clear at the same time and then
+    // count must not both miss the other's clearing. Of their fences one comes second, and the
+    // looks behind it see what stands before the first: the cleared hand, and the head as its owner
+    // moved it.
+    A::fence(std::memory_order_seq_cst);
+    // HELD. Other end: take.
+    const std::uint64_t head = head_of_lane.load(std::memory_order_acquire);
     const std::uint32_t hands_used = count_hands();
     std::uint64_t lowest = position_in(head);
     for (std::uint32_t i = 0; i < hands_used; ++i) {
@@ -240,8 +282,8 @@ template <class A, class ReadHead>
     const std::uint64_t sequence = sequence_in(word) + 1;
     const std::uint64_t wanted = happened ? hand_word(sequence, me, HandState::taken)
                                           : hand_word(sequence, owner_in(word), HandState::idle);
-    // seq_cst: clears as `clear` does, and takes over all that its owner had stored.
-    if (!hand.word.compare_exchange(word, wanted, std::memory_order_seq_cst,
+    // CLEARED, or HELD for those who look at the word: and all that its owner had stored is ours.
+    if (!hand.word.compare_exchange(word, wanted, std::memory_order_acq_rel,
                                     std::memory_order_relaxed))
         return Verdict::nothing;
     return happened ? Verdict::adopted : Verdict::cleared;

@@ -1,11 +1,19 @@
 // The writing side of a lane, its slow half. See the header.
 #include "lane/writer.h"
 
+#include "base/barrier.h"
 #include "base/figure.h"
 #include "base/parking.h"
 #include "lane/inbox_file.h"
 
 namespace shmbus::lane {
+
+namespace {
+
+// Where a reader may believe that the barrier reaches it and this process may not call it.
+constexpr std::chrono::nanoseconds unsure_wait = std::chrono::microseconds(200);
+
+}  // namespace
 
 Writer::Writer(const base::File& file)
     : parts_(file, LaneParts::Side::writer),
@@ -57,11 +65,13 @@ void Writer::wait_for_room(const InboxView& inbox, std::uint64_t units,
     const auto& bell = parts_.reader_page().room_bell;
     // relaxed: the kernel compares it again.
     const std::uint32_t rung = bell.load(std::memory_order_relaxed);
-    // seq_cst, against the seq_cst exchange in clear and the seq_cst look at this word behind it:
-    // either the reader that clears sees the wish, or the count below sees the cleared hand.
+    // WISHED. Either a reader that clears looks behind that at this word and sees the wish, or the
+    // count below sees the cleared hand. Readers do not fence where the barrier reaches them. Other
+    // end: is_room_wished.
     mine.wants_room.store(1, std::memory_order_seq_cst);
+    const bool is_sure = base::global_barrier();
     if (!look_for_room(units) && !count_room(inbox, units))
-        base::wait(base::watch(bell, rung), limit);
+        base::wait(base::watch(bell, rung), is_sure ? limit : std::min(limit, unsure_wait));
     // relaxed: a reader that still sees the wish rings once for nothing.
     mine.wants_room.store(0, std::memory_order_relaxed);
 }

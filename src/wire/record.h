@@ -220,8 +220,8 @@ constexpr std::uint64_t mixed(std::uint64_t value) noexcept {
 // The id of the `ordinal`-th (from 1) output of the handler of `parent`: the same whoever runs
 // the handler, so a repeat after a death is recognisable. A parent that was sent outside a
 // handler (`parent_is_root`) is kept readable in it; any other is mixed in.
-[[nodiscard]] constexpr MessageId id_of_output(MessageId parent, bool parent_is_root,
-                                               std::uint16_t ordinal) noexcept {
+[[nodiscard, gnu::always_inline]] constexpr MessageId id_of_output(
+    MessageId parent, bool parent_is_root, std::uint16_t ordinal) noexcept {
     if (parent_is_root) return {parent.high, parent.low | ordinal};
     const std::uint64_t high = detail::mixed(parent.high + 0x9E3779B97F4A7C15U * ordinal);
     return {high, detail::mixed(parent.low ^ high)};

@@ -5,10 +5,12 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "bus/inside.h"
 #include "bus/messages.h"
 
 using namespace bus_tests;
@@ -366,5 +368,55 @@ TEST_CASE("a recording context shows what a handler does, without a bus") {
     CHECK(context.published().at(0).as<Happened>().number == 2);
     CHECK(context.replied().at(0).as<Accepted>().number == 3);
     CHECK_THROWS_AS(static_cast<void>(context.all().at(0).as<Order>()), std::invalid_argument);
+}
+
+TEST_CASE("a message that is kept holds its hand while others like it come one by one") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::EndpointOptions small;
+    small.lane_bytes = 4096;
+    shmbus::Endpoint errors = bus.endpoint("error", small);
+    shmbus::EndpointOptions options;
+    options.attempts_when_throwing = 1;
+    shmbus::Endpoint endpoint = bus.endpoint("orders", options);
+    std::vector<std::uint64_t> handled, failed;
+    std::uint64_t passes_from = 2, calls = 0;
+    endpoint.on<Order>([&](const Order& order) {
+        ++calls;
+        if (order.number >= 2 && order.number < passes_from) throw std::runtime_error("no");
+        handled.push_back(order.number);
+    });
+    const auto one_by_one = [&](std::uint64_t from, std::uint64_t to) {
+        for (std::uint64_t number = from; number < to; ++number) {
+            endpoint.poll();
+            const std::uint64_t before = calls;
+            REQUIRE(bus.send(Order{number, {}}, patient()));
+            while (calls == before) endpoint.poll();
+        }
+    };
+    // So that the next is expected to be like it.
+    one_by_one(0, 2);
+    // Until the error endpoint takes no more: the last of these is kept.
+    std::uint64_t next = 2;
+    while (endpoint.counts().failed == next - 2) {
+        passes_from = next + 1;
+        one_by_one(next, passes_from);
+        ++next;
+    }
+    REQUIRE(next < 100);
+    // Long enough for a look around, then more than the lane holds.
+    for (int i = 0; i < 1000; ++i) endpoint.poll();
+    constexpr std::uint64_t many = 100'000;
+    one_by_one(next, many);
+    errors.on<Order>([&](const Order& order) { failed.push_back(order.number); });
+    const auto all = [&] { return handled.size() + failed.size() == many; };
+    CHECK(comes([&] { return errors.poll(), endpoint.poll(), all(); }));
+    std::vector<std::uint64_t> both = handled;
+    both.insert(both.end(), failed.begin(), failed.end());
+    std::sort(both.begin(), both.end());
+    bool are_whole = both.size() == many;
+    for (std::uint64_t number = 0; number < both.size(); ++number)
+        are_whole = are_whole && both[number] == number;
+    CHECK(are_whole);
 }
 }

@@ -60,6 +60,7 @@ struct World {
     Account account;
     std::uint64_t tail = 0;       // the writer's own
     std::uint64_t reclaimed = 0;  // the writer's own
+    bool is_room_due = true;
 
     void watch() {
         head.watch();
@@ -139,7 +140,7 @@ struct World {
     }
 
     // The handlers of what hand `index` holds and was not done yet, then its end: as the
-    // dispatcher and Consumer::finish, which here always counts the room.
+    // dispatcher and Consumer::finish, which here always finds the room due, or never.
     void handle_and_finish(std::uint16_t index, bool adopted) {
         RL_ASSERT(account.holders[index] == 0);
         ++account.holders[index];
@@ -171,7 +172,7 @@ struct World {
     void clear_and_count(std::uint16_t index, std::uint64_t from, std::uint64_t end) {
         for (std::uint64_t at = from; at < end; ++at) account.let_go[at] = true;
         lane::clear(hands[index]);
-        if (!is_dead()) give_room_back();
+        if (!is_dead() && is_room_due) give_room_back();
     }
     void give_room_back() { lane::give_room(reclaim, counted()); }
 
