@@ -83,6 +83,20 @@ TEST_CASE("a lane and its hands tell at every moment how many messages went in a
     CHECK(watched.count().waiting == 0);
 }
 
+TEST_CASE("what comes one by one is counted one by one, prepared for or not") {
+    Watched watched;
+    for (std::uint64_t sent = 1; sent <= 300; ++sent) {
+        // Nothing is there: the take that follows may be made ready.
+        CHECK(watched.work(1, 3) == 0);
+        if (sent % 3 != 0) watched.consumer->prepare();
+        REQUIRE(send(watched.writer, 1, sent));
+        CHECK(watched.settled() == sent - 1);
+        CHECK(watched.count().waiting == 1);
+        CHECK(watched.work(1, 3) == 1);
+        CHECK(watched.settled() == sent);
+        CHECK(watched.count().waiting == 0);
+    }
+}
 TEST_CASE("a new writer goes on counting where a dead one ended") {
     Watched watched;
     std::uint64_t sent = 0;
