@@ -508,7 +508,17 @@ TEST_CASE("times of lanes are read where they are asked for, and counted from lo
     CHECK(look::rates_of(without, all).types[type].times.critical_ns.empty());
     handle(2);
     const look::Snapshot last = looker.look(look::apart_everywhere);
-    CHECK(look::rates_of(all, last).types[type].times.critical_ns.count() == 2);
+    const look::Rates rates = look::rates_of(all, last);
+    CHECK(rates.types.at(type).times.critical_ns.count() == 2);
+    const auto json = look::json_of(last, rates);
+    const auto work = std::ranges::find_if(
+        json["endpoints"], [](const auto& one) { return one["name"] == "work"; });
+    REQUIRE(work != json["endpoints"].end());
+    for (const auto* one : {&json["types"][0], &(*work)["lanes"][0]}) {
+        CHECK((*one)["interval"]["critical_ns"]["count"] == 2);
+        CHECK((*one)["critical_ns"]["count"] == 10);
+    }
+    CHECK(look::json_of(last, {})["types"][0]["interval"]["critical_ns"].is_null());
 }
 
 TEST_CASE("names with quotes and backslashes stay one label in the metrics") {

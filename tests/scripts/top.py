@@ -171,19 +171,40 @@ def check_lag(stage, web):
     assert re.search(r"shmbus_journal_segments{[^}]*} [1-9]", found), found
 
 
-def check_rates(stage, web):
-    top = subprocess.Popen(stage.top_words("--json", "-n", "2", "-d", "0.4"),
-                           stdout=subprocess.PIPE, text=True)
-    before = json.loads(top.stdout.readline())
+def check_rates(stage, web, shop):
+    """However many looks the traffic falls into, their intervals make up the whole."""
+    def sales_in(seen):
+        return named(seen["endpoints"], "sales")
+
+    def timed(times):
+        return {what: times[what]["count"] if times[what] else 0
+                for what in ("processing_ns", "critical_ns", "wait_ns")}
+
+    top = subprocess.Popen(stage.top_words("--json", "-d", "0.2"), stdout=subprocess.PIPE,
+                           text=True)
+    looks = [json.loads(top.stdout.readline())]
     web.say("send 100", "sent 100")
-    after = json.loads(top.stdout.readline())
-    equal(top.wait(), 0, "status")
+    shop.say("handle sales 400", "handled 800")
+    while sales_in(looks[-1])["settled_total"] < 800:
+        looks.append(json.loads(top.stdout.readline()))
+    top.terminate()
+    top.wait()
     top.stdout.close()
-    equal(before["interval_ns"], None, "a first look has no rates")
-    sales = named(after["endpoints"], "sales")
-    sent = sales["interval"]["in_per_s"] * after["interval_ns"] / 1e9
+    first, last = looks[0], looks[-1]
+    equal(first["interval_ns"], None, "a first look has no rates")
+    sent = sum(sales_in(seen)["interval"]["in_per_s"] * seen["interval_ns"] / 1e9
+               for seen in looks[1:])
     equal(round(sent), 100, "messages by the rate")
-    equal(sales["received_total"] - named(before["endpoints"], "sales")["received_total"], 100)
+    equal(sales_in(last)["received_total"] - sales_in(first)["received_total"], 100)
+    for name, times_in in {
+            "its one type": lambda seen: named(seen["types"], "shop.order"),
+            "its one lane": lambda seen: sales_in(seen)["lanes"][0],
+            "the endpoint": sales_in}.items():
+        equal(set(timed(times_in(first)["interval"]).values()), {0}, f"a first look at {name}")
+        for what, count in timed(times_in(last)).items():
+            came = sum(timed(times_in(seen)["interval"])[what] for seen in looks)
+            equal(came, count - timed(times_in(first))[what], f"{what} of {name}")
+    assert timed(sales_in(last))["processing_ns"] > timed(sales_in(first))["processing_ns"], last
 
 
 def check_text(stage):
@@ -561,9 +582,9 @@ def check_dead(stage):
 
 
 def check_ledger_after(seen):
-    # A hundred more were sent for the rates.
+    # A hundred more were sent for the rates, and four hundred handled.
     sales = named(seen["endpoints"], "sales")
-    equal((sales["received_total"], sales["settled_total"], sales["depth"]), (1101, 400, 701))
+    equal((sales["received_total"], sales["settled_total"], sales["depth"]), (1101, 800, 301))
     for process in seen["processes"]:
         equal(process["life"], "dead", process["name"])
     equal(seen["bus"]["daemon"], "dead")
@@ -578,7 +599,7 @@ def check_copy(stage):
                           text=True, check=False)
     equal(made.returncode, 0, made.stderr)
     sales = named(json.loads(made.stdout)["endpoints"], "sales")
-    equal((sales["received_total"], sales["settled_total"], sales["depth"]), (1101, 400, 701))
+    equal((sales["received_total"], sales["settled_total"], sales["depth"]), (1101, 800, 301))
 
 
 def check_refusals(stage):
@@ -623,7 +644,7 @@ def main():
         checks.skip("shm-top", f"{BUILD} has none; it needs libncurses-dev")
         return
     with Stage() as stage:
-        _, web, clerk = make_traffic(stage)
+        shop, web, clerk = make_traffic(stage)
         seen = snapshot(stage)
         checks.check("figures in JSON are the ledger's", lambda: check_ledger(seen))
         checks.check("processes are known by their numbers", lambda: check_pids(stage, seen))
@@ -647,7 +668,8 @@ def main():
             checks.skip("nothing of a bus is opened or mapped for writing", "there is no strace")
         checks.check("what is not on disk yet is told, and for whom it is",
                      lambda: check_lag(stage, web))
-        checks.check("rates are what was sent between two looks", lambda: check_rates(stage, web))
+        checks.check("rates and times are of what came between two looks",
+                     lambda: check_rates(stage, web, shop))
         if shutil.which("tmux"):
             checks.check("with everybody dead all is shown, and no file changes",
                          lambda: check_dead(stage))

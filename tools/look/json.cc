@@ -29,7 +29,7 @@ template <class T>
             {"max", or_null(histogram.quantile(1))}};
 }
 
-// Ever since; nothing where nothing was timed.
+// Nothing where nothing was timed.
 [[nodiscard]] Json json_of(const Times& times) {
     return {{"processing_ns", json_of(times.processing_ns)},
             {"critical_ns", json_of(times.critical_ns)},
@@ -71,8 +71,9 @@ template <class T>
               {"oldest_ns", or_null(lane.oldest_ns)},
               {"oldest_is_at_least", lane.oldest_is_at_least}};
     json.update(json_of(lane.times));
-    json["in_per_s"] =
-        found == rates.lanes.end() ? Json(nullptr) : rate(rates, found->second.in_per_s);
+    const LaneRates* const own = found == rates.lanes.end() ? nullptr : &found->second;
+    json["in_per_s"] = own ? rate(rates, own->in_per_s) : Json(nullptr);
+    json["interval"] = json_of(own ? own->times : Times{});
     return json;
 }
 
@@ -211,6 +212,7 @@ template <class T>
     for (const Type& type : snapshot.types) {
         const Endpoint* const route = snapshot.endpoint_at(type.route);
         const auto found = rates.types.find(type.index);
+        const TypeRates own = found == rates.types.end() ? TypeRates{} : found->second;
         list.push_back(
             {{"name", type.name},
              {"index", type.index},
@@ -224,8 +226,8 @@ template <class T>
              {"processing_ns", json_of(type.times.processing_ns)},
              {"critical_ns", json_of(type.times.critical_ns)},
              {"wait_ns", json_of(type.times.wait_ns)},
-             {"handled_per_s",
-              rate(rates, found == rates.types.end() ? 0 : found->second.handled_per_s)}});
+             {"handled_per_s", rate(rates, own.handled_per_s)},
+             {"interval", json_of(own.times)}});
     }
     return list;
 }
