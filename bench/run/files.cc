@@ -33,9 +33,8 @@ std::string file_name(const GroupResult& group, const Row& row) {
                        "-" + row.system;
     for (char& letter : name)
         if (std::isalnum(static_cast<unsigned char>(letter)) == 0) letter = '-';
-    const auto [from, to] = std::ranges::unique(
-        name, [](char one, char other) { return one == '-' && other == '-'; });
-    name.erase(from, to);
+    const auto is_another = [](char one, char other) { return one == '-' && other == '-'; };
+    name.erase(std::unique(name.begin(), name.end(), is_another), name.end());
     return name;
 }
 

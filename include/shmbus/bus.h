@@ -27,8 +27,8 @@ struct LoanRoom {
     std::uint64_t meta = 0;
     Error error;
 };
-void commit_loan(LoanRoom& room) noexcept;
-void abandon_loan(LoanRoom& room) noexcept;
+[[gnu::visibility("default")]] void commit_loan(LoanRoom& room) noexcept;
+[[gnu::visibility("default")]] void abandon_loan(LoanRoom& room) noexcept;
 }  // namespace detail
 
 // Room in the receiver's lane itself: fill it in place, then commit. What is not committed was

@@ -78,7 +78,7 @@ enum class FailureReason : std::uint8_t {
     wrong_size,       // the size does not match the type
     not_decodable,    // the codec refused the bytes
 };
-[[nodiscard]] std::string_view name_of(FailureReason reason) noexcept;
+[[nodiscard, gnu::visibility("default")]] std::string_view name_of(FailureReason reason) noexcept;
 
 // The failure of a message in the error endpoint.
 struct Failure {

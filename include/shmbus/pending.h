@@ -22,12 +22,14 @@ namespace detail {
 class PendingCore;
 // Waits for the answer until the request's deadline or stop; its bytes are the core's. Errors:
 // timeout, stopped, would_block (inside a handler), wrong_type, closed.
-Result<std::span<const std::byte>> wait_for(PendingCore& core, const TypeDescriptor& reply);
+[[gnu::visibility("default")]] Result<std::span<const std::byte>> wait_for(
+    PendingCore& core, const TypeDescriptor& reply);
 // Arranges that `ready` is called when the answer, the deadline or the stop has come.
-void when_ready(PendingCore& core, std::function<void()> ready);
+[[gnu::visibility("default")]] void when_ready(PendingCore& core, std::function<void()> ready);
 // Takes the answer that has come, or says why there is none. Never waits.
-Result<std::span<const std::byte>> take_answer(PendingCore& core, const TypeDescriptor& reply);
-void give_up(PendingCore& core) noexcept;
+[[gnu::visibility("default")]] Result<std::span<const std::byte>> take_answer(
+    PendingCore& core, const TypeDescriptor& reply);
+[[gnu::visibility("default")]] void give_up(PendingCore& core) noexcept;
 
 template <class R>
 Result<R> decoded(const Result<std::span<const std::byte>>& answer) {

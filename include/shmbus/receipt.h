@@ -22,11 +22,14 @@ namespace [[gnu::visibility("default")]] shmbus {
 namespace detail {
 // A lane into the journal as those see it who wait.
 class ReceiptLane;
-[[nodiscard]] bool is_received(const ReceiptLane& lane, std::uint64_t end) noexcept;
+[[nodiscard, gnu::visibility("default")]] bool is_received(
+    const ReceiptLane& lane, std::uint64_t end) noexcept;
 // Errors: timeout, lane_lost, closed.
-Result<void> wait_for_receipt(ReceiptLane& lane, std::uint64_t end, std::chrono::nanoseconds limit);
-void when_received(const std::shared_ptr<ReceiptLane>& lane, std::uint64_t end,
-                   std::chrono::nanoseconds limit, std::function<void()> ready);
+[[gnu::visibility("default")]] Result<void> wait_for_receipt(
+    ReceiptLane& lane, std::uint64_t end, std::chrono::nanoseconds limit);
+[[gnu::visibility("default")]] void when_received(
+    const std::shared_ptr<ReceiptLane>& lane, std::uint64_t end, std::chrono::nanoseconds limit,
+    std::function<void()> ready);
 }  // namespace detail
 
 // Copying is cheap; any thread of the process may ask any copy. Outlives the Bus: then it answers

@@ -52,7 +52,7 @@ enum class ErrorCode : std::uint8_t {
 };
 
 // The code as the word that stands in the documentation, for example "full".
-[[nodiscard]] std::string_view name_of(ErrorCode code) noexcept;
+[[nodiscard, gnu::visibility("default")]] std::string_view name_of(ErrorCode code) noexcept;
 
 // What is known about a refusal. Fields that do not apply are zero or empty.
 struct Refusal {

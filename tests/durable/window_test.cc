@@ -216,7 +216,7 @@ TEST_CASE("what was on disk is told to be there until it is in a lane, at each s
     int deaths = 0;
     for (const std::string step : {"rows committed", "settled", "committed", "written", "published",
                                    "filled"})
-        for (const std::uint64_t at : {1, 10}) {
+        for (const std::uint64_t at : {1U, 10U}) {
             INFO("killed at " << step << " " << at);
             ServedBus served;
             served.serve();
@@ -322,7 +322,7 @@ TEST_CASE("longer and longer messages make lane after lane, killed at each step,
         REQUIRE(handle_until(endpoint, [&] { return came.size() == 1; }));
         served.kill_daemon();
         std::vector<std::size_t> sent{1};
-        for (const std::size_t length : {900, 1'900, 3'900, 7'900, 20}) {
+        for (const std::size_t length : {900U, 1'900U, 3'900U, 7'900U, 20U}) {
             REQUIRE(bus.send(Text{std::string(length, 'x')}));
             sent.push_back(length);
         }

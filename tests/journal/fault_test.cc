@@ -52,7 +52,7 @@ struct Outcomes {
 
 void fail_every_call(int error, bool for_ever) {
     Outcomes outcomes;
-    for (const std::uint64_t seed : {1, 2}) {
+    for (const std::uint64_t seed : {1U, 2U}) {
         REQUIRE(run(seed, {}, outcomes).empty());
         const std::uint64_t calls = outcomes.calls;
         REQUIRE(calls > 100);

@@ -755,7 +755,7 @@ TEST_CASE("a second journal on the same directory is refused, another version le
     CHECK_THROWS_AS(Journal(other, bench.options), SetupError);
     bench.journal->close();
     auto block = bench.disk.state.content("superblock");
-    for (const std::uint64_t slot : {0, 1}) {
+    for (const std::uint64_t slot : {0U, 1U}) {
         const std::uint32_t newer = 2;
         const auto at = static_cast<std::ptrdiff_t>(slot * block_bytes);
         std::memcpy(block.data() + at + 8, &newer, 4);

@@ -22,8 +22,9 @@ if ! can_fuzz; then
     echo 'skip fuzz: clang++ has no libFuzzer (Debian: libclang-rt-14-dev)'
     exit 0
 fi
+# The examples: they link if the shared library shows all that programs call, with clang too.
 if ! make_sanitized address address,undefined tests/fuzz/fuzz_frames tests/fuzz/fuzz_scribbles \
-    >"$kept/build.log" 2>&1; then
+    tools/examples/example-durable tools/examples/example-request >"$kept/build.log" 2>&1; then
     echo 'not ok fuzz: does not build'
     tail -n 40 "$kept/build.log" | sed 's/^/    /'
     exit 1

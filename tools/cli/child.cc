@@ -38,8 +38,9 @@ namespace {
     std::vector<std::string> all;
     for (char** one = environ; *one != nullptr; ++one) all.emplace_back(*one);
     for (const auto& [name, value] : variables) {
-        std::erase_if(all, [&](const std::string& one) { return one.starts_with(name + "="); });
-        all.push_back(name + "=" + value);
+        const std::string begin = name + "=";
+        std::erase_if(all, [&](const std::string& one) { return one.starts_with(begin); });
+        all.push_back(begin + value);
     }
     return all;
 }

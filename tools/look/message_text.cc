@@ -168,7 +168,8 @@ std::vector<std::byte> bytes_of_json(const std::vector<Field>& fields, const jso
         throw SetupError{"reading a message from JSON", object.type_name(), EINVAL,
                          R"(give an object, as {"order_id": 7})"};
     std::vector<std::byte> bytes(message_bytes);
-    for (const auto& [name, value] : object.items()) {
+    for (const auto& item : object.items()) {
+        const std::string& name = item.key();
         const auto field = std::find_if(fields.begin(), fields.end(),
                                         [&](const Field& one) { return one.name == name; });
         if (field == fields.end() || !fits(*field, bytes)) {
@@ -176,7 +177,7 @@ std::vector<std::byte> bytes_of_json(const std::vector<Field>& fields, const jso
             for (const Field& one : fields) known += (known.empty() ? "" : ", ") + one.name;
             refuse(name, "the type has no such field; it has: " + known);
         }
-        put_value(*field, value, bytes.data() + field->offset);
+        put_value(*field, item.value(), bytes.data() + field->offset);
     }
     return bytes;
 }

@@ -50,7 +50,7 @@ void make_colours() noexcept {
     attr_t attributes = A_NORMAL;
     if (span.style == Style::head || span.style == Style::bad) attributes |= A_BOLD;
     if (span.style == Style::dim) attributes |= A_DIM;
-    if (has_colours) attributes |= COLOR_PAIR(pair_of(span.style));
+    if (has_colours) attributes |= static_cast<attr_t>(COLOR_PAIR(pair_of(span.style)));
     if (span.is_chosen) attributes |= A_REVERSE;
     return attributes;
 }
