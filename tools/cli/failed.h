@@ -9,8 +9,8 @@
 
 #include "cli/body.h"
 #include "cli/member.h"
+#include "cli/pick.h"
 #include "cli/seen.h"
-#include "cli/stock.h"
 
 namespace shmbus::cli {
 
@@ -43,23 +43,10 @@ void for_each_failed(const OpenBus& bus, const FailedLine& line,
                      const std::function<bool(const SeenMessage&)>& visit);
 [[noreturn]] void no_such_failed(const FailedLine& line);
 
-// How long this process's lanes have to be to take all that take_failed() may send behind the
-// others. 0: as long as usual.
+// How long this process's lanes have to be: all of them are meant, or see pick.h.
 [[nodiscard]] std::size_t lane_bytes_for(const Common& common, const FailedLine& line);
-// Takes out those that are meant, at most so many: `each` is done to each of them, then `batch`,
-// before they are let go.
-using EachFailed = std::function<void(const SeenMessage& message, bool is_again)>;
-struct TakenFailed {
-    std::uint64_t count = 0;
-    // See Stock::is_cut.
-    bool is_cut = false;
-};
-[[nodiscard]] TakenFailed take_failed(Member& member, const FailedLine& line, std::uint64_t most,
-                                      const EachFailed& each, const std::function<void()>& batch);
 // Throws Trouble when it was not said which are meant, or there are none.
 [[nodiscard]] Meant require_some(const Common& common, const FailedLine& line, const char* verb);
-// Behind what was said of those that were done; throws Trouble when some were not reached.
-void require_all(const TakenFailed& taken, const FailedLine& line);
 
 // failed_change.cc
 void retry_failed(const Common& common, const FailedLine& line);

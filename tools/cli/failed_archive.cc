@@ -57,10 +57,11 @@ void archive_failed(const Common& common, const FailedLine& line) {
         archive.add(json_of(message, member.bus())
                         .dump(-1, ' ', false, Json::error_handler_t::replace));
     };
-    const TakenFailed done =
-        take_failed(member, line, meant.most(), write_down, [&] { archive.write(); });
+    const Picked done =
+        pick(member, line.endpoint, meant.most(),
+             {WantedFailed(member.bus(), line), write_down, [&] { archive.write(); }});
     if (line.file != "-") print_line(fmt::format("archived {} messages", done.count));
-    require_all(done, line);
+    require_all(done, line.endpoint);
 }
 
 }  // namespace shmbus::cli

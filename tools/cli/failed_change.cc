@@ -2,8 +2,7 @@
 //
 // Each is sent on, or written down, before it is let go. Killed between, it is there once more and
 // may come twice: transient ones marked as repeated, durable ones not even that, because the
-// journal knows them. Those that are not meant go back into the endpoint when this process leaves;
-// those of them for which it has no hand are sent behind the others at once, in the same way.
+// journal knows them. How those are passed over that are not meant: pick.h.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include <bit>
@@ -28,37 +27,7 @@
 namespace shmbus::cli {
 
 std::size_t lane_bytes_for(const Common& common, const FailedLine& line) {
-    if (line.all) return 0;
-    const OpenBus bus(common);
-    const look::Snapshot all = bus.look();
-    const look::Endpoint& seen = bus.endpoint(all, line.endpoint);
-    std::uint64_t used_bytes = 0;
-    for (const look::Lane& lane : seen.lanes) used_bytes += lane.used_bytes();
-    // A message may come round again before the room of its first place is free.
-    const std::uint64_t needed = std::bit_ceil(2 * used_bytes);
-    return needed <= seen.lane_bytes ? 0 : needed;
-}
-
-TakenFailed take_failed(Member& member, const FailedLine& line, std::uint64_t most,
-                        const EachFailed& each, const std::function<void()>& batch) {
-    const auto here = member.endpoint(line.endpoint);
-    Stock stock(member, member.bus().endpoint(line.endpoint));
-    const auto put_behind = [&](const SeenMessage& message, bool is_again) {
-        send_on(member, message,
-                {.to = here, .from = here, .keeps_failure = true, .may_be_repeated = is_again});
-    };
-    const std::uint64_t count =
-        take_wanted(stock, most, {WantedFailed(member.bus(), line), each, batch, put_behind});
-    return {count, stock.is_cut() && count < most};
-}
-
-void require_all(const TakenFailed& taken, const FailedLine& line) {
-    if (!taken.is_cut) return;
-    throw Trouble(Exit::try_later,
-                  "some messages that are meant wait on disk and were not reached",
-                  "there is no room for them in the lane: another process holds what stands at "
-                  "its begin; or the daemon, which brings them, has died",
-                  "shmbus endpoint show " + line.endpoint);
+    return line.all ? 0 : pick_lane_bytes(common, line.endpoint);
 }
 
 Meant require_some(const Common& common, const FailedLine& line, const char* verb) {
@@ -108,13 +77,14 @@ void retry_failed(const Common& common, const FailedLine& line) {
                                   .from = from,
                                   .may_be_repeated = is_again});
     };
-    const TakenFailed done =
-        take_failed(member, line, meant.most(), send_back, [&] { wait_until_on_disk(member); });
+    const Picked done =
+        pick(member, line.endpoint, meant.most(),
+             {WantedFailed(member.bus(), line), send_back, [&] { wait_until_on_disk(member); }});
     if (done.count == 0 && meant.count != 0 && !done.is_cut)
         throw Trouble(Exit::try_later, "another process holds these messages", "",
                       "shmbus endpoint show " + line.endpoint, "in_hand");
     print_line(fmt::format("sent back {} messages", done.count));
-    require_all(done, line);
+    require_all(done, line.endpoint);
 }
 
 // ---- edit
@@ -169,9 +139,10 @@ void edit_failed(const Common& common, const FailedLine& line) {
                                   .may_be_repeated = is_again,
                                   .payload = payload});
     };
-    const TakenFailed done =
-        take_failed(member, line, 1, put_back, [&] { wait_until_on_disk(member); });
-    require_all(done, line);
+    const Picked done =
+        pick(member, line.endpoint, 1,
+             {WantedFailed(member.bus(), line), put_back, [&] { wait_until_on_disk(member); }});
+    require_all(done, line.endpoint);
     if (done.count == 0) no_such_failed(line);
     print_line("message " + line.id + " has new bytes");
 }

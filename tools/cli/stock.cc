@@ -107,7 +107,7 @@ std::uint64_t take_wanted(Stock& stock, std::uint64_t most, const Doing& doing,
             for (const auto& record : records) {
                 if (count >= most || record.messages.empty()) continue;
                 const bool is_wanted = doing.is_wanted(record.messages.front());
-                if (!is_wanted && (!doing.put_behind || !stock.is_crowded())) continue;
+                if (!is_wanted && (!doing.put_behind || !stock.is_crowded(record))) continue;
                 current = &record;
                 Taker::begin(record);
                 for (const SeenMessage& message : record.messages)

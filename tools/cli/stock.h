@@ -33,8 +33,8 @@ public:
 
     // What is passed over can be held back no more: hands are few, and what is held at the begin of
     // a lane keeps that lane's room, into which the rest comes from the disk.
-    [[nodiscard]] bool is_crowded() const noexcept {
-        return was_on_disk_ || taker_.is_nearly_out_of_hands();
+    [[nodiscard]] bool is_crowded(const Taker::Record& record) const noexcept {
+        return was_on_disk_ || taker_.is_nearly_out_of_hands(record);
     }
     // This record was sent to the endpoint once more, behind the others. It is no part of the stock
     // when it comes again.

@@ -10,9 +10,9 @@
 #include <fmt/core.h>
 
 #include "cli/messages.h"
+#include "cli/pick.h"
 #include "cli/send_on.h"
 #include "cli/show.h"
-#include "cli/stock.h"
 #include "cli/trouble.h"
 
 namespace shmbus::cli {
@@ -28,9 +28,12 @@ struct TakeLine {
     bool yes = false;
     bool dry_run = false;
     ShowLine show;
+    // Every message is meant, whatever it is.
+    [[nodiscard]] bool is_all() const noexcept { return type.empty() && id.empty(); }
     // With so many found there are none besides.
-    [[nodiscard]] bool is_satisfied(std::uint64_t found) const noexcept {
-        return count != 0 ? found >= count : !id.empty() && found != 0;
+    [[nodiscard]] std::uint64_t most() const noexcept {
+        if (count != 0) return count;
+        return id.empty() ? ~std::uint64_t{0} : 1;
     }
 };
 
@@ -84,7 +87,7 @@ void get(const Common& common, const TakeLine& line) {
 
 // On disk a message is nobody's to be looked at: the daemon brings it when there is room.
 void say_what_is_left(const TakeLine& line, std::uint64_t found, std::uint64_t on_disk) {
-    if (on_disk == 0 || line.is_satisfied(found)) return;
+    if (on_disk == 0 || found >= line.most()) return;
     std::fprintf(stderr,
                  "shmbus: %llu more wait on disk, where copy does not look; move takes them too\n",
                  static_cast<unsigned long long>(on_disk));
@@ -126,30 +129,25 @@ void copy(const Common& common, const TakeLine& line) {
         meant.count += wanted(message) ? 1 : 0;
         return line.count == 0 || meant.count < line.count;
     });
-    if (line.type.empty() && line.id.empty()) {
+    if (line.is_all()) {
         meant.count += std::exchange(meant.on_disk, 0);
         if (line.count != 0) meant.count = std::min(meant.count, line.count);
-    } else if (line.is_satisfied(meant.count)) {
+    } else if (meant.count >= line.most()) {
         meant.on_disk = 0;
     }
     return meant;
 }
 
-[[nodiscard]] std::uint64_t move_some(Member& member, const TakeLine& line, std::uint64_t most) {
-    const auto from = member.bus().endpoint(line.from);
-    SendOn how{.to = member.endpoint(line.to), .from = {from.index, from.row.generation}};
+[[nodiscard]] Picked move_some(Member& member, const TakeLine& line) {
+    const auto from = member.endpoint(line.from);
+    SendOn how{.to = member.endpoint(line.to), .from = from};
     const auto send = [&](const SeenMessage& message, bool is_again) {
         how.may_be_repeated = is_again;
         send_on(member, message, how);
     };
-    Stock stock(member, from);
     // On disk before they are let go.
-    const std::uint64_t moved = take_wanted(
-        stock, most, {Wanted(member.bus(), line), send, [&] { wait_until_on_disk(member); }});
-    if (stock.is_cut() && moved < most)
-        std::fprintf(stderr, "shmbus: messages behind the first thousands were not looked at, or "
-                             "did not come from the disk\n");
-    return moved;
+    return pick(member, line.from, line.most(),
+                {Wanted(member.bus(), line), send, [&] { wait_until_on_disk(member); }});
 }
 
 void move(const Common& common, const TakeLine& line) {
@@ -158,11 +156,11 @@ void move(const Common& common, const TakeLine& line) {
     if (line.dry_run)
         return print_line(fmt::format("would move {} from {} to {}",
                                       meant_by(line, OpenBus(common)).text(), line.from, line.to));
-    Member member(common);
-    const std::uint64_t moved =
-        move_some(member, line, line.count == 0 ? ~std::uint64_t{0} : line.count);
-    if (moved == 0 && !line.id.empty()) no_such(line);
-    print_line(fmt::format("moved {} messages from {} to {}", moved, line.from, line.to));
+    Member member(common, line.is_all() ? 0 : pick_lane_bytes(common, line.from));
+    const Picked moved = move_some(member, line);
+    if (moved.count == 0 && !moved.is_cut && !line.id.empty()) no_such(line);
+    print_line(fmt::format("moved {} messages from {} to {}", moved.count, line.from, line.to));
+    require_all(moved, line.from);
 }
 
 }  // namespace

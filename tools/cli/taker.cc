@@ -60,6 +60,7 @@ void Taker::join() {
     Place& place = places_.emplace_back();
     place.slot = opened.slot;
     place.bell = std::make_unique<detail::SelfBell>(opened.inbox, opened.slot);
+    if (!inbox_) inbox_.emplace(opened.inbox);
     const detail::BusFolder& folder = member_.core().session().folder();
     place.consumer = std::make_unique<lane::Consumer>(
         opened.inbox, opened.slot, member_.core().session().reference(), folder.lanes().fd(),
@@ -81,10 +82,19 @@ lane::Batch* Taker::take(std::uint32_t limit) {
     return nullptr;
 }
 
+// A hand that an earlier consumer in this place has left filled is none, whoever adopts it.
+bool Taker::has_idle_hand(const Place& place) {
+    if (!inbox_->refresh()) return true;  // the consumer says that the file is lost
+    const auto is_its = [&](const auto& hand) {
+        return hand.index / lane::hands_each == place.slot;
+    };
+    return std::ranges::count_if(inbox_->hands(), is_its) < lane::hands_each;
+}
+
 std::vector<Taker::Record> Taker::next(std::uint32_t limit) {
     lane::Batch* batch = take(limit);
-    while (batch == nullptr && places_.back().held >= lane::hands_each &&
-           places_.back().consumer->anything_there()) {
+    while (batch == nullptr && places_.back().consumer->anything_there() &&
+           !has_idle_hand(places_.back())) {
         if (places_.size() == most_places) {
             is_out_of_hands_ = true;
             return {};
@@ -110,7 +120,9 @@ std::vector<Taker::Record> Taker::next(std::uint32_t limit) {
     return records;
 }
 
-bool Taker::is_nearly_out_of_hands() const noexcept {
+bool Taker::is_nearly_out_of_hands(const Record& record) const noexcept {
+    // Adopted ones may all be those of the place that we are given next: it is to have one left.
+    if (record.is_again) return adopted_ + 1 >= lane::hands_each;
     // Those of all places but the last are in use, or there would be no last one.
     return places_.size() == most_places;
 }
@@ -134,7 +146,7 @@ void Taker::close(const std::vector<Record>& records) {
     lane::Batch* const batch = records.front().batch;
     for (std::uint32_t index = 0; index < batch->count; ++index) {
         if (batch->progress(index).done != 0) continue;
-        if (!batch->adopted) ++places_.back().held;
+        ++(batch->adopted ? adopted_ : held_);
         return;
     }
     places_.back().consumer->finish(batch);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "cli/member.h"
 #include "cli/seen.h"
 #include "lane/consumer.h"
+#include "lane/onlooker.h"
 
 namespace shmbus::cli {
 
@@ -51,11 +53,9 @@ public:
     // Records were left in the endpoint that next() cannot reach.
     [[nodiscard]] bool is_out_of_hands() const noexcept { return is_out_of_hands_; }
     // Something that next() gave out stays in our hands, and keeps its room in its lane.
-    [[nodiscard]] bool holds_some() const noexcept {
-        return places_.size() > 1 || places_.back().held != 0;
-    }
-    // Nearly all hands that this process may have hold something.
-    [[nodiscard]] bool is_nearly_out_of_hands() const noexcept;
+    [[nodiscard]] bool holds_some() const noexcept { return held_ + adopted_ != 0; }
+    // Of the hands that this process may have, nearly all that could keep this one hold something.
+    [[nodiscard]] bool is_nearly_out_of_hands(const Record& record) const noexcept;
 
 private:
     // A place among the consumers, with its eight hands.
@@ -63,15 +63,19 @@ private:
         std::uint16_t slot = 0;
         std::unique_ptr<detail::SelfBell> bell;
         std::unique_ptr<lane::Consumer> consumer;
-        std::uint32_t held = 0;  // hands that stay in use until we leave
     };
     void join();
+    [[nodiscard]] bool has_idle_hand(const Place& place);
     [[nodiscard]] lane::Batch* take(std::uint32_t limit);
 
     Member& member_;
     std::string name_;
     detail::EndpointHandle handle_;
     std::vector<Place> places_;
+    std::optional<lane::InboxOnlooker> inbox_;
+    // Hands that stay in use until we leave; those that others had filled count by themselves.
+    std::uint32_t held_ = 0;
+    std::uint32_t adopted_ = 0;
     bool is_out_of_hands_ = false;
 };
 

@@ -107,6 +107,49 @@ def move_that_is_killed(stage):
             require(sum(not one["repeated"] for one in messages) <= 1, f"{text} is not marked")
 
 
+def move_behind_thousands(stage):
+    """Past more that are not meant than a process has hands for; a second time as well, when the
+    hands that the first one left are still filled."""
+    with prepare(Bus(stage)) as bus:
+        bus.good("type", "add", "wanted", "command")
+        bus.good("endpoint", "create", "first", "from", "to", "--lane-bytes", "4194304")
+        others = [f"other {number}" for number in range(20000)]
+        wanted = [f"wanted {number}" for number in range(50)]
+        for name, texts in (("job", others), ("wanted", wanted)):
+            bus.good("send", name, "--to", "first", "--lines", stdin="\n".join(texts) + "\n")
+        # By way of one process, and so in one lane: lanes are taken in turn.
+        bus.good("copy", "first", "from")
+        require([one["text"] for one in bus.lines("peek", "from")] == others + wanted, "one lane")
+        ids = {one["text"]: one["id"] for one in bus.lines("peek", "from")}
+        ran = bus.run("move", "from", "to", "--id", ids[wanted[-1]])
+        require(ran.status == 0 and "moved 1 " in ran.out and not ran.err, ran)
+        ran = bus.run("move", "from", "to", "--type", "wanted")
+        require(ran.status == 0 and f"moved {len(wanted) - 1} " in ran.out and not ran.err, ran)
+        moved = bus.lines("peek", "to")
+        require([one["text"] for one in moved] == wanted[-1:] + wanted[:-1], "in their order")
+        left = bus.lines("peek", "from")
+        require(sorted(one["text"] for one in left) == sorted(others), f"{len(left)} are left")
+        require({one["text"]: one["id"] for one in left + moved} == ids, "ids are kept")
+
+
+def move_behind_what_is_on_disk(stage):
+    """What is passed over cannot be held: it would keep the room that the next needs."""
+    count = 500
+    with prepare(Bus(stage)) as bus:
+        bus.good("type", "add", "wanted", "command", "--durable")
+        bus.good("endpoint", "create", "small", "--lane-bytes", "4096")
+        numbers = "".join(f"{number}\n" for number in range(count))
+        bus.good("send", "deed", "--to", "small", "--lines", stdin=numbers)
+        bus.good("send", "wanted", "--to", "small", "--data", "the last one")
+        ran = bus.run("move", "small", "other", "--type", "wanted")
+        require(ran.status == 0 and "moved 1 " in ran.out and not ran.err, ran)
+        eventually(lambda: bus.waiting("other") == 1, lambda: bus.row("other"))
+        text = bus.good("move", "small", "work")
+        require(f"moved {count} " in text, text)
+        eventually(lambda: bus.row("work")["waiting"] == count, lambda: bus.row("work"))
+        require([one["text"] for one in bus.lines("peek", "work")] == numbers.split(), "in order")
+
+
 def backlog_is_moved_and_copied(stage):
     """What waits on disk is moved and told of; copy, which does not look there, says so."""
     count = 500
