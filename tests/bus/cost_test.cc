@@ -1,6 +1,6 @@
 // What a message costs: no allocation and no system call, on either side, once warm.
 //
-// Allocations are counted by this program's own operator new. System calls are forbidden by the
+// Allocations are counted by the program's own operator new. System calls are forbidden by the
 // kernel: a child that has warmed up installs a filter under which anything but exit kills it. (Not
 // strict seccomp, which also takes the processor's clock away.)
 //
@@ -12,10 +12,8 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <new>
 #include <set>
 #include <string>
 
@@ -27,6 +25,7 @@
 #include <unistd.h>
 
 #include "bus/messages.h"
+#include "support/own_new.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr bool sanitized = true;
@@ -39,28 +38,8 @@ inline constexpr bool sanitized = false;
 
 namespace {
 
-thread_local bool counting = false;
-thread_local std::uint64_t allocations = 0;
-
-void* allocate(std::size_t bytes) {
-    if (counting) ++allocations;
-    void* room = std::malloc(bytes == 0 ? 1 : bytes);
-    if (room == nullptr) throw std::bad_alloc();
-    return room;
-}
-
-}  // namespace
-
-void* operator new(std::size_t bytes) { return allocate(bytes); }
-void* operator new[](std::size_t bytes) { return allocate(bytes); }
-void operator delete(void* room) noexcept { std::free(room); }
-void operator delete[](void* room) noexcept { std::free(room); }
-void operator delete(void* room, std::size_t) noexcept { std::free(room); }
-void operator delete[](void* room, std::size_t) noexcept { std::free(room); }
-
-namespace {
-
 using namespace bus_tests;
+using shmbus::test::own_new;
 
 // From here on each system call but exit_group kills this process with SIGSYS.
 bool forbid_system_calls() {
@@ -153,9 +132,9 @@ TEST_CASE("a message allocates nothing, on either side, once warm") {
     Traffic traffic(temporary.bus());
     REQUIRE(warm_up(traffic, temporary.directory()));
     const std::uint64_t before = traffic.handled();
-    counting = true;
+    const std::uint64_t allocated = own_new().allocations;
     const bool fine = traffic.rounds(20'000);
-    counting = false;
+    const std::uint64_t allocations = own_new().allocations - allocated;
     CHECK(fine);
     CHECK(allocations == 0);
     CHECK(traffic.handled() - before == 3 * 20'000 + 5000);
@@ -202,9 +181,9 @@ TEST_CASE("a request allocates once, and its answer not at all, once warm") {
     // Its two lanes get no successors: the inbox of answers is a private one, and the other one
     // has carried less than a sixteenth of its size.
     ask(100);
-    counting = true;
+    const std::uint64_t allocated = own_new().allocations;
     ask(500);
-    counting = false;
+    const std::uint64_t allocations = own_new().allocations - allocated;
     CHECK(failed == 0);
     CHECK(allocations == 500);
 }

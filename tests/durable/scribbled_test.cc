@@ -8,8 +8,6 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <map>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,35 +20,17 @@
 #include "served_bus.h"
 #include "wire/names.h"
 #include "wire/record_end.h"
+#include "worker.h"
 
 namespace durable_tests {
 
 using shmbus::Bus;
-using shmbus::Context;
 using shmbus::Endpoint;
 namespace base = shmbus::base;
 namespace lane = shmbus::lane;
 namespace wire = shmbus::wire;
 
 namespace {
-
-struct Ledger {
-    explicit Ledger(Bus& bus, const shmbus::EndpointOptions& options = {})
-        : endpoint(bus.endpoint("worker", options)) {
-        endpoint.on<Work>([this](const Work& work, Context& context) {
-            CHECK(work.twice == 2 * work.number);
-            seen.insert(work.number);
-            if (!context.redelivered()) ++unmarked[work.number];
-        });
-    }
-    [[nodiscard]] bool has_all(std::uint64_t count) const { return seen.size() == count; }
-    [[nodiscard]] bool doubled_unmarked() const {
-        return std::ranges::any_of(unmarked, [](const auto& one) { return one.second > 1; });
-    }
-    Endpoint endpoint;
-    std::set<std::uint64_t> seen;
-    std::map<std::uint64_t, int> unmarked;
-};
 
 // The file of the daemon's only lane.
 [[nodiscard]] std::string only_lane_out(const ServedBus& served) {
@@ -106,7 +86,7 @@ TEST_CASE("a record out of the journal that was scribbled on comes again, the ot
     if (dies) served.kill_daemon();
     scribble_on(only_lane_out(served), 10, part);
     if (dies) served.serve();
-    Ledger worker(bus);
+    Worker worker(bus);
     CHECK(handle_until(worker.endpoint, [&] { return worker.has_all(100); }));
     CHECK_FALSE(worker.doubled_unmarked());
     send_numbers(bus, 101, 200);
@@ -125,7 +105,7 @@ TEST_CASE("what followed a damaged lane does not come twice unmarked when the da
     // Into the lane that follows, and behind them once more what the damaged one carried.
     send_numbers(bus, 11, 20);
     REQUIRE(wait_until([&] { return !std::filesystem::exists(damaged); }));
-    Ledger worker(bus);
+    Worker worker(bus);
     served.kill_daemon();
     REQUIRE(handle_until(worker.endpoint, [&] { return worker.has_all(20); }));
     CHECK(worker.endpoint.poll() == 0);
@@ -144,7 +124,7 @@ TEST_CASE("more than a batch can tell of was handled while no daemon ran; all of
     {
         served.serve();
         Bus bus = served.open();
-        Ledger worker(bus, options);
+        Worker worker(bus, options);
         send_numbers(bus, 1, count);
         REQUIRE(wait_until([&] { return served.rests(); }));
         served.kill_daemon();
@@ -155,10 +135,10 @@ TEST_CASE("more than a batch can tell of was handled while no daemon ran; all of
     served.wipe_memory();
     served.serve();
     Bus bus = served.open();
-    Ledger worker(bus, options);
+    Worker worker(bus, options);
     send_numbers(bus, count + 1, count + 1);
-    REQUIRE(handle_until(worker.endpoint, [&] { return worker.seen.contains(count + 1); }));
-    CHECK(worker.seen.size() == 1);
+    REQUIRE(handle_until(worker.endpoint, [&] { return worker.numbers().contains(count + 1); }));
+    CHECK(worker.numbers().size() == 1);
 }
 
 TEST_CASE("a sender's lane cut short behind the sync hands no zeros out") {

@@ -10,7 +10,6 @@
 #include <filesystem>
 #include <iterator>
 #include <new>
-#include <set>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -22,11 +21,11 @@
 
 #include "base/fault_guard.h"
 #include "served_bus.h"
+#include "worker.h"
 
 namespace durable_tests {
 
 using shmbus::Bus;
-using shmbus::Context;
 using shmbus::Endpoint;
 
 namespace {
@@ -104,20 +103,6 @@ struct Shortage {
     }
 };
 
-struct Worker {
-    explicit Worker(Bus& bus) : endpoint(bus.endpoint("worker")) {
-        endpoint.on<Work>([this](const Work& work, Context& context) {
-            numbers.insert(work.number);
-            ++handled;
-            marked += context.redelivered() ? 1 : 0;
-        });
-    }
-    Endpoint endpoint;
-    std::set<std::uint64_t> numbers;
-    std::uint64_t handled = 0;
-    std::uint64_t marked = 0;
-};
-
 }  // namespace
 
 TEST_CASE("a sender's lane that no descriptor was left for is read when there are some") {
@@ -133,7 +118,7 @@ TEST_CASE("a sender's lane that no descriptor was left for is read when there ar
     end_shortage(served);
     REQUIRE(bus.sync(20s));
     Worker worker(bus);
-    CHECK(handle_until(worker.endpoint, [&] { return worker.handled == 2; }));
+    CHECK(handle_until(worker.endpoint, [&] { return worker.order.size() == 2; }));
 }
 
 TEST_CASE("an endpoint that no descriptor was left for gets its messages when there are some") {
@@ -145,8 +130,8 @@ TEST_CASE("an endpoint that no descriptor was left for gets its messages when th
     send_numbers(bus, 1, 10);
     end_shortage(served);
     Worker worker(bus);
-    CHECK(handle_until(worker.endpoint, [&] { return worker.handled == 10; }));
-    CHECK(worker.marked == 0);
+    CHECK(handle_until(worker.endpoint, [&] { return worker.order.size() == 10; }));
+    CHECK(worker.marked() == 0);
 }
 
 TEST_CASE("what stands in a lane that no guard was left for comes once, however few are left") {
@@ -172,9 +157,9 @@ TEST_CASE("what stands in a lane that no guard was left for comes once, however 
     shortage.is_over = true;
     send_numbers(bus, 11, 11);
     Worker worker(bus);
-    CHECK(handle_until(worker.endpoint, [&] { return worker.numbers.size() == 11; }));
-    CHECK(worker.handled == 11);
-    CHECK(worker.marked == 0);
+    CHECK(handle_until(worker.endpoint, [&] { return worker.numbers().size() == 11; }));
+    CHECK(worker.order.size() == 11);
+    CHECK(worker.marked() == 0);
     CHECK(served.lanes_out().size() == 1);
 }
 
@@ -240,8 +225,8 @@ TEST_CASE("a lane that no guard was left for is not made again and again") {
     CHECK(count_lanes() <= before + 1);
     shortage.is_over = true;
     Worker worker(bus);
-    CHECK(handle_until(worker.endpoint, [&] { return worker.handled == 10; }));
-    CHECK(worker.marked == 0);
+    CHECK(handle_until(worker.endpoint, [&] { return worker.order.size() == 10; }));
+    CHECK(worker.marked() == 0);
     CHECK(served.lanes_out().size() == 1);
 }
 

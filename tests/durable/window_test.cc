@@ -4,7 +4,6 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <set>
@@ -20,27 +19,14 @@
 #include "lane/onlooker.h"
 #include "served_bus.h"
 #include "wire/names.h"
+#include "worker.h"
 
 namespace durable_tests {
 
 using shmbus::Bus;
-using shmbus::Context;
 using shmbus::Endpoint;
 
 namespace {
-
-struct Worked {
-    explicit Worked(Bus& bus, const shmbus::EndpointOptions& options = {})
-        : endpoint(bus.endpoint("worker", options)) {
-        endpoint.on<Work>([this](const Work& work, Context& context) {
-            order.push_back(work.number);
-            again += context.redelivered() ? 1 : 0;
-        });
-    }
-    Endpoint endpoint;
-    std::vector<std::uint64_t> order;
-    std::uint64_t again = 0;
-};
 
 [[nodiscard]] bool is_in_order(const std::vector<std::uint64_t>& order) {
     for (std::uint64_t at = 0; at < order.size(); ++at)
@@ -96,7 +82,7 @@ TEST_CASE("what was handled while no daemon ran is settled, however much, and th
     Bus bus = served.open();
     shmbus::EndpointOptions options;
     options.lane_bytes = 32 << 20;
-    Worked worker(bus, options);
+    Worker worker(bus, options);
     // More than the journal lets out unsettled, in a lane that would take them all.
     constexpr std::uint64_t most_out = 65'536;
     constexpr std::uint64_t count = most_out + 5'000;
@@ -109,7 +95,7 @@ TEST_CASE("what was handled while no daemon ran is settled, however much, and th
     served.serve();
     REQUIRE(handle_until(worker.endpoint, [&] { return worker.order.size() == count; }));
     CHECK(is_in_order(worker.order));
-    CHECK(worker.again == 0);
+    CHECK(worker.marked() == 0);
 }
 
 TEST_CASE("the daemon's memory does not grow with the backlog, and all of it comes in order") {
@@ -118,11 +104,11 @@ TEST_CASE("the daemon's memory does not grow with the backlog, and all of it com
         served.config.journal_segment_bytes = 1 << 20;
         served.serve();
         Bus bus = served.open();
-        Worked worker(bus);
+        Worker worker(bus);
         send_numbers(bus, 1, backlog);
         REQUIRE(handle_until(worker.endpoint, [&] { return worker.order.size() == backlog; }));
         CHECK(is_in_order(worker.order));
-        CHECK(worker.again == 0);
+        CHECK(worker.marked() == 0);
         return served.most_resident();
     };
     const std::uint64_t few = most_with(100'000);
@@ -140,7 +126,7 @@ TEST_CASE("what was handled is settled on disk, by this daemon or the next, in a
     {
         served.serve();
         Bus bus = served.open();
-        Worked worker(bus);
+        Worker worker(bus);
         send_numbers(bus, 1, 100);
         REQUIRE(wait_until([&] { return served.rests(); }));
         if (dies) served.kill_daemon();
@@ -151,7 +137,7 @@ TEST_CASE("what was handled is settled on disk, by this daemon or the next, in a
     served.wipe_memory();
     served.serve();
     Bus bus = served.open();
-    Worked worker(bus);
+    Worker worker(bus);
     send_numbers(bus, 101, 101);
     REQUIRE(handle_until(worker.endpoint, [&] { return !worker.order.empty(); }));
     CHECK(worker.order == std::vector<std::uint64_t>{101});
@@ -176,12 +162,12 @@ TEST_CASE("a damaged lane out of the journal is replaced; what it carried comes 
         served.kill_daemon();
         served.serve();
     }
-    Worked worker(bus);
+    Worker worker(bus);
     REQUIRE(handle_until(worker.endpoint, [&] {
         const std::set<std::uint64_t> seen(worker.order.begin(), worker.order.end());
         return seen.size() == 200;
     }));
-    CHECK(worker.again >= 100);
+    CHECK(worker.marked() >= 100);
     send_numbers(bus, 201, 300);
     REQUIRE(handle_until(worker.endpoint, [&] { return worker.order.back() == 300; }));
 }
@@ -201,12 +187,12 @@ TEST_CASE("a damaged lane is not forgotten before what it carried is in another,
     wait_until_swept(served);
     served.kill_daemon();
     served.serve();
-    Worked worker(bus);
+    Worker worker(bus);
     REQUIRE(handle_until(worker.endpoint, [&] {
         const std::set<std::uint64_t> seen(worker.order.begin(), worker.order.end());
         return seen.size() == 220;
     }));
-    CHECK(worker.again >= 20);
+    CHECK(worker.marked() >= 20);
     // Then it goes.
     REQUIRE(wait_until([&] { return !std::filesystem::exists(lanes.front()); }));
 }
@@ -223,7 +209,7 @@ TEST_CASE("what was on disk is told to be there until it is in a lane, at each s
             Bus bus = served.open();
             shmbus::EndpointOptions options;
             options.lane_bytes = 4096;
-            Worked worker(bus, options);
+            Worker worker(bus, options);
             send_numbers(bus, 1, count);
             REQUIRE(wait_until([&] { return served.rests(); }));
             REQUIRE(depth_of_worker(served) == count);

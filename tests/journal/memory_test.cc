@@ -5,7 +5,6 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <new>
@@ -15,26 +14,7 @@
 
 #include "journal/journal.h"
 #include "rig.h"
-
-namespace {
-
-thread_local std::uint64_t fails_at = 0;  // counted down; 0: none fails
-
-void* allocate(std::size_t bytes) {
-    if (fails_at != 0 && --fails_at == 0) throw std::bad_alloc();
-    void* const room = std::malloc(bytes == 0 ? 1 : bytes);
-    if (room == nullptr) throw std::bad_alloc();
-    return room;
-}
-
-}  // namespace
-
-void* operator new(std::size_t bytes) { return allocate(bytes); }
-void* operator new[](std::size_t bytes) { return allocate(bytes); }
-void operator delete(void* room) noexcept { std::free(room); }
-void operator delete[](void* room) noexcept { std::free(room); }
-void operator delete(void* room, std::size_t) noexcept { std::free(room); }
-void operator delete[](void* room, std::size_t) noexcept { std::free(room); }
+#include "support/own_new.h"
 
 namespace {
 
@@ -44,13 +24,13 @@ using namespace shmbus::journal;
 // Makes the call while its allocation of that number fails. False: it did.
 template <class Call>
 bool failing(std::uint64_t at, Call&& call) {
-    fails_at = at;
+    own_new().fails_at = at;
     try {
         call();
     } catch (const std::bad_alloc&) {
         return false;
     }
-    fails_at = 0;
+    own_new().fails_at = 0;
     return true;
 }
 
@@ -83,21 +63,21 @@ TEST_CASE("what no memory was left for is not in the batch, and the batch is sou
         for (const bool is_new : {true, false}) {
             each_time([&](std::uint64_t at) {
                 const Endpoint endpoint = is_new ? 1'000 + 100 * turn + at : 1;
-                const std::uint64_t old = std::exchange(fails_at, 0);
+                const std::uint64_t old = std::exchange(own_new().fails_at, 0);
                 const std::vector<Endpoint> to{endpoint};
                 const std::string text(1 + 400 * (turn % 2), 'x');
                 std::vector<std::uint64_t>& known = published[endpoint];
                 known.reserve(known.size() + 1);
-                fails_at = old;
+                own_new().fails_at = old;
                 const Appended appended = journal->publish(to_endpoint(to, text));
-                fails_at = 0;
+                own_new().fails_at = 0;
                 if (appended.outcome == Outcome::ok) known.push_back(appended.lsn);
             });
         }
         each_time([&](std::uint64_t at) {
             const std::uint64_t lane = 100 * turn + at;
             const Outcome outcome = journal->up_to(lane, 10 * lane);
-            fails_at = 0;
+            own_new().fails_at = 0;
             if (outcome == Outcome::ok) positions[lane] = 10 * lane;
         });
         each_time([&](std::uint64_t at) {
