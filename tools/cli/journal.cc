@@ -1,11 +1,9 @@
-// shmbus journal: what stands in it, whether all of it is sound, accepting a loss. The commands
-// that copy or rewrite one are in journal_keep.cc.
+// shmbus journal: whether all of it is sound, accepting a loss; its commands. Those that list its
+// records are in journal_dump.cc, those that copy or rewrite it in journal_keep.cc.
 //
 // SPDX-License-Identifier: BSL-1.0
-#include <array>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <memory>
 
 #include <fmt/core.h>
@@ -13,19 +11,18 @@
 #include <shmbus/result.h>
 
 #include "bus/locate.h"
+#include "cli/journal_dump.h"
 #include "cli/journal_keep.h"
 #include "cli/listing.h"
 #include "cli/nouns.h"
 #include "cli/still_journal.h"
 #include "cli/trouble.h"
 #include "journal/journal.h"
-#include "wire/names.h"
 
 namespace shmbus::cli {
 namespace {
 
 using journal::Damage;
-using journal::RecordHead;
 using journal::Report;
 
 struct JournalLine {
@@ -40,70 +37,6 @@ struct JournalLine {
     if (!line.directory.empty()) return line.directory;
     const std::string wanted = detail::environment("SHMBUS_JOURNAL");
     return wanted.empty() ? detail::usual_journal(detail::locate_bus(common.bus)) : wanted;
-}
-
-[[nodiscard]] const char* name_of(journal::Kind kind) {
-    constexpr std::array names{"?",        "begin",  "publish", "acknowledge",
-                               "item",     "erase",  "audience", "forget",
-                               "up_to",    "lane_gone", "loss",   "batch_end"};
-    const auto number = static_cast<std::size_t>(kind);
-    return names[number < names.size() ? number : 0];
-}
-
-// Endpoints stand in a journal by index and generation, as in the names of their inboxes.
-[[nodiscard]] std::string endpoint_text(std::uint64_t number) {
-    return wire::numbered_file(number);
-}
-
-[[nodiscard]] std::string what_it_says(const RecordHead& head, std::span<const std::byte> payload) {
-    const auto number_at = [&](std::size_t at) {
-        std::uint64_t value = 0;
-        if (at + sizeof(value) <= payload.size())
-            std::memcpy(&value, payload.data() + at, sizeof(value));
-        return value;
-    };
-    switch (head.kind) {
-        case journal::Kind::publish:
-            return fmt::format("type {} to audience {}, id {}", head.type, head.number,
-                               MessageId{head.first, head.second}.text());
-        case journal::Kind::acknowledge:
-            return fmt::format("endpoint {} has settled all up to {}", endpoint_text(head.first),
-                               head.second);
-        case journal::Kind::item:
-        case journal::Kind::erase: return fmt::format("table {} row {}", head.type, head.first);
-        case journal::Kind::audience: {
-            std::string text = fmt::format("audience {}:", head.number);
-            for (std::size_t at = 0; at < payload.size(); at += 8)
-                text += " " + endpoint_text(number_at(at));
-            return text;
-        }
-        case journal::Kind::forget: return "endpoint " + endpoint_text(head.first);
-        case journal::Kind::lane_gone: return "lane " + wire::lane_file(head.first);
-        case journal::Kind::loss: return fmt::format("accepted: {} to {}", head.first, head.second);
-        default: return "";
-    }
-}
-
-void dump(const std::string& path, bool as_json) {
-    StillJournal storage(path);
-    const Report report = journal::inspect(
-        storage, [&](std::uint64_t segment, std::uint64_t offset, const RecordHead& head,
-                     std::span<const std::byte> payload) {
-            if (as_json) {
-                const Json record{{"schema", "shmbus.journal_record/1"},
-                                  {"segment", segment},
-                                            {"offset", offset},
-                                            {"lsn", head.lsn},
-                                            {"kind", name_of(head.kind)},
-                                            {"payload_bytes", payload.size()},
-                                            {"says", what_it_says(head, payload)}};
-                print_line(record.dump());
-            } else {
-                fmt::print("{:>6} {:>10} {:>10} {:<11} {:>8} B  {}\n", segment, offset, head.lsn,
-                           name_of(head.kind), payload.size(), what_it_says(head, payload));
-            }
-        });
-    if (report.stops_service()) throw Ended{static_cast<int>(Exit::damaged)};
 }
 
 [[nodiscard]] Json json_of(const Report& report) {
@@ -196,7 +129,7 @@ void add_journal_commands(const Command& app, const Common& common) {
     command.add("verify", "Read all of it; says what is damaged. Needs no daemon")
         .runs([&common, place] { verify(place(), common.is_json()); });
     command.add("dump", "List its records. Needs no daemon")
-        .runs([&common, place] { dump(place(), common.is_json()); });
+        .runs([&common, place] { journal_dump(common, place()); });
     const Command accept = command.add(
         "accept-loss", "Accept that damaged records are lost, so that the rest goes on");
     accept.option("ranges", line->ranges, "LSNs, FIRST-LAST");

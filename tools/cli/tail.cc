@@ -4,14 +4,14 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
-#include <map>
 #include <memory>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include <fmt/core.h>
 
-#include "cli/body.h"
+#include "cli/following.h"
 #include "cli/messages.h"
 #include "cli/seen.h"
 #include "cli/show.h"
@@ -33,157 +33,65 @@ struct TailLine {
     std::uint64_t count = 0;
 };
 
-// One lane that is followed: where to read on, and which message of the lane that is.
-struct Followed {
-    lane::LaneOnlooker* lane = nullptr;
-    std::uint64_t position = 0;
-    std::uint64_t number = 0;
-    bool is_new = false;
-};
-
 class Tail {
 public:
     Tail(const Common& common, const TailLine& line)
         : bus_(common),
           line_(line),
-          seen_(bus_, bus_.endpoint(line.endpoint)),
-          show_(common, bus_, line.show) {
+          show_(common, bus_, line.show),
+          following_(bus_, bus_.endpoint(line.endpoint),
+                     {[this](SeenMessage&& message) { came(std::move(message)); },
+                      [this](std::uint64_t count) { show_.missed(count); }}) {
         for (const std::string& name : line.types) types_.insert(bus_.type(name).index);
     }
+    Tail(const Tail&) = delete;
+    Tail& operator=(const Tail&) = delete;
 
     // What stands there, oldest lane first: the last few.
     void show_last() {
-        std::deque<SeenMessage> last;
-        find_lanes();
-        for (auto& [id, followed] : followed_)
-            read(followed, [&](SeenMessage message) {
-                if (!is_wanted(message)) return;
-                last.push_back(std::move(message));
-                if (last.size() > line_.last) last.pop_front();
-            });
-        for (const SeenMessage& message : last) show(message);
+        following_.read();
+        is_beginning_ = false;
+        for (const SeenMessage& message : std::exchange(last_, {})) show(message);
     }
 
     void follow(const UntilStopped& until) {
         auto pause = std::chrono::milliseconds{1};
         while (until.goes_on() && !is_full()) {
             flush_output();
-            find_lanes();
-            bool came = false;
-            for (auto& [id, followed] : followed_)
-                came = read(followed, [&](const SeenMessage& message) {
-                    if (is_wanted(message) && !is_full()) show(message);
-                }) || came;
-            if (!came) came = count_unseen();
+            const bool came = following_.read() || following_.count_unseen();
             pause = came ? std::chrono::milliseconds{1} : std::min(2 * pause, longest_pause);
             if (!came) std::this_thread::sleep_for(pause);
         }
-    }
-    [[nodiscard]] bool is_full() const noexcept {
-        return line_.count != 0 && shown_ >= line_.count;
     }
 
 private:
     static constexpr std::chrono::milliseconds longest_pause{20};
 
-    [[nodiscard]] bool is_wanted(const SeenMessage& message) const {
-        return types_.empty() || types_.contains(message.meta.type);
+    [[nodiscard]] bool is_full() const noexcept {
+        return line_.count != 0 && shown_ >= line_.count;
+    }
+    void came(SeenMessage&& message) {
+        if (!types_.empty() && !types_.contains(message.meta.type)) return;
+        if (is_beginning_) {
+            last_.push_back(std::move(message));
+            if (last_.size() > line_.last) last_.pop_front();
+        } else if (!is_full()) {
+            show(message);
+        }
     }
     void show(const SeenMessage& message) {
         show_(message);
         ++shown_;
     }
 
-    // New ones are read from their oldest message on that still stands there.
-    void find_lanes() {
-        for (lane::LaneOnlooker* lane : seen_.lanes()) {
-            const auto [place, is_new] = followed_.try_emplace(lane->identity().lane_id);
-            if (!is_new) continue;
-            place->second.lane = lane;
-            begin(place->second, lane->where().reclaim);
-        }
-    }
-
-    // Which message of its lane stands at this position follows from what stands from there on.
-    static void begin(Followed& followed, std::uint64_t position) {
-        followed.position = position;
-        const auto count = followed.lane->count();
-        std::uint64_t behind = 0;
-        lane::SeenRecord record;
-        for (std::uint64_t at = position; at < count.tail && followed.lane->look(at, record);
-             at += record.units)
-            behind += record.messages();
-        followed.number = count.messages - std::min(behind, count.messages);
-    }
-
-    // True when something was read.
-    template <class Take>
-    bool read(Followed& followed, Take take) {
-        bool came = false;
-        lane::SeenRecord record;
-        // Ends: at the tail.
-        while (followed.lane->look(followed.position, record)) {
-            const std::uint64_t head = followed.lane->where().head;
-            for (SeenMessage& message : messages_in(record, followed.lane->identity().lane_id)) {
-                message.sender = followed.lane->identity().writer;
-                message.state = record.position < head ? SeenMessage::State::handled
-                                                       : SeenMessage::State::waiting;
-                take(std::move(message));
-            }
-            followed.number += record.messages();
-            followed.position += record.units;
-            told_ += record.messages();
-            came = true;
-        }
-        if (followed.position < followed.lane->where().reclaim) came = catch_up(followed) || came;
-        return came;
-    }
-
-    // The writer has overwritten what we wanted to read next: on with the oldest that is there.
-    bool catch_up(Followed& followed) {
-        lane::SeenRecord record;
-        if (followed.lane->look(followed.position, record)) return true;
-        const std::uint64_t before = followed.number;
-        const auto where = followed.lane->where();
-        const bool stands = followed.lane->look(where.reclaim, record);
-        begin(followed, stands ? where.reclaim : where.head);
-        if (followed.number <= before) return false;
-        missed(followed.number - before);
-        return true;
-    }
-
-    void missed(std::uint64_t count) {
-        told_ += count;
-        show_.missed(count);
-    }
-
-    // A lane that came and went between two looks is in no list; but the endpoint counts what was
-    // ever sent to it. Believed when two quiet looks agree.
-    bool count_unseen() {
-        const std::uint64_t ever = seen_.ever();
-        const bool is_quiet = ever == ever_;
-        ever_ = ever;
-        if (!is_quiet) return false;
-        if (is_counting_ && ever - told_ > before_) {
-            missed(ever - told_ - before_);
-            return true;
-        }
-        is_counting_ = true;
-        before_ = ever - told_;
-        return false;
-    }
-
     OpenBus bus_;
     const TailLine& line_;
-    SeenEndpoint seen_;
     Show show_;
+    Following following_;
     std::set<std::uint32_t> types_;
-    std::map<std::uint64_t, Followed> followed_;
+    bool is_beginning_ = true;
+    std::deque<SeenMessage> last_;
     std::uint64_t shown_ = 0;
-    std::uint64_t told_ = 0;  // messages that were read or found missed
-    std::uint64_t ever_ = 0;  // of the endpoint, at the last quiet look
-    std::uint64_t before_ = 0;  // of them, before we began
-    bool is_counting_ = false;
 };
 
 void tail(const Common& common, const TailLine& line) {
