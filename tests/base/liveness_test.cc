@@ -67,6 +67,16 @@ struct Scene {
     SharedStep step;
 };
 
+// One in which a child has shown itself, and stays until it is killed.
+struct LiveScene : Scene {
+    LiveScene() { REQUIRE(step.wait_for(1)); }
+    Child child{[this] {
+        const auto presence = show(directory);
+        step.reach(1);
+        return stay();
+    }};
+};
+
 // A child that shows itself, then has a grandchild made by `make`, which lives on.
 void check_that_a_child_does_not_keep_its_parent_alive(const std::function<pid_t()>& make) {
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -100,16 +110,10 @@ void check_that_a_child_does_not_keep_its_parent_alive(const std::function<pid_t
 TEST_SUITE("base") {
 
 TEST_CASE("a killed process is proved dead and a sleeper on its futex wakes") {
-    Scene scene;
-    Child child([&] {
-        const auto presence = show(scene.directory);
-        scene.step.reach(1);
-        return stay();
-    });
-    REQUIRE(scene.step.wait_for(1));
+    LiveScene scene;
     const Witness witness(scene.directory.fd(), "someone", mark_offset);
     CHECK(witness.is_ready());
-    CHECK(witness.pid() == child.pid());
+    CHECK(witness.pid() == scene.child.pid());
     CHECK_FALSE(witness.maybe_dead());
     CHECK_FALSE(witness.proved_dead());
 
@@ -126,7 +130,7 @@ TEST_CASE("a killed process is proved dead and a sleeper on its futex wakes") {
         const pid_t thread = sleeper_thread.load(std::memory_order_acquire);
         return thread != 0 && thread_sleeps(thread);
     });
-    child.kill_now();
+    scene.child.kill_now();
     sleeper.join();
     CHECK(asleep);
     CHECK(end == WaitEnd::woken);
@@ -136,17 +140,11 @@ TEST_CASE("a killed process is proved dead and a sleeper on its futex wakes") {
 }
 
 TEST_CASE("a stopped process is not dead however long it stands") {
-    Scene scene;
-    Child child([&] {
-        const auto presence = show(scene.directory);
-        scene.step.reach(1);
-        return stay();
-    });
-    REQUIRE(scene.step.wait_for(1));
+    LiveScene scene;
     const Witness witness(scene.directory.fd(), "someone", mark_offset);
-    child.signal(SIGSTOP);
+    scene.child.signal(SIGSTOP);
     int status = 0;
-    REQUIRE(::waitpid(child.pid(), &status, WUNTRACED) == child.pid());
+    REQUIRE(::waitpid(scene.child.pid(), &status, WUNTRACED) == scene.child.pid());
     REQUIRE(WIFSTOPPED(status));
     CHECK_FALSE(witness.maybe_dead());
     CHECK_FALSE(witness.proved_dead());
@@ -305,28 +303,16 @@ TEST_CASE("a file that nobody has shown himself in is never judged dead") {
 }
 
 TEST_CASE("a file serves one life only") {
-    Scene scene;
-    Child first([&] {
-        const auto presence = show(scene.directory);
-        scene.step.reach(1);
-        return stay();
-    });
-    REQUIRE(scene.step.wait_for(1));
+    LiveScene scene;
     CHECK_THROWS_AS(static_cast<void>(show(scene.directory)), shmbus::SetupError);
-    first.kill_now();
+    scene.child.kill_now();
     CHECK_THROWS_AS(static_cast<void>(show(scene.directory)), shmbus::SetupError);
 }
 
 TEST_CASE("a reader's lock on the file is no sign of life") {
-    Scene scene;
-    Child child([&] {
-        const auto presence = show(scene.directory);
-        scene.step.reach(1);
-        return stay();
-    });
-    REQUIRE(scene.step.wait_for(1));
+    LiveScene scene;
     const Witness witness(scene.directory.fd(), "someone", mark_offset);
-    child.kill_now();
+    scene.child.kill_now();
     SharedStep locked;
     Child reader([&] {
         const File file = File::open_at(scene.directory.fd(), "someone", Access::read_only);
@@ -387,13 +373,7 @@ TEST_CASE("a mark that was cut short or wiped is judged by the lock alone") {
         is_seen_before = false;
         bytes_left = mark_offset + 4;
     }
-    Scene scene;
-    Child child([&] {
-        const auto presence = show(scene.directory);
-        scene.step.reach(1);
-        return stay();
-    });
-    REQUIRE(scene.step.wait_for(1));
+    LiveScene scene;
     std::optional<Witness> witness;
     const auto look = [&] { witness.emplace(scene.directory.fd(), "someone", mark_offset); };
     if (is_seen_before) {
@@ -409,7 +389,7 @@ TEST_CASE("a mark that was cut short or wiped is judged by the lock alone") {
     CHECK_FALSE(witness->has_left());
     CHECK_FALSE(witness->proved_dead());
     CHECK_FALSE(witness->watched().has_value());
-    child.kill_now();
+    scene.child.kill_now();
     CHECK(dies_for(*witness));
 }
 

@@ -28,6 +28,30 @@ using shmbus::Endpoint;
 
 namespace {
 
+// A consumer of texts, whose lanes are made for short ones.
+struct Reader {
+    explicit Reader(Bus& bus) : endpoint(bus.endpoint("long", small_lanes())) {
+        endpoint.on<Text>([this](const Text& text) { came.push_back(text.text.size()); });
+    }
+    Reader(const Reader&) = delete;
+    Reader& operator=(const Reader&) = delete;
+    static shmbus::EndpointOptions small_lanes() {
+        shmbus::EndpointOptions options;
+        options.lane_bytes = 4096;
+        return options;
+    }
+    Endpoint endpoint;
+    std::vector<std::size_t> came;  // the length of each
+};
+
+// The first one is handled, and so is known as that, when this daemon is killed.
+void read_one(ServedBus& served, Bus& bus, Reader& reader) {
+    REQUIRE(bus.send(Text{"1"}));
+    REQUIRE(bus.sync(20s));
+    REQUIRE(handle_until(reader.endpoint, [&] { return reader.came.size() == 1; }));
+    served.kill_daemon();
+}
+
 [[nodiscard]] bool is_in_order(const std::vector<std::uint64_t>& order) {
     for (std::uint64_t at = 0; at < order.size(); ++at)
         if (order[at] != at + 1) return false;
@@ -239,19 +263,15 @@ TEST_CASE("the longest message goes through where no lane may be longer than the
     served.config.journal_lane_bytes = 64 << 10;
     served.serve();
     Bus bus = served.open();
-    shmbus::EndpointOptions options;
-    options.lane_bytes = 4096;
-    Endpoint endpoint = bus.endpoint("long", options);
-    std::vector<std::size_t> came;
-    endpoint.on<Text>([&](const Text& text) { came.push_back(text.text.size()); });
+    Reader reader(bus);
     const auto refused = bus.send(Text{std::string(1 << 20, 'x')});
     REQUIRE(refused.error() == shmbus::ErrorCode::too_large);
     const std::size_t limit = refused.error().details()->limit_bytes;
     CHECK(limit > 7'000);
     REQUIRE(bus.send(Text{std::string(limit, 'x')}));
     REQUIRE(bus.send(Text{"short"}));
-    REQUIRE(handle_until(endpoint, [&] { return came.size() == 2; }));
-    CHECK(came == std::vector<std::size_t>{limit, 5});
+    REQUIRE(handle_until(reader.endpoint, [&] { return reader.came.size() == 2; }));
+    CHECK(reader.came == std::vector<std::size_t>{limit, 5});
 }
 
 TEST_CASE("what the last daemon saw handled does not come again though its lane went meanwhile") {
@@ -260,23 +280,16 @@ TEST_CASE("what the last daemon saw handled does not come again though its lane 
     Weather& weather = give_weather(served);
     served.serve();
     Bus bus = served.open();
-    std::vector<std::size_t> came;
-    shmbus::EndpointOptions options;
-    options.lane_bytes = 4096;
-    Endpoint endpoint = bus.endpoint("long", options);
-    endpoint.on<Text>([&](const Text& text) { came.push_back(text.text.size()); });
-    REQUIRE(bus.send(Text{"1"}));
-    REQUIRE(bus.sync(20s));
-    REQUIRE(handle_until(endpoint, [&] { return came.size() == 1; }));
-    served.kill_daemon();
+    Reader reader(bus);
+    read_one(served, bus, reader);
     REQUIRE(bus.send(Text{std::string(500, 'x')}));
     REQUIRE(bus.send(Text{std::string(2'000, 'x')}));
     // The longer one goes into another lane, and is not there yet.
     served.serve(2, "written");
     REQUIRE(wait_until([&] { return served.daemon_has_died(); }));
     REQUIRE(served.lanes_out().size() == 2);
-    while (endpoint.poll() != 0) continue;
-    CHECK(came == std::vector<std::size_t>{1, 500});
+    while (reader.endpoint.poll() != 0) continue;
+    CHECK(reader.came == std::vector<std::size_t>{1, 500});
     // A daemon that clears lanes away and has no journal to tell of them.
     weather.sync = EIO;
     served.serve();
@@ -287,8 +300,8 @@ TEST_CASE("what the last daemon saw handled does not come again though its lane 
             [&] { return files_in(served.directory() + "/participants") == before; }));
     }
     weather.sync = 0;
-    REQUIRE(handle_until(endpoint, [&] { return !came.empty() && came.back() == 2'000; }));
-    CHECK(came == std::vector<std::size_t>{1, 500, 2'000});
+    REQUIRE(handle_until(reader.endpoint, [&] { return reader.came.back() == 2'000; }));
+    CHECK(reader.came == std::vector<std::size_t>{1, 500, 2'000});
 }
 
 TEST_CASE("longer and longer messages make lane after lane, killed at each step, in order") {
@@ -298,15 +311,8 @@ TEST_CASE("longer and longer messages make lane after lane, killed at each step,
         ServedBus served;
         served.serve();
         Bus bus = served.open();
-        std::vector<std::size_t> came;
-        shmbus::EndpointOptions options;
-        options.lane_bytes = 4096;
-        Endpoint endpoint = bus.endpoint("long", options);
-        endpoint.on<Text>([&](const Text& text) { came.push_back(text.text.size()); });
-        REQUIRE(bus.send(Text{"1"}));
-        REQUIRE(bus.sync(20s));
-        REQUIRE(handle_until(endpoint, [&] { return came.size() == 1; }));
-        served.kill_daemon();
+        Reader reader(bus);
+        read_one(served, bus, reader);
         std::vector<std::size_t> sent{1};
         for (const std::size_t length : {900U, 1'900U, 3'900U, 7'900U, 20U}) {
             REQUIRE(bus.send(Text{std::string(length, 'x')}));
@@ -318,21 +324,21 @@ TEST_CASE("longer and longer messages make lane after lane, killed at each step,
             if (served.daemon_has_died()) {
                 died = true;
                 // What is in the lanes is handled without a daemon.
-                while (endpoint.poll() != 0) {}
+                while (reader.endpoint.poll() != 0) {}
                 served.serve();
             }
-            return came.size() >= sent.size();
+            return reader.came.size() >= sent.size();
         };
         INFO("killed at step " << at);
-        REQUIRE(handle_until(endpoint, all));
+        REQUIRE(handle_until(reader.endpoint, all));
         // And by another one, after what retires lanes has had its turns.
         REQUIRE(wait_until([&] { return served.rests(); }));
         served.kill_daemon();
         served.serve();
         REQUIRE(bus.send(Text{"end"}));
         sent.push_back(3);
-        REQUIRE(handle_until(endpoint, [&] { return came.size() >= sent.size(); }));
-        REQUIRE(came == sent);
+        REQUIRE(handle_until(reader.endpoint, [&] { return reader.came.size() >= sent.size(); }));
+        REQUIRE(reader.came == sent);
         if (!died) break;
         ++steps;
     }

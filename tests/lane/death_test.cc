@@ -42,6 +42,17 @@ struct Crew {
             return body(*its_consumer);
         });
     }
+    // One that has taken a message, has come so far with it, and stays there.
+    std::unique_ptr<Child> fork_holder(std::optional<lane::Progress> progress = {}) {
+        auto child = fork_victim([&](lane::Consumer& mine) {
+            lane::Batch* const batch = mine.take(1);
+            if (progress) batch->set(0, *progress);
+            step.reach(1);
+            return stay();
+        });
+        REQUIRE(step.wait_for(1));
+        return child;
+    }
     // Everything there is now, {number, marked}, waiting at most `limit` for `count` of them.
     std::vector<std::pair<std::uint64_t, bool>> drain(std::size_t count) {
         std::vector<std::pair<std::uint64_t, bool>> found;
@@ -164,13 +175,7 @@ TEST_CASE("what a killed consumer held is delivered to a survivor, marked, its s
 TEST_CASE("a survivor that sleeps is woken by the death itself and takes over") {
     Crew crew;
     crew.fill(1, 1);
-    auto child = crew.fork_victim([&](lane::Consumer& mine) {
-        static_cast<void>(mine.take(1));
-        crew.step.reach(1);
-        stay();
-        return 0;
-    });
-    REQUIRE(crew.step.wait_for(1));
+    auto child = crew.fork_holder();
     CHECK_FALSE(crew.consumer->anything_there());
     Child killer([&]() -> int {
         const lane::InboxView view(crew.scene.open_inbox());
@@ -213,14 +218,7 @@ TEST_CASE("a stopped consumer keeps only what it took, the others have the rest"
 TEST_CASE("a message whose handler was done before the death is not delivered again") {
     Crew crew;
     crew.fill(1, 1);
-    auto child = crew.fork_victim([&](lane::Consumer& mine) {
-        lane::Batch* batch = mine.take(1);
-        batch->set(0, lane::Progress{1, 0, 0});
-        crew.step.reach(1);
-        stay();
-        return 0;
-    });
-    REQUIRE(crew.step.wait_for(1));
+    auto child = crew.fork_holder(lane::Progress{1, 0, 0});
     child->kill_now();
     REQUIRE(comes_true([&] { return crew.consumer->rescue(); }));
     // The batch is found, and finished without a handler.
@@ -236,14 +234,7 @@ TEST_CASE("a message whose handler was done before the death is not delivered ag
 TEST_CASE("the survivor dies as well: the third finds both deaths' messages, with their attempts") {
     Crew crew;
     crew.fill(1, 1);
-    auto child = crew.fork_victim([&](lane::Consumer& mine) {
-        lane::Batch* batch = mine.take(1);
-        batch->set(0, lane::Progress{0, 0, 1});
-        crew.step.reach(1);
-        stay();
-        return 0;
-    });
-    REQUIRE(crew.step.wait_for(1));
+    auto child = crew.fork_holder(lane::Progress{0, 0, 1});
     child->kill_now();
     crew.scene.make_participant(3);
     REQUIRE(crew.scene.admin->assign_consumer(3) == std::uint16_t{2});
@@ -271,13 +262,7 @@ TEST_CASE("the survivor dies as well: the third finds both deaths' messages, wit
 TEST_CASE("whoever gets a dead consumer's place delivers what was left there") {
     Crew crew;
     crew.fill(1, 2);
-    auto child = crew.fork_victim([&](lane::Consumer& mine) {
-        static_cast<void>(mine.take(1));
-        crew.step.reach(1);
-        stay();
-        return 0;
-    });
-    REQUIRE(crew.step.wait_for(1));
+    auto child = crew.fork_holder();
     child->kill_now();
     crew.scene.make_participant(3);
     crew.scene.admin->replace_consumer(1, 3);
