@@ -102,9 +102,14 @@ Batch read_batch(const Stretch& stretch, std::uint64_t offset, std::uint64_t bef
     for (std::uint64_t at = offset;; first = false) {
         const std::uint64_t due = batch.last_lsn + 1;
         const auto head = head_at(stretch, at);
-        if (!head) return wrong(batch, at, due, "no record's head stands here");
-        if (!payload_is_right(stretch, at, *head))
+        if (!head) {
+            batch.is_cut_off = at + sizeof(RecordHead) > stretch.end();
+            return wrong(batch, at, due, "no record's head stands here");
+        }
+        if (!payload_is_right(stretch, at, *head)) {
+            batch.is_cut_off = end_of(at, *head) > stretch.end();
             return wrong(batch, at, due, "a record's payload differs from its sum");
+        }
         if ((head->kind == Kind::begin) != (at == first_batch_offset))
             return wrong(batch, at, due, "a segment's begin is missing or out of place");
         if (head->kind == Kind::batch_end) {

@@ -202,6 +202,7 @@ struct Batch {
     // Not valid: the first record that is not right, and the LSN that it should have had.
     std::uint64_t wrong_offset = 0;
     std::uint64_t wrong_lsn = 0;
+    bool is_cut_off = false;  // that record reaches over the end of the stretch
     std::string why;
 };
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "journal/batch_window.h"
 #include "journal/crc32c.h"
 #include "journal/segment_file.h"
 #include "journal/walk.h"
@@ -28,6 +29,7 @@ public:
         read_checkpoints();
         look_at_segments();
         reconcile_segments();
+        read_begins();
         walk();
         find_spares();
         for (Damage& damage : found_.report.damages)
@@ -42,6 +44,7 @@ private:
     void read_checkpoints();
     void look_at_segments();
     void reconcile_segments();
+    void read_begins();
     [[nodiscard]] Place begin_of_walk();
     void walk();
     void find_spares();
@@ -52,6 +55,7 @@ private:
     Depth depth_;
     const OnRecord& on_record_;
     Recovered found_;
+    BatchWindow window_;
     std::vector<std::uint64_t> segment_numbers_;
     std::vector<std::uint64_t> checkpoint_numbers_;
     std::map<std::uint64_t, SegmentFile> files_;
@@ -205,6 +209,15 @@ void Reading::reconcile_segments() {
     }
 }
 
+// Of the segments that the walk may come to: first batches may be long.
+void Reading::read_begins() {
+    const bool all = depth_ == Depth::everything || !checkpoint_;
+    for (auto at = all ? files_.begin() : files_.upper_bound(checkpoint_->place.number);
+         at != files_.end(); ++at)
+        if (SegmentFile& file = at->second; file.head && !file.is_merged())
+            file.begin = read_begin(file, window_);
+}
+
 Place Reading::begin_of_walk() {
     const std::uint32_t first_chain = crc32c(0, bytes_of(found_.superblock.journal_id));
     const Place origin{0, 0, 0, first_chain, 0};
@@ -252,9 +265,9 @@ void Reading::find_spares() {
         const SegmentFile& file = at->second;
         if (!file.head || file.is_merged() || file.bytes != file.head->file_bytes) continue;
         const bool look = depth_ == Depth::everything || !found_.report.was_clean;
-        const auto bytes = file.read(first_batch_offset,
-                                     look ? file.data_end() : first_batch_offset + block_bytes);
-        if (all_zero(bytes))
+        window_.open(file, first_batch_offset,
+                     look ? file.data_end() : first_batch_offset + block_bytes);
+        if (window_.is_zero_from(first_batch_offset))
             found_.spares.push_back(file.number);
         else if (found_.report.was_clean)
             note(numbered_name(segment_prefix, file.number), first_batch_offset,

@@ -43,7 +43,6 @@ struct Report {
     std::uint64_t batches = 0;
     std::uint64_t records = 0;
     std::uint64_t torn_bytes = 0;  // of a batch that never came to its end
-    std::uint64_t read_bytes = 0;
     std::vector<Damage> damages;
 
     // Acknowledged records are gone and nobody has accepted that.

@@ -12,28 +12,10 @@ namespace shmbus::journal {
 
 namespace {
 
-constexpr std::uint64_t first_look_bytes = 256 * 1024;
-
 [[nodiscard]] std::optional<SegmentHead> head_in(std::span<const std::byte> block) {
     const auto head = read_as<SegmentHead>(block);
     if (!block_is_right(block, 0) || head.magic != SegmentHead::right_magic) return std::nullopt;
     return head;
-}
-
-void find_begin(SegmentFile& file) {
-    const std::uint64_t end = file.data_end();
-    // Most first batches are short; only a long one makes us read on.
-    for (std::uint64_t to = std::min(end, first_batch_offset + first_look_bytes);; to = end) {
-        const std::vector<std::byte> bytes = file.read(first_batch_offset, to);
-        const Stretch stretch{file.seed(), bytes, first_batch_offset};
-        const auto head = head_at(stretch, first_batch_offset);
-        if (!head || head->kind != Kind::begin) return;
-        if (read_batch(stretch, first_batch_offset, head->lsn).valid) {
-            file.begin = read_as<SegmentBegin>(payload_at(stretch, first_batch_offset, *head));
-            return;
-        }
-        if (to == end) return;
-    }
 }
 
 }  // namespace
@@ -43,14 +25,13 @@ std::uint64_t SegmentFile::data_end() const noexcept {
     return whole > 2 * block_bytes ? whole - block_bytes : first_batch_offset;
 }
 
-std::vector<std::byte> SegmentFile::read(std::uint64_t from, std::uint64_t to) const {
-    std::vector<std::byte> into(to > from ? to - from : 0);
+void SegmentFile::read(std::span<std::byte> into, std::uint64_t from) const {
     const Moved moved = file->read(into, from);
     if (moved.error != 0)
         throw SetupError{"reading the journal", numbered_name(segment_prefix, number), moved.error,
                          "the disk does not answer; see the kernel's log"};
     // What a file that was cut short no longer has reads as zeros, and no record is zeros.
-    return into;
+    std::ranges::fill(into.subspan(moved.bytes), std::byte{});
 }
 
 SegmentFile look_at_segment(Storage& storage, std::uint64_t number, std::uint64_t journal_id,
@@ -79,8 +60,13 @@ SegmentFile look_at_segment(Storage& storage, std::uint64_t number, std::uint64_
     const std::uint64_t last = found.bytes >= 2 * block_bytes
                                    ? (found.bytes - 1) / block_bytes * block_bytes
                                    : block_bytes;
-    const auto front = head_in(found.read(0, block_bytes));
-    const auto back = head_in(found.read(last, last + block_bytes));
+    const auto look = [&](std::uint64_t offset) {
+        Block block;
+        found.read(block, offset);
+        return head_in(block);
+    };
+    const auto front = look(0);
+    const auto back = look(last);
     if (!front) note(0, "the segment's head is damaged");
     if (!back) note(last, "the copy of the segment's head is damaged or cut off");
     found.head = front ? front : back;
@@ -96,7 +82,6 @@ SegmentFile look_at_segment(Storage& storage, std::uint64_t number, std::uint64_
     }
     if (found.bytes != found.head->file_bytes)
         note(found.bytes, "the file has not the length that its head says");
-    if (!found.is_merged()) find_begin(found);
     return found;
 }
 

@@ -1,10 +1,11 @@
-// One segment's file as it is found on disk: its head, and whether its first batch is there.
+// One segment's file as it is found on disk.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "journal/format.h"
@@ -19,7 +20,7 @@ struct SegmentFile {
     std::uint64_t number = 0;
     std::uint64_t bytes = 0;
     std::optional<SegmentHead> head;    // nothing: both copies are damaged
-    std::optional<SegmentBegin> begin;  // plain ones whose first batch is valid
+    std::optional<SegmentBegin> begin;  // plain ones whose first batch was found to be valid
     Storage::FilePointer file;
 
     [[nodiscard]] bool is_merged() const noexcept {
@@ -34,12 +35,12 @@ struct SegmentFile {
     }
     // Where batches may stand: up to the copy of the head.
     [[nodiscard]] std::uint64_t data_end() const noexcept;
-    // The bytes of [from, data_end), or as much of them as the file has. Throws SetupError.
-    [[nodiscard]] std::vector<std::byte> read(std::uint64_t from, std::uint64_t to) const;
+    // The bytes from here on. Throws SetupError.
+    void read(std::span<std::byte> into, std::uint64_t from) const;
 };
 
-// Opens and looks; what is wrong with the head goes to `damages`. Throws SetupError when the disk
-// does not answer or the version is another.
+// Opens and looks at the head; what is wrong with it goes to `damages`. Throws SetupError when the
+// disk does not answer or the version is another.
 [[nodiscard]] SegmentFile look_at_segment(Storage& storage, std::uint64_t number,
                                           std::uint64_t journal_id, std::vector<Damage>& damages);
 

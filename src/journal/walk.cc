@@ -13,6 +13,13 @@ namespace {
     return head.kind != Kind::begin && head.kind != Kind::batch_end;
 }
 
+[[nodiscard]] std::vector<std::byte> all_of(const SegmentFile& file, std::uint64_t from,
+                                            std::uint64_t to) {
+    std::vector<std::byte> bytes(to > from ? to - from : 0);
+    file.read(bytes, from);
+    return bytes;
+}
+
 [[nodiscard]] std::uint64_t behind(std::uint64_t offset, const RecordHead& head) noexcept {
     return offset + record_bytes(head.payload_bytes);
 }
@@ -109,8 +116,7 @@ bool Walk::was_begun(const SegmentFile& file) {
     if (known_.synced.number == file.number) return true;
     // Closed in peace before it: then it holds nothing that counts.
     if (known_.is_clean && known_.synced.number == place_.number) return false;
-    const auto bytes = file.read(first_batch_offset, file.data_end());
-    report_.read_bytes += bytes.size();
+    const std::vector<std::byte> bytes = all_of(file, first_batch_offset, file.data_end());
     const Stretch stretch{file.seed(), bytes, first_batch_offset};
     for (std::uint64_t at = first_batch_offset; at < stretch.end(); at += block_bytes)
         if (const auto head = head_at(stretch, at); head && takes_lsn(*head) && head->lsn > 0)
@@ -119,17 +125,27 @@ bool Walk::was_begun(const SegmentFile& file) {
 }
 
 void Walk::check_behind(const SegmentFile& file, std::uint64_t end) {
-    const std::vector<std::byte> bytes = file.read(end, file.data_end());
-    report_.read_bytes += bytes.size();
-    if (!all_zero(bytes)) note(end, "something stands behind the end of a closed segment");
+    window_.open(file, end, file.data_end());
+    if (!window_.is_zero_from(end))
+        note(end, "something stands behind the end of a closed segment");
+}
+
+void Walk::follow(const SegmentFile& file, std::uint64_t to) {
+    window_.open(file, place_.offset, to);
+    while (place_.offset < to) {
+        const Batch batch = window_.batch(place_.offset, place_.lsn);
+        if (!batch.valid || (chain_is_known_ && batch.tail.previous_chain != place_.chain)) return;
+        fold(window_.stretch(), batch);
+    }
 }
 
 void Walk::walk_segment(const SegmentFile& file, const Place* limit) {
-    const std::uint64_t from = place_.offset;
     const std::uint64_t to =
         limit != nullptr ? std::min(limit->offset, file.data_end()) : file.data_end();
-    const std::vector<std::byte> bytes = file.read(from, to);
-    report_.read_bytes += bytes.size();
+    follow(file, to);
+    // What stands there instead may be told by anything behind it.
+    const std::uint64_t from = place_.offset;
+    const std::vector<std::byte> bytes = all_of(file, from, to);
     const Stretch stretch{file.seed(), bytes, from};
     // Ends: every turn moves the offset on, or leaves.
     while (place_.offset < to) {
@@ -321,14 +337,13 @@ void Walk::blame(const RecordHead& head) {
 void Walk::check_merged(const SegmentFile& file) {
     const Place behind_it = place_;
     place_.number = file.number;
-    const std::vector<std::byte> bytes = file.read(first_batch_offset, file.data_end());
-    report_.read_bytes += bytes.size();
-    const Stretch stretch{file.seed(), bytes, first_batch_offset};
+    window_.open(file, first_batch_offset, file.data_end());
     std::uint64_t lsn = file.head->previous.lsn;
     std::uint64_t records = 0;
     std::uint64_t at = first_batch_offset;
     while (at < file.head->content_end) {
-        const Batch batch = read_batch(stretch, at, lsn, Numbering::rising);
+        const Batch batch = window_.batch(at, lsn, Numbering::rising);
+        const Stretch stretch = window_.stretch();
         if (!batch.valid) {
             place_.lsn = batch.wrong_lsn - 1;
             lose_to(file.head->end.lsn, batch.wrong_offset, "a merged segment: " + batch.why);
@@ -345,7 +360,7 @@ void Walk::check_merged(const SegmentFile& file) {
     }
     if (at == file.head->content_end && records != file.head->record_count)
         note(at, "a merged segment holds another number of records than its head says");
-    if (at == file.head->content_end && !all_zero(stretch.bytes.subspan(at - stretch.begin)))
+    if (at == file.head->content_end && !window_.is_zero_from(at))
         note(at, "something stands behind the end of a merged segment");
     report_.records += records;
     place_ = behind_it;

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "journal/batch_window.h"
 #include "journal/ledger.h"
 #include "journal/report.h"
 #include "journal/segment_file.h"
@@ -56,6 +57,8 @@ private:
     // A merged segment holds what is left of others; checked from end to end, nothing is folded.
     void check_merged(const SegmentFile& file);
     void check_behind(const SegmentFile& file, std::uint64_t end);
+    // As far as batch follows batch.
+    void follow(const SegmentFile& file, std::uint64_t to);
     // Walks the segment up to where its successor says it ended, or to the end of the log.
     void walk_segment(const SegmentFile& file, const Place* limit);
     void fold(const Stretch& stretch, const Batch& batch);
@@ -81,6 +84,7 @@ private:
     bool chain_is_known_ = true;
     bool tail_is_zero_ = false;
     Known known_;
+    BatchWindow window_;
     std::optional<std::uint64_t> evidence_;  // highest LSN known to be synced in this segment
 };
 

@@ -230,6 +230,7 @@ public:
             std::memcpy(into.data() + done, block.data() + at % block_bytes, part);
             done += part;
         }
+        disk_.read_bytes += bytes;
         return {bytes, 0};
     }
 

@@ -100,6 +100,7 @@ public:
     std::uint64_t capacity_bytes = UINT64_MAX;
     std::uint64_t calls = 0;
     std::uint64_t begun_writes = 0;
+    std::uint64_t read_bytes = 0;
     std::map<std::string, std::uint64_t> renamed;  // how often, by the old name
     Fault fault;
     bool locked_by_other = false;
