@@ -48,7 +48,7 @@ struct Options {
 enum class Outcome : std::uint8_t {
     ok,
     batch_full,  // commit, then append it again
-    too_large,   // longer than a quarter of a segment
+    too_large,   // longer than a quarter of a segment; settling: first what is in between
     no_space,    // the disk is full; acknowledgements still work, and maintain() tries again
     stopped,     // see Journal::why_stopped()
 };

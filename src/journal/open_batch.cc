@@ -15,7 +15,9 @@ namespace shmbus::journal {
 
 namespace {
 
-constexpr std::uint64_t bytes_of_acknowledgement = sizeof(RecordHead) + 8;
+[[nodiscard]] constexpr std::uint64_t bytes_of_acknowledgement(std::uint64_t ranges) noexcept {
+    return sizeof(RecordHead) + 8 + ranges * sizeof(Range);
+}
 
 // So many more can be added without asking for memory.
 template <class T>
@@ -143,19 +145,36 @@ Appended OpenBatch::publish(const Message& message) {
 Outcome OpenBatch::settle(Endpoint endpoint, std::uint64_t lsn) {
     Feed* const feed = core_.feed(endpoint);
     if (feed == nullptr) return core_.stopped.empty() ? Outcome::ok : Outcome::stopped;
-    std::uint32_t& how_many = settling_[endpoint];
-    const bool is_first = how_many == 0;
-    const std::uint64_t bytes =
-        sizeof(Range) +
-        (is_first ? bytes_of_acknowledgement + feed->range_count() * sizeof(Range) : 0);
-    if (const Outcome outcome = room_for(bytes, Class::upkeep); outcome != Outcome::ok)
-        return outcome;
+    Settling& own = settling_[endpoint];
     make_place(settled_, 1);
     if (!feed->settle(lsn)) return Outcome::ok;
+    try {
+        const bool is_first = own.count == 0;
+        std::uint64_t ranges = is_first ? feed->range_count() : own.ranges + 1;
+        // An upper bound until now, which is quickly had.
+        if (ranges > most_ranges()) ranges = feed->settled().above.all().size();
+        const std::uint64_t before = is_first ? 0 : bytes_of_acknowledgement(own.ranges);
+        const std::uint64_t after = bytes_of_acknowledgement(ranges);
+        Outcome outcome = room_for(after - std::min(after, before), Class::upkeep);
+        if (ranges > most_ranges()) outcome = Outcome::too_large;
+        if (outcome != Outcome::ok) {
+            feed->take_back(lsn);
+            return outcome;
+        }
+        settled_bytes_ += after - before;
+        own.ranges = ranges;
+    } catch (const std::bad_alloc&) {
+        feed->take_back(lsn);
+        throw;
+    }
     settled_.emplace_back(endpoint, lsn);
-    ++how_many;
-    settled_bytes_ += bytes;
+    ++own.count;
     return Outcome::ok;
+}
+
+// In the record that tells of an endpoint, as long as any may be.
+std::uint64_t OpenBatch::most_ranges() const noexcept {
+    return (core_.segment_bytes() / 4 - bytes_of_acknowledgement(0)) / sizeof(Range);
 }
 
 Outcome OpenBatch::up_to(std::uint64_t lane, std::uint64_t position) {
@@ -200,7 +219,7 @@ void OpenBatch::take_back(const Journal::Mark& to) {
     while (settled_.size() > to.settled) {
         const auto [endpoint, lsn] = settled_.back();
         if (Feed* const feed = core_.feed(endpoint)) feed->take_back(lsn);
-        if (--settling_[endpoint] == 0) settling_.erase(endpoint);
+        if (--settling_[endpoint].count == 0) settling_.erase(endpoint);
         settled_.pop_back();
     }
     if (settled_.empty()) settled_bytes_ = 0;
@@ -210,9 +229,9 @@ void OpenBatch::take_back(const Journal::Mark& to) {
 }
 
 void OpenBatch::add_settled() {
-    for (const auto& [endpoint, how_many] : settling_) {
+    for (const auto& [endpoint, settling] : settling_) {
         const Feed* const feed = core_.feed(endpoint);
-        if (feed == nullptr || how_many == 0) continue;
+        if (feed == nullptr || settling.count == 0) continue;
         const Settled settled = feed->settled();
         std::vector<std::byte> payload(8 + settled.above.all().size() * sizeof(Range));
         std::ranges::copy(bytes_of(settled.count), payload.begin());

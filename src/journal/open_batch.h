@@ -42,6 +42,7 @@ public:
 private:
     enum class Class : std::uint8_t { message, upkeep };
     [[nodiscard]] Outcome room_for(std::uint64_t bytes, Class what) const;
+    [[nodiscard]] std::uint64_t most_ranges() const noexcept;
     [[nodiscard]] std::uint64_t total_bytes(std::uint64_t more) const noexcept;
     [[nodiscard]] bool needs_segment(std::uint64_t more) const noexcept;
     void add(RecordHead head, std::span<const std::byte> payload,
@@ -72,7 +73,11 @@ private:
     std::uint64_t written_ = 0;  // bytes of the last batch
     std::uint64_t sync_ns_ = 0;  // that its fdatasync took
     std::vector<std::pair<Endpoint, std::uint64_t>> settled_;
-    std::map<Endpoint, std::uint32_t> settling_;  // how many of them are whose; 0: none
+    struct Settling {
+        std::uint32_t count = 0;   // of settled_
+        std::uint64_t ranges = 0;  // that its record has at most
+    };
+    std::map<Endpoint, Settling> settling_;       // by whose they are; count 0: nobody's
     std::uint64_t settled_bytes_ = 0;             // an upper bound for what will tell of them
     std::vector<std::pair<std::uint64_t, std::uint64_t>> positions_;
     std::map<std::uint64_t, std::uint32_t> moving_;  // how many of them are of which lane

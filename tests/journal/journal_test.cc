@@ -305,6 +305,87 @@ TEST_CASE("settled out of order stays settled, and only what is missing comes ag
         CHECK(bench.next(sales) == left);
 }
 
+namespace {
+
+// Takes all that there is for sales; their LSNs.
+std::vector<std::uint64_t> take_all(Bench& bench) {
+    std::vector<std::uint64_t> out;
+    std::uint64_t lsn = 0;
+    // Ends: with what there is, or may be handed out.
+    for (std::string text; (text = bench.next(sales, &lsn)) != "nothing" && text != "full";)
+        out.push_back(lsn);
+    return out;
+}
+
+// In as many batches as it takes; what is refused for another reason is answered.
+Outcome settle_at_last(Bench& bench, std::uint64_t lsn) {
+    Outcome outcome = bench.journal->settle(sales, lsn);
+    if (outcome == Outcome::batch_full) {
+        bench.commit();
+        while (bench.journal->maintain()) continue;
+        outcome = bench.journal->settle(sales, lsn);
+    }
+    return outcome;
+}
+
+void publish_texts(Bench& bench, std::size_t count) {
+    for (std::size_t number = 0; number < count; ++number)
+        while (bench.publish("text", {sales}).outcome != Outcome::ok) {
+            bench.commit();
+            while (bench.journal->maintain()) continue;
+        }
+    bench.commit();
+}
+
+}  // namespace
+
+TEST_CASE("one message that nobody settles does not hinder settling what is behind it") {
+    Bench bench;
+    publish_texts(bench, 3000);
+    std::vector<std::uint64_t> out = take_all(bench);
+    REQUIRE(out.size() == 3000);
+    for (std::size_t at = 1; at < out.size(); ++at)
+        REQUIRE(settle_at_last(bench, out[at]) == Outcome::ok);
+    bench.commit();
+    bench.reopen();
+    CHECK(bench.journal->backlog(sales) == 1);
+    CHECK(take_all(bench) == std::vector(out.begin(), out.begin() + 1));
+    REQUIRE(settle_at_last(bench, out[0]) == Outcome::ok);
+    bench.commit();
+    CHECK(bench.journal->backlog(sales) == 0);
+}
+
+TEST_CASE("more ranges than a record can tell of are refused until what is between is settled") {
+    Bench bench;
+    publish_texts(bench, 3000);
+    std::vector<std::uint64_t> out = take_all(bench);
+    REQUIRE(out.size() == 3000);
+    std::size_t refused = 0;
+    // Every second one; what was refused is asked for again, as the daemon does. Once by a journal
+    // that has been opened since and knows some by what it read.
+    for (const bool reopens : {true, false}) {
+        refused = 0;
+        for (std::size_t at = 1; at < out.size(); at += 2) {
+            const Outcome outcome = settle_at_last(bench, out[at]);
+            REQUIRE((outcome == Outcome::ok || outcome == Outcome::too_large));
+            refused += outcome == Outcome::too_large ? 1 : 0;
+        }
+        CHECK(refused == 1500 - 508);
+        bench.commit();
+        CHECK(bench.journal->backlog(sales) == 1500 + refused);
+        if (!reopens) continue;
+        bench.reopen();
+        CHECK(take_all(bench).size() == 1500 + refused);
+    }
+    // From the front on, as messages come back in the end.
+    for (const std::uint64_t lsn : out) REQUIRE(settle_at_last(bench, lsn) == Outcome::ok);
+    bench.commit();
+    bench.reopen();
+    CHECK(bench.journal->report().damages.empty());
+    CHECK(bench.journal->backlog(sales) == 0);
+    CHECK(bench.next(sales) == "nothing");
+}
+
 TEST_CASE("too many handed out are refused until some are settled") {
     Bench bench;
     bench.options.most_handed_out = 3;
