@@ -4,8 +4,11 @@
 #include "daemon/durable.h"
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
+#include <memory>
 
+#include <dirent.h>
 #include <unistd.h>
 
 #include <shmbus/message.h>
@@ -35,6 +38,8 @@ constexpr auto settles_alone_after = 100ms;
 constexpr std::chrono::microseconds least_look = 1ms;
 constexpr std::chrono::microseconds most_look = 50ms;
 constexpr auto rest_after = 1s;
+// So short that a string of it takes none.
+constexpr const char* no_memory = "no memory left";
 
 [[nodiscard]] std::unique_ptr<journal::Storage> storage_on_disk(const std::string& path) {
     std::error_code error;
@@ -42,10 +47,14 @@ constexpr auto rest_after = 1s;
     return std::make_unique<journal::RealStorage>(path);
 }
 
+// Not by the standard library's iterators: they end the process where no memory is left.
 [[nodiscard]] bool is_there(const std::string& path) {
-    std::error_code error;
-    return std::filesystem::is_directory(path, error) &&
-           !std::filesystem::is_empty(path, error) && !error;
+    const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), &::closedir);
+    if (directory == nullptr) return false;
+    while (const dirent* const entry = ::readdir(directory.get()))
+        if (std::strcmp(entry->d_name, ".") != 0 && std::strcmp(entry->d_name, "..") != 0)
+            return true;
+    return false;
 }
 
 }  // namespace
@@ -201,6 +210,8 @@ void Durable::try_to_open() noexcept {
         if (!kept)
             state_.log(LogLevel::warning, "the journal takes no changes of the directory yet");
         tell(Condition::in_service, {});
+    } catch (const std::bad_alloc&) {
+        stop_service(no_memory);
     } catch (const std::exception& error) {
         stop_service(error.what());
     }
@@ -225,23 +236,30 @@ std::uint64_t Durable::most_lane_bytes() const {
 void Durable::tell(Condition condition, const std::string& why) {
     if (trouble_ != why && !why.empty()) state_.log(LogLevel::error, why);
     if (!trouble_.empty() && why.empty())
-        state_.log(LogLevel::info, "the journal is in service again");
+        state_.log(LogLevel::info, "the journal is in service again, after: " + trouble_);
     trouble_ = why;
     if (condition == condition_) return;
-    condition_ = condition;
     auto& tables = state_.tables();
     if (const std::uint32_t index = find_journal_row(); index != 0)
         tables.change<EndpointRow>(index).condition = static_cast<std::uint8_t>(condition);
     tables.commit();
+    condition_ = condition;
 }
 
 // Whatever stands in the lanes stays there, and what the journal has on disk is there as well: it
 // is taken up again as after a death.
-void Durable::stop_service(const std::string& why) {
-    service_.reset();
+void Durable::stop_service(std::string_view why) {
     settled_ = 0;
     next_try_ = Clock::now() + try_again_after;
-    tell(Condition::stopped, "no durable message goes in or out: " + why);
+    try {
+        // Before the service goes: it may be its own words.
+        const std::string said = "no durable message goes in or out: " + std::string(why);
+        service_.reset();
+        tell(Condition::stopped, said);
+    } catch (const std::bad_alloc&) {
+        service_.reset();
+        trouble_ = no_memory;  // and it is logged when there is some
+    }
 }
 
 // ---- the directory
@@ -428,6 +446,16 @@ bool Durable::fill() {
 }
 
 bool Durable::turn() {
+    try {
+        return work();
+    } catch (const std::bad_alloc&) {
+        stop_service(no_memory);
+        next_try_ = Clock::now();
+        return true;
+    }
+}
+
+bool Durable::work() {
     if (service_ == nullptr) {
         if (wanted_ && Clock::now() >= next_try_) try_to_open();
         if (service_ == nullptr) return false;

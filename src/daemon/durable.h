@@ -15,6 +15,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "daemon/intake.h"
 #include "daemon/outlet.h"
@@ -54,7 +55,8 @@ public:
     // Of a lane out of the journal that cannot be read any more: what it carried is in others.
     [[nodiscard]] bool may_forget(const directory::LaneRow& lane) const noexcept;
 
-    // True when there is more to do at once.
+    // True when there is more to do at once. Without memory left it stops the service, as a death
+    // would, and the next turn takes it up again.
     bool turn();
     // After a turn with work: looks for more for a moment. True when some came.
     [[nodiscard]] bool linger() const noexcept;
@@ -94,8 +96,9 @@ private:
     [[nodiscard]] std::size_t settle();
     [[nodiscard]] bool fill();
     void replace_lost();
+    [[nodiscard]] bool work();
     void tell(Condition condition, const std::string& why);
-    void stop_service(const std::string& why);
+    void stop_service(std::string_view why);
 
     State& state_;
     MakeStorage make_storage_;

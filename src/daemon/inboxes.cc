@@ -20,7 +20,7 @@ lane::InboxAdmin& Inboxes::admin(std::uint32_t endpoint, std::uint32_t generatio
 }
 
 lane::InboxAdmin* Inboxes::admin_if_sound(std::uint32_t endpoint,
-                                          std::uint32_t generation) noexcept {
+                                          std::uint32_t generation) {
     try {
         return &admin(endpoint, generation);
     } catch (const SetupError&) {

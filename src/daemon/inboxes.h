@@ -22,7 +22,7 @@ public:
     [[nodiscard]] lane::InboxAdmin& admin(std::uint32_t endpoint, std::uint32_t generation);
     // The same, or null, for clearing up: there is nothing to clear in a file that is damaged.
     [[nodiscard]] lane::InboxAdmin* admin_if_sound(std::uint32_t endpoint,
-                                                   std::uint32_t generation) noexcept;
+                                                   std::uint32_t generation);
     // A descriptor to hand out. Throws SetupError.
     [[nodiscard]] base::File open(std::uint32_t endpoint, std::uint32_t generation) const;
     void forget(std::uint32_t endpoint) noexcept { mapped_.erase(endpoint); }

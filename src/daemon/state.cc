@@ -143,6 +143,8 @@ std::uint32_t State::make_lane(const LaneWish& wish) {
                           std::to_string(held_bytes) + " bytes; the quota 'lane_bytes' is " +
                           std::to_string(allowed));
     lane::InboxAdmin& inbox = inboxes_.admin(wish.endpoint, endpoint.generation);
+    // Before the file: where no memory is left for this, there is none.
+    LaneRow& made = tables_.change<LaneRow>(row);
     const std::uint64_t id = tables_.new_lane_id();
     const base::File file = lane::create_lane_file(
         home_.lanes().fd(), {.lane_id = id,
@@ -160,16 +162,16 @@ std::uint32_t State::make_lane(const LaneWish& wish) {
                       "the inbox of '" + std::string(name_in(endpoint)) + "' has no place for "
                       "another lane: " + std::to_string(lane::most_lanes) + " lead there");
     }
-    tables_.change<LaneRow>(row) = {.id = id,
-                                    .writer = wish.writer,
-                                    .endpoint = wish.endpoint,
-                                    .endpoint_generation = endpoint.generation,
-                                    .predecessor = wish.predecessor,
-                                    .capacity = capacity,
-                                    .token = wish.token,
-                                    .uid = wish.uid,
-                                    .state = wish.state,
-                                    .spare = {}};
+    made = {.id = id,
+            .writer = wish.writer,
+            .endpoint = wish.endpoint,
+            .endpoint_generation = endpoint.generation,
+            .predecessor = wish.predecessor,
+            .capacity = capacity,
+            .token = wish.token,
+            .uid = wish.uid,
+            .state = wish.state,
+            .spare = {}};
     return row;
 }
 
@@ -190,8 +192,10 @@ std::uint32_t State::make_endpoint(const EndpointRow& wanted, std::string_view n
     set_name(row, name);
     row.generation = std::max(tables_.row<EndpointRow>(index).generation + 1, 1U);
     row.state = RowState::live;
+    // Before the file: where no memory is left for this, there is none.
+    EndpointRow& made = tables_.change<EndpointRow>(index);
     make_inbox(index, row.generation);
-    tables_.change<EndpointRow>(index) = row;
+    made = row;
     return index;
 }
 
