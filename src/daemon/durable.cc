@@ -378,6 +378,11 @@ std::string Durable::why_needed(journal::Endpoint number) {
 
 void Durable::hand_out() {
     for (const Fresh& fresh : service_->intake->fresh()) {
+        if (fresh.record == nullptr) {
+            for (const journal::Endpoint number : *fresh.to)
+                if (Outlet* const to = outlet(number)) to->leave_to_fill();
+            continue;
+        }
         const wire::Meta meta = wire::Meta::of(fresh.meta);
         Outbound message;
         message.meta = fresh.meta;

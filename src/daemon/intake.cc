@@ -7,6 +7,8 @@
 #include <array>
 #include <cstring>
 
+#include <shmbus/context.h>
+
 #include "base/barrier.h"
 #include "base/check.h"
 #include "daemon/step.h"
@@ -28,6 +30,32 @@ constexpr std::uint16_t place = 0;
 // So many records of one lane, then the next lane's; and so many in a batch.
 constexpr std::uint32_t most_in_a_row = 1'024;
 constexpr std::size_t most_in_a_batch = 16'384;
+// Among the audiences: no type and no endpoint.
+constexpr std::pair<std::uint64_t, std::uint64_t> errors{~std::uint64_t{0}, 0};
+
+// The largest head that a record can have.
+using Head = std::array<std::byte, 16 * 16>;
+
+// What stands before the payload of a command that goes to the error endpoint, since its own one
+// was removed behind its sender's back.
+[[nodiscard]] std::span<const std::byte> head_of_failed(wire::Meta meta,
+                                                        wire::Extensions extensions,
+                                                        journal::Endpoint to, Head& head) {
+    static constexpr std::string_view why = "its endpoint was removed before it came";
+    extensions.failure = {};
+    extensions.failure.reason = static_cast<std::uint8_t>(FailureReason::unknown_type);
+    extensions.failure.endpoint = extensions.durable.endpoint;
+    extensions.failure.what_bytes = why.size();
+    std::ranges::copy(why, extensions.failure.what);
+    extensions.durable = {wire::index_of(to), wire::generation_of(to), 0};
+    extensions.flags |= wire::has_failure;
+    meta.flags = extensions.flags;
+    meta.extension_units = static_cast<std::uint8_t>(wire::extension_bytes(meta.flags) / 16);
+    const std::uint64_t word = meta.word();
+    std::memcpy(head.data(), &word, sizeof(word));
+    wire::write_extensions(extensions, head.data() + sizeof(word));
+    return std::span(head).first(sizeof(word) + wire::extension_bytes(meta.flags));
+}
 
 }  // namespace
 
@@ -52,6 +80,7 @@ void Intake::refresh(journal::Journal& journal) {
         if (row.state == RowState::free || row.endpoint != endpoint_) continue;
         const auto [known, is_new] = sources_.try_emplace(row.id);
         Source& source = known->second;
+        source.waits = false;
         if (source.lane == nullptr && !open(row.id, source, journal)) lacks_lanes_ = true;
         kept.insert(sources_.extract(known));
     }
@@ -128,6 +157,35 @@ const std::vector<journal::Endpoint>& Intake::audience(std::uint16_t type,
     return to;
 }
 
+bool Intake::was_there(std::uint16_t type, const wire::Durable& durable) const {
+    const auto& tables = state_.tables();
+    return type != 0 && type < tables.used<TypeRow>() && durable.endpoint != 0 &&
+           durable.endpoint < tables.used<EndpointRow>() &&
+           durable.generation <= tables.row<EndpointRow>(durable.endpoint).generation;
+}
+
+const std::vector<journal::Endpoint>& Intake::error_audience() {
+    const auto& tables = state_.tables();
+    const auto [found, is_new] = audiences_.try_emplace(errors);
+    for (std::uint32_t index = 1; is_new && index < tables.used<EndpointRow>(); ++index) {
+        const EndpointRow& row = tables.row<EndpointRow>(index);
+        if (row.state != RowState::live || row.kind != directory::EndpointKind::error) continue;
+        found->second.push_back(wire::make_reference(index, row.generation));
+        break;
+    }
+    return found->second;
+}
+
+// No receipt for what nobody would get.
+void Intake::wait_for_endpoint(Source& source, std::uint16_t type) {
+    source.waits = true;
+    state_.log(LogLevel::error,
+               "a durable command of type " + std::to_string(type) +
+                   " came whose endpoint is gone, and there is no error endpoint; it and what is "
+                   "behind it wait in lane " + wire::lane_file(source.lane->lane_id()) +
+                   " until there is one, or somebody handles that command");
+}
+
 // Whether a message of this id is in the journal, or was, and the id to know it by again.
 bool Intake::is_known(const journal::Journal& journal, MessageId id,
                       const wire::Extensions& extensions, MessageId& key) const {
@@ -157,9 +215,9 @@ Outcome Intake::read_record(Source& source, journal::Journal& journal) {
     }
     // The sender can write to these bytes at any time: what is judged is what is kept.
     const std::size_t bytes = meta.payload_offset() + meta.payload_bytes;
-    std::array<std::byte, 16 * 16> head;
-    const std::span<std::byte> kept_head(head.data(),
-                                         meta.payload_offset() - sizeof(std::uint64_t));
+    Head head;
+    std::span<const std::byte> kept_head =
+        std::span(head).first(meta.payload_offset() - sizeof(std::uint64_t));
     std::memcpy(head.data(), &meta_word, sizeof(meta_word));
     std::memcpy(head.data() + sizeof(meta_word), record + wire::head_bytes,
                 kept_head.size() - sizeof(meta_word));
@@ -173,12 +231,21 @@ Outcome Intake::read_record(Source& source, journal::Journal& journal) {
         has_id ? extensions.id : wire::id_at(lane.lane_id(), source.read, 0);
     MessageId key = id;
     const bool is_again = has_id && is_known(journal, id, extensions, key);
-    const auto& to = audience(meta.type, extensions.durable);
+    const auto* to = &audience(meta.type, extensions.durable);
+    const bool fails = !is_again && to->empty() && was_there(meta.type, extensions.durable);
+    if (fails) {
+        to = &error_audience();
+        if (to->empty()) {
+            wait_for_endpoint(source, meta.type);
+            return Outcome::ok;
+        }
+        kept_head = head_of_failed(meta, extensions, to->front(), head);
+    }
     Outcome outcome = Outcome::ok;
-    if (!is_again && !to.empty()) {
+    if (!is_again && !to->empty()) {
         const journal::Journal::Mark before = journal.mark();
         const journal::Appended appended = journal.publish(
-            {.to = to,
+            {.to = *to,
              .head = kept_head,
              .payload = {record + meta.payload_offset(), meta.payload_bytes},
              .type = meta.type,
@@ -196,11 +263,15 @@ Outcome Intake::read_record(Source& source, journal::Journal& journal) {
             return Outcome::ok;
         }
         if (has_id) keys_.emplace(key.high, key.low);
-        fresh_.push_back({record, meta_word, appended.lsn, id, &to, &lane.parts()});
-    } else if (!is_again && extensions.durable.endpoint != 0) {
-        state_.log(LogLevel::warning, "a durable command of type " +
+        fresh_.push_back({fails ? nullptr : record, meta_word, appended.lsn, id, to,
+                          &lane.parts()});
+        if (fails)
+            state_.log(LogLevel::warning, "a durable command of type " +
                                               std::to_string(meta.type) +
-                                              " came whose endpoint is gone; it is dropped");
+                                              " came whose endpoint is gone; it has failed");
+    } else if (!is_again && extensions.durable.endpoint != 0) {
+        state_.log(LogLevel::warning, "a durable command came that names no endpoint that ever "
+                                      "was, or no type; it is dropped");
     }
     source.read += units;
     return Outcome::ok;
@@ -210,14 +281,16 @@ Outcome Intake::read_record(Source& source, journal::Journal& journal) {
 bool Intake::read_lane(Source& source, journal::Journal& journal, bool& went_on) {
     lane::ReaderLane& lane = *source.lane;
     const std::uint64_t begin = source.read;
-    if (lane.poisoned || lane.parts().lost() || !lane.published(begin)) return true;
+    if (source.waits || lane.poisoned || lane.parts().lost() || !lane.published(begin))
+        return true;
     // Records must not be in a batch that has no room left to say how far the lane was read.
     if (const Outcome outcome = journal.up_to(lane.lane_id(), begin); outcome != Outcome::ok) {
         if (outcome != Outcome::batch_full) obstacle_ = outcome;
         return false;
     }
     for (std::uint32_t count = 0; count < most_in_a_row; ++count) {
-        if (lane.poisoned || lane.parts().lost() || !lane.published(source.read)) break;
+        if (source.waits || lane.poisoned || lane.parts().lost() || !lane.published(source.read))
+            break;
         const Outcome outcome = read_record(source, journal);
         if (outcome == Outcome::ok) continue;
         if (outcome != Outcome::batch_full) obstacle_ = outcome;
@@ -314,8 +387,8 @@ bool Intake::may_have(journal::Endpoint number, journal::Journal& journal) {
 bool Intake::anything_there() const noexcept {
     return std::any_of(sources_.begin(), sources_.end(), [](const auto& entry) {
         const Source& source = entry.second;
-        return source.lane != nullptr && !source.lane->poisoned && !source.lane->parts().lost() &&
-               source.lane->published(source.read);
+        return source.lane != nullptr && !source.waits && !source.lane->poisoned &&
+               !source.lane->parts().lost() && source.lane->published(source.read);
     });
 }
 

@@ -25,7 +25,7 @@ namespace shmbus::daemon {
 
 // A record that was put into the open batch. Its bytes lie in the lane until Intake::release().
 struct Fresh {
-    const std::byte* record = nullptr;
+    const std::byte* record = nullptr;  // null: the journal has another head for it, and brings it
     std::uint64_t meta = 0;
     std::uint64_t lsn = 0;
     MessageId id;
@@ -67,6 +67,7 @@ private:
         std::uint64_t begin = 0;  // everything before is released
         std::uint64_t read = 0;   // everything before is in the batch, or was
         bool is_missed = false;   // and that was said
+        bool waits = false;       // for the directory to change: what comes next has nowhere to go
     };
     void refresh(journal::Journal& journal);
     // False: it is tried again.
@@ -74,11 +75,16 @@ private:
                             const journal::Journal& journal) const;
     [[nodiscard]] bool read_lane(Source& source, journal::Journal& journal, bool& went_on);
     [[nodiscard]] journal::Outcome read_record(Source& source, journal::Journal& journal);
+    void wait_for_endpoint(Source& source, std::uint16_t type);
     void poison(Source& source, const std::string& why);
     [[nodiscard]] bool is_known(const journal::Journal& journal, MessageId id,
                                 const wire::Extensions& extensions, MessageId& key) const;
     [[nodiscard]] const std::vector<journal::Endpoint>& audience(std::uint16_t type,
                                                                  const wire::Durable& durable);
+    // There is such a type, and such an endpoint was there once: no sender has made it up.
+    [[nodiscard]] bool was_there(std::uint16_t type, const wire::Durable& durable) const;
+    // An endpoint for what cannot be delivered, alone; empty when there is none.
+    [[nodiscard]] const std::vector<journal::Endpoint>& error_audience();
     void give_room(Source& source) const noexcept;
 
     State& state_;
@@ -92,7 +98,7 @@ private:
     std::uint64_t turn_ = 0;                   // whose turn it is to be read first
     std::vector<Fresh> fresh_;
     std::set<std::pair<std::uint64_t, std::uint64_t>> keys_;  // ids, of the open batch
-    // Of the version known_version_: {0, endpoint's number} or {event's type, 0}.
+    // Of the version known_version_: {0, endpoint's number}, {event's type, 0} or errors.
     std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<journal::Endpoint>> audiences_;
     journal::Outcome obstacle_ = journal::Outcome::ok;
 };

@@ -50,6 +50,8 @@ public:
     // A message of the last batch, in the order of the batch: straight from the sender's lane.
     // False: it is for fill() to bring, and so are all that follow in this batch.
     bool pass_on(journal::Journal& journal, const Outbound& message);
+    // The same where only the journal has it as it is to be handed out.
+    void leave_to_fill() noexcept { behind_ = true; }
     // Writes what the journal has for this endpoint, as long as there is room. True when some went.
     bool fill(journal::Journal& journal);
     // Tells the journal what was handled, as far as its open batch takes it; how much that was.
