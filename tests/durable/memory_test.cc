@@ -1,5 +1,5 @@
-// No memory left, at each allocation of the daemon's turns: the turn is given up, the daemon goes
-// on, and every message is handled once.
+// What happens at any allocation of the daemon's: no memory is left, and the turn is given up, the
+// daemon goes on, and every message is handled once; or a file is cut short there.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include <doctest/doctest.h>
@@ -8,16 +8,25 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <new>
+#include <optional>
+#include <string>
+#include <utility>
 
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <shmbus/result.h>
+
+#include "daemon/outlet.h"
 #include "daemon/server.h"
 #include "daemon/state.h"
+#include "journal/journal.h"
 #include "served_bus.h"
+#include "wire/names.h"
 
 namespace {
 
@@ -29,7 +38,15 @@ struct Shortage {
 };
 thread_local Shortage shortage;
 
+// A file that is cut short at an allocation of this thread: between any two things that it does.
+struct Cut {
+    std::uint64_t left = 0;  // so many allocations more; 0: not at all
+    const char* file = nullptr;
+};
+thread_local Cut cut;
+
 void* allocate(std::size_t bytes) {
+    if (cut.left != 0 && --cut.left == 0 && ::truncate(cut.file, 4096) != 0) std::abort();
     const bool begins = shortage.left != 0 && --shortage.left == 0;
     if (begins) shortage.has_begun = true;
     if (begins || (shortage.has_begun && shortage.lasts)) throw std::bad_alloc();
@@ -93,9 +110,82 @@ struct Wish {
     turn_for_ever(durable, wish);
 }
 
+// What the journal has left for the endpoint when an outlet has taken up its lanes, and the
+// endpoint's inbox was cut short at that allocation. Nothing: it makes fewer of them.
+[[nodiscard]] std::optional<std::uint64_t> left_after_cut(daemon::Config config,
+                                                          const std::string& folder,
+                                                          const char* endpoint, std::uint64_t at) {
+    constexpr int none = 100;
+    const auto all = std::filesystem::copy_options::recursive;
+    std::filesystem::copy(config.directory, folder + "/bus", all);
+    std::filesystem::copy(config.journal, folder + "/journal", all);
+    config.directory = folder + "/bus";
+    config.journal = folder + "/journal";
+    const pid_t child = ::fork();
+    if (child == 0) {
+        daemon::State state(daemon::Home(config), config, [](auto, const auto&) {});
+        shmbus::journal::RealStorage storage(config.journal);
+        shmbus::journal::Options options;
+        options.segment_bytes = config.journal_segment_bytes;
+        shmbus::journal::Journal journal(storage, options);
+        const std::uint32_t index = state.find_endpoint(endpoint);
+        const std::uint32_t generation =
+            state.tables().row<shmbus::directory::EndpointRow>(index).generation;
+        const std::string inbox =
+            config.directory + "/inboxes/" + shmbus::wire::numbered_file(index, generation);
+        cut = {at, inbox.c_str()};
+        try {
+            daemon::Outlet outlet(state, index, generation, journal.status().durable_lsn);
+            if (std::exchange(cut.left, 0) != 0) ::_exit(none);
+            static_cast<void>(outlet.fill(journal));
+            static_cast<void>(outlet.settle(journal));
+        } catch (const shmbus::SetupError&) {  // cut before it was open
+            cut.left = 0;
+        }
+        if (journal.commit().outcome != shmbus::journal::Outcome::ok) ::_exit(none + 1);
+        ::_exit(static_cast<int>(journal.backlog(shmbus::wire::make_reference(index, generation))));
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    std::filesystem::remove_all(folder + "/bus");
+    std::filesystem::remove_all(folder + "/journal");
+    REQUIRE(WIFEXITED(status));
+    if (WEXITSTATUS(status) == none) return {};
+    return static_cast<std::uint64_t>(WEXITSTATUS(status));
+}
+
 }  // namespace
 
 TEST_SUITE("durable") {
+
+TEST_CASE("nothing counts as handled because an inbox was cut short while its lanes are taken up") {
+    ServedBus served;
+    served.serve();
+    Bus bus = served.open();
+    Endpoint worker = bus.endpoint("worker");
+    std::string folder = "/dev/shm/shmbus-cut-XXXXXX";
+    REQUIRE(::mkdtemp(folder.data()) != nullptr);
+    std::uint64_t cuts = 0;
+    worker.on<Work>([&](const Work& work) {
+        if (work.number != 1) return;
+        // All of them are in our hands.
+        served.kill_daemon();
+        // Left by the killed one, and no file that can be copied.
+        std::filesystem::remove(served.directory() + "/control.sock");
+        for (std::uint64_t at = 1;; ++at) {
+            const auto left = left_after_cut(served.config, folder, "worker", at);
+            if (!left) break;
+            INFO("allocation ", at);
+            CHECK(*left == 5);
+            ++cuts;
+        }
+    });
+    send_numbers(bus, 1, 5);
+    CHECK(handle_until(worker, [&] { return cuts != 0; }));
+    MESSAGE("cut short at so many allocations: ", cuts);
+    CHECK(cuts > 3);
+    std::filesystem::remove_all(folder);
+}
 
 TEST_CASE("a turn that no memory is left for is given up; the next goes on, and nothing is lost") {
     void* const memory = ::mmap(nullptr, sizeof(Wish), PROT_READ | PROT_WRITE,
