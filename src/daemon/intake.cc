@@ -339,7 +339,7 @@ void Intake::give_room(Source& source) const noexcept {
     // HELD: nothing is in a hand here. Other end: the writer's count_room.
     page.head.store(lane::head_word(source.read, lane::no_hand), std::memory_order_seq_cst);
     lane::give_room(page.reclaim, source.read);
-    // seq_cst, behind the head: see Writer::wait_for_room.
+    // WISHED: seq_cst, behind the head. Other end: Writer::wait_for_room.
     if (source.lane->parts().writer_page().wants_room.load(std::memory_order_seq_cst) != 0) {
         // RUNG: the room. Other end: Writer::wait_for_room.
         page.room_bell.fetch_add(1, std::memory_order_release);

@@ -22,8 +22,7 @@ constexpr std::size_t cold_looks = 8;
 // Everything that need not be looked at by every take.
 Batch* Consumer::look_around() noexcept {
     until_look_ = takes_between_looks;
-    stamp_ = base::ticks();
-    expected_.is_filled = false;  // with the time that was
+    look_at_clock();
     // TABLES: lanes and consumers that came or went. Other end: InboxAdmin::changed.
     if (table_->version.load(std::memory_order_acquire) != known_version_) refresh();
     rescue();

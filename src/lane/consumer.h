@@ -88,8 +88,7 @@ public:
     // several: as long as one is open it occupies one of eight hands, and with all of them occupied
     // nothing is taken from a lane. How many records it has follows from the time between takes.
     [[nodiscard]] Batch* take(std::uint32_t limit) noexcept {
-        if (until_look_ > 1 && expected_.lane != nullptr && open_batches_ == 0 &&
-            batch_size_.is_single()) {
+        if (until_look_ > 1 && is_expecting()) {
             if (expected_is_there()) {
                 if (Batch* batch = take_expected()) return batch;
             }
@@ -117,10 +116,18 @@ public:
     [[nodiscard]] std::uint32_t batch_for(std::uint64_t ticks_each) const noexcept {
         return batch_size_.of_pace(ticks_each);
     }
-    // Nothing is there: does ahead what can be done of the take of what is expected.
-    void prepare() noexcept {
-        if (expected_.lane != nullptr && !expected_.is_filled && open_batches_ == 0)
-            fill_for_expected();
+    // Nothing is there: does ahead what can be done of the take of a message that is waited for,
+    // and looks for it `looks` times, with a pause before each. Null: it has not come, or none is
+    // waited for, or take() has to find out more.
+    [[nodiscard]] Batch* await_expected(unsigned looks) noexcept {
+        if (until_look_ <= 1 || !is_expecting()) return nullptr;
+        if (!expected_.is_filled) fill_for_expected();
+        for (; looks > 0; --looks) {
+            // Who looks again and again without a pause keeps taking the line from its writer.
+            base::cpu_relax();
+            if (expected_is_there()) return take_expected();
+        }
+        return nullptr;
     }
     // All records of the batch are done: lets go of the hand and gives room back when it is due.
     [[gnu::always_inline]] void finish(Batch* batch) noexcept {
@@ -198,6 +205,9 @@ private:
     void start_successors() noexcept;
     Batch* take_in_turn(std::uint32_t limit, std::uint32_t least) noexcept;
     Batch* take_from(ReaderLane& lane, std::uint64_t head, std::uint32_t limit) noexcept;
+    [[nodiscard]] bool is_expecting() const noexcept {
+        return expected_.lane != nullptr && open_batches_ == 0 && batch_size_.is_single();
+    }
     [[nodiscard]] bool expected_is_there() const noexcept {
         return expected_.lane->published_at(expected_.record, batches_[0].end);
     }
@@ -228,6 +238,11 @@ private:
         open_batches_ = 1;
         wake_for_what_is_left(lane, batch.end);
         return &batch;
+    }
+    // What is taken from here on was not taken before.
+    void look_at_clock() noexcept {
+        stamp_ = base::ticks();
+        expected_.is_filled = false;
     }
     // Everything about its take that can be done before the record is there.
     void fill_for_expected() noexcept {

@@ -42,7 +42,7 @@ Consumer::Consumer(const base::File& inbox, std::uint16_t slot, std::uint64_t me
       is_reached_(base::register_for_global_barrier()) {
     warm_.reserve(64);
     rescued_.reserve(most_hands);
-    stamp_ = base::ticks();
+    look_at_clock();
     refresh();
     rescue();
 }
@@ -306,7 +306,7 @@ std::uint32_t Consumer::rung() const noexcept {
 void Consumer::rest(std::chrono::nanoseconds limit, std::uint32_t seen) noexcept {
     ++sleeps_;
     base::wait(base::watch(doorbell_->bells[slot_], seen), std::min(limit, longest_sleep));
-    stamp_ = base::ticks();
+    look_at_clock();
 }
 
 bool Consumer::sleep(std::chrono::nanoseconds limit, std::uint32_t seen) noexcept {
@@ -335,8 +335,7 @@ bool Consumer::sleep(std::chrono::nanoseconds limit, std::uint32_t seen) noexcep
     }
     ++sleeps_;
     const base::WaitEnd end = base::wait_any({words.data(), count}, limit);
-    // What is taken now was not taken before the sleep.
-    stamp_ = base::ticks();
+    look_at_clock();
     withdraw();
     for (std::size_t i = 1; i < count; ++i) {
         if (peers_.maybe_dead(whose[i])) peers_.wake_others(whose[i]);

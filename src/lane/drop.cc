@@ -36,10 +36,9 @@ std::uint64_t Dropper::drop_one(const Writer& writer) noexcept {
         std::memcpy(&word, record + sizeof(word), sizeof(word));  // written by ourselves
         const std::uint64_t end = position + wire::units_of(word);
         if (end > tail) return 0;
-        // HELD: the helped hand. Other ends: room, judge. seq_cst as in take(), but nobody holds
-        // this.
+        // HELD: the helped hand. Other ends: room, judge. As in take_filled, but nobody holds this.
         if (head_word_of_lane.compare_exchange(head, head_word(end, no_hand),
-                                               std::memory_order_seq_cst,
+                                               std::memory_order_acq_rel,
                                                std::memory_order_relaxed)) {
             const std::uint64_t count = messages_in_record(record, word);
             // A reader that finds the bytes of a later record where it was looking also

@@ -180,8 +180,11 @@ struct Progress {
     return messages << 20 | (filling & 0xFFFFFU);
 }
 [[nodiscard]] constexpr std::uint64_t messages_in(std::uint64_t settled) { return settled >> 20; }
+[[nodiscard]] constexpr std::uint32_t settled_filling_in(std::uint64_t settled) {
+    return static_cast<std::uint32_t>(settled & 0xFFFFFU);
+}
 [[nodiscard]] constexpr bool is_of_filling(std::uint64_t settled, std::uint32_t filling) {
-    return (settled & 0xFFFFFU) == (filling & 0xFFFFFU);
+    return settled_filling_in(settled) == (filling & 0xFFFFFU);
 }
 
 // What the cursor of a hand says when the list tells how far each record is.

@@ -17,7 +17,7 @@ namespace shmbus::lane {
 //   PUBLISHED  control word:  writer's payload and meta        -> reader that finds it valid
 //   HELD       head CAS:      the hand's fields and its TAKING -> whoever reads head
 //   FILLED     hand's fields: the clearing of the filling before -> whoever reads a field
-//   CLEARED    hand exchange: last read of the payload         -> whoever counts the room
+//   CLEARED    hand's word:   last read of the payload         -> whoever counts the room
 //   ROOM       reclaim CAS:   the counted hands                -> writer that overwrites
 //   LISTED     cursor:        the list of all records' progress -> adopter that reads it
 
@@ -76,9 +76,9 @@ struct HandWords {
 template <class A>
 [[nodiscard, gnu::always_inline]] inline HandWords fill(Hand<A>& mine, std::uint16_t owner,
                                                         const Span& span) noexcept {
-    // relaxed: nobody but its owner moves the word of an idle hand.
+    // CLEARED: by us, or by who had adopted it when our place was another's. Other end: clear.
     const std::uint64_t sequence =
-        sequence_in(mine.word.load(std::memory_order_relaxed)) + 1;
+        sequence_in(mine.word.load(std::memory_order_acquire)) + 1;
     // FILLED: whoever sees one of these has to see too that the filling before was cleared, or it
     // would believe the old word with the new fields. Other ends: held_by, help.
     mine.lane.store(span.lane_id, std::memory_order_release);
@@ -86,7 +86,10 @@ template <class A>
     mine.end.store(span.end, std::memory_order_release);
     // relaxed, the others: the store of TAKING and the CAS of the head carry them.
     mine.since.store(span.since, std::memory_order_relaxed);
-    const std::uint32_t filling = filling_in(mine.count.load(std::memory_order_relaxed)) + 1;
+    // The one behind the last that was counted, however often this is filled: a filling that was
+    // not taken is counted by nobody, and its number may come again.
+    const std::uint32_t filling =
+        settled_filling_in(mine.settled.load(std::memory_order_relaxed)) + 1;
     mine.count.store(count_word(filling, span.count), std::memory_order_relaxed);
     mine.cursor.store(0, std::memory_order_relaxed);
     return {hand_word(sequence, owner, HandState::taking),

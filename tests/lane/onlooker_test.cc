@@ -83,12 +83,12 @@ TEST_CASE("a lane and its hands tell at every moment how many messages went in a
     CHECK(watched.count().waiting == 0);
 }
 
-TEST_CASE("what comes one by one is counted one by one, prepared for or not") {
+TEST_CASE("what comes one by one is counted one by one, awaited or not") {
     Watched watched;
     for (std::uint64_t sent = 1; sent <= 300; ++sent) {
         // Nothing is there: the take that follows may be made ready.
         CHECK(watched.work(1, 3) == 0);
-        if (sent % 3 != 0) watched.consumer->prepare();
+        if (sent % 3 != 0) CHECK(watched.consumer->await_expected(1) == nullptr);
         REQUIRE(send(watched.writer, 1, sent));
         CHECK(watched.settled() == sent - 1);
         CHECK(watched.count().waiting == 1);
@@ -96,6 +96,46 @@ TEST_CASE("what comes one by one is counted one by one, prepared for or not") {
         CHECK(watched.settled() == sent);
         CHECK(watched.count().waiting == 0);
     }
+}
+// Two batches of one, so that a third message like them is expected.
+void expect_another(Watched& watched) {
+    for (std::uint64_t number = 1; number <= 2; ++number) {
+        CHECK(watched.work(1, 3) == 0);
+        REQUIRE(send(watched.writer, 1, number));
+        CHECK(watched.work(1, 3) == 1);
+    }
+    CHECK(watched.work(1, 3) == 0);
+    CHECK(watched.consumer->await_expected(1) == nullptr);
+}
+TEST_CASE("a hand that is made ready again and again is of one filling, the next to be counted") {
+    Watched watched;
+    expect_another(watched);
+    const lane::InboxView view(watched.scene.open_inbox());
+    const auto& hand = view.hands()[0];
+    const std::uint32_t next =
+        lane::settled_filling_in(hand.settled.load(std::memory_order_acquire)) + 1;
+    for (int i = 0; i < 1000; ++i) {
+        REQUIRE(watched.consumer->take(3) == nullptr);
+        REQUIRE(watched.consumer->await_expected(1) == nullptr);
+        REQUIRE(lane::filling_in(hand.count.load(std::memory_order_acquire)) == next);
+    }
+    REQUIRE(send(watched.writer, 1, 3));
+    CHECK(watched.work(1, 3) == 1);
+    CHECK(watched.settled() == 3);
+}
+TEST_CASE("what is taken behind a sleep was not taken before it") {
+    Watched watched;
+    expect_another(watched);
+    watched.consumer->sleep(std::chrono::milliseconds(1));
+    const std::uint64_t behind = base::ticks();
+    watched.consumer->sleep(std::chrono::milliseconds(1));
+    REQUIRE(send(watched.writer, 1, 3));
+    lane::Batch* const batch = watched.consumer->take(3);
+    REQUIRE(batch != nullptr);
+    const auto hands = lane::InboxOnlooker(watched.scene.open_inbox()).hands();
+    REQUIRE(hands.size() == 1);
+    CHECK(hands[0].since_ticks >= behind);
+    handle(*watched.consumer, *batch, [](const std::optional<Cargo>&, bool) {});
 }
 TEST_CASE("a new writer goes on counting where a dead one ended") {
     Watched watched;

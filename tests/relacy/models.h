@@ -195,6 +195,38 @@ struct PlaceGivenAgain : LaneModel<PlaceGivenAgain, 2> {
     }
 };
 
+// A dead consumer's place was given to a new one while a survivor delivers what was left in its
+// hand: the new one fills that hand when the survivor has cleared it.
+struct HandHandedBack : LaneModel<HandHandedBack, 3> {
+    void before() {
+        world.is_room_due = false;
+        prepare(2);
+        RL_ASSERT(world.take(0, 3, 1) == 1);
+    }
+    void thread(unsigned index) {
+        if (index == 0) {
+            for (unsigned patience = 6; patience > 0; --patience) {
+                // As Consumer::idle_hand.
+                const std::uint64_t word = world.hands[0].word.load(std::memory_order_relaxed);
+                if (lane::state_in(word) != lane::HandState::idle) continue;
+                if (world.take(0, 0, 1) > 0) world.handle_and_finish(0, false);
+                return;
+            }
+        } else if (index == 1) {
+            if (world.adopt(0, 3, 1)) world.handle_and_finish(0, true);
+        } else {
+            for (unsigned patience = 8; patience > 0 && world.tail < 3; --patience) {
+                world.count_room_as_writer();
+                if (world.fits()) world.fill_and_commit();
+            }
+        }
+    }
+    void after() {
+        world.give_room_back();
+        world.settle(true);
+    }
+};
+
 // A writer begins to wait while two readers finish: it finds the room itself or is rung.
 struct WriterWaits : LaneModel<WriterWaits, 3> {
     Word<std::uint32_t> bell;

@@ -46,6 +46,7 @@ struct Entry {
 constexpr std::array all_models{
     Entry{"one reader", check<OneReader>},
     Entry{"no room due", check<RoomNotDue>},
+    Entry{"a hand is handed back", check<HandHandedBack>},
     Entry{"two finish", check<TwoFinish>},
     Entry{"two take and finish", check<TwoTakeAndFinish>},
     Entry{"two readers", check<TwoReaders>},
@@ -145,9 +146,9 @@ constexpr std::array unnoticed{
     Unnoticed{"help/4/acquire", by_the_head},
     Unnoticed{"help/4/release", by_the_head},
     Unnoticed{"help/4/relaxed", by_the_head},
-    Unnoticed{"fill/1/relaxed", by_the_other_fields},
     Unnoticed{"fill/2/relaxed", by_the_other_fields},
     Unnoticed{"fill/3/relaxed", by_the_other_fields},
+    Unnoticed{"fill/4/relaxed", by_the_other_fields},
     Unnoticed{"take_filled/2/release", by_the_look_before},
     Unnoticed{"take_filled/3/relaxed", never_counted},
     Unnoticed{"take_filled/4/relaxed", same_thread},
@@ -226,7 +227,7 @@ TEST_CASE("the fields of a hand carry the clear before them, and who reads them 
     };
     CHECK(check<RoomNotDue>(schedules).holds);
     for (unsigned field = 1; field <= 3; ++field)
-        run().weakened[field] = planted("fill/" + std::to_string(field) + "/relaxed");
+        run().weakened[field] = planted("fill/" + std::to_string(field + 1) + "/relaxed");
     CHECK_FALSE(check<RoomNotDue>(schedules).holds);
     for (unsigned field = 1; field <= 3; ++field)
         run().weakened[field] = planted("held_by/" + std::to_string(field + 1) + "/relaxed");
