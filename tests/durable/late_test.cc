@@ -19,6 +19,7 @@
 #include "lane/writer.h"
 #include "served_bus.h"
 #include "wire/record_end.h"
+#include "worker.h"
 
 namespace durable_tests {
 
@@ -82,14 +83,6 @@ private:
     std::vector<std::byte> record_;
 };
 
-struct Worker {
-    explicit Worker(Bus& bus) : endpoint(bus.endpoint("worker")) {
-        endpoint.on<Work>([this](const Work& work) { last = work.number; });
-    }
-    Endpoint endpoint;
-    std::uint64_t last = 0;
-};
-
 // A bus whose endpoint "worker" has handled one command and is removed.
 struct Removed {
     Removed() {
@@ -100,7 +93,7 @@ struct Removed {
             Worker worker(own);
             REQUIRE(bus->send(Work{1, 2}));
             REQUIRE(bus->sync(20s));
-            REQUIRE(handle_until(worker.endpoint, [&] { return worker.last == 1; }));
+            REQUIRE(handle_until(worker.endpoint, [&] { return worker.has_all(1); }));
         }
         REQUIRE(wait_until([&] { return served.rests(); }));
         REQUIRE(remove(served, "worker") == 0);
@@ -157,7 +150,7 @@ TEST_CASE("without an error endpoint it stays in its lane, has no receipt, and i
     CHECK(wait_until([&] {
         errors.poll();
         worker.endpoint.poll();
-        return failed == 2 || worker.last == 2;
+        return failed == 2 || worker.has_all(1);
     }));
     CHECK(wait_until([&] { return stale.has_receipt(); }));
 }
