@@ -14,9 +14,9 @@ namespace shmbus::base {
 // Whether this kernel has MEMBARRIER_CMD_GLOBAL_EXPEDITED (4.16). Asked once per process.
 [[nodiscard]] bool barrier_available() noexcept;
 
-// For who goes on, before the first store that counts: from here on global_barrier() of any process
-// reaches all threads of this one. False when it cannot; then it issues a seq_cst fence itself. Lost
-// by exec, kept by fork.
+// For who goes on, before the first store that counts: from here on global_barrier() of any
+// process reaches all threads of this one. False when it cannot; then it issues a seq_cst fence
+// itself. Lost by exec, kept by fork.
 [[nodiscard]] bool register_for_global_barrier() noexcept;
 
 // For who waits: when this returns true, every running thread of every registered process has
