@@ -31,6 +31,7 @@ CHECKS = [
     ("at a terminal it asks, has colours and opens an editor", words.terminals),
     ("the script in README.md runs as it stands there", words.readme),
     ("endpoints are made, shown, emptied and removed", endpoints.endpoints),
+    ("a process that is stopped is told from one that goes on", endpoints.stopped_processes),
     ("what only looks works when the daemon is dead, and on a copy",
      endpoints.looking_needs_no_daemon),
     ("types are declared, subscriptions come and go, orphans are marked",

@@ -149,6 +149,8 @@ void check(const Common& common, const CheckLine& line) {
                 worst.figures = figures;
             }
         }
+    } catch (const SetupError& error) {
+        worst = {State::unknown, trouble_of(error).what(), ""};
     } catch (const std::exception& error) {
         // Of a library's error, which has several lines, the first.
         const std::string text = error.what();

@@ -4,10 +4,12 @@
 #include "cli/common.h"
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
 
+#include <poll.h>
 #include <unistd.h>
 
 #include "bus/locate.h"
@@ -56,6 +58,12 @@ void flush_output() {
     if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
     throw Trouble(Exit::io, "standard output took not all of it",
                   errno == ENOSPC ? "the file system that it goes to is full" : "", "");
+}
+
+void heed_reader() noexcept {
+    pollfd output{STDOUT_FILENO, 0, 0};
+    // Of a pipe or a socket without a reader, whatever is asked for.
+    if (::poll(&output, 1, 0) > 0 && (output.revents & POLLERR) != 0) std::raise(SIGPIPE);
 }
 
 bool is_agreed(bool said_yes, const std::string& question) {

@@ -35,6 +35,8 @@ void print_line(std::string_view text);
 // Throws Trouble when standard output took not all of it. A reader that went away ends the program
 // by SIGPIPE, as it does the programs beside it in a pipe.
 void flush_output();
+// The same for who has nothing to write for now: a reader that went away is noticed at once.
+void heed_reader() noexcept;
 
 // Asks a question at the terminal. Without one it throws Trouble that names --yes.
 [[nodiscard]] bool is_agreed(bool said_yes, const std::string& question);

@@ -82,8 +82,9 @@ void journal_dump(const Common& common, const std::string& path) {
                                   {"says", what_it_says(head, payload)}};
                 print_line(record.dump());
             } else {
-                fmt::print("{:>6} {:>10} {:>10} {:<11} {:>8} B  {}\n", segment, offset, head.lsn,
-                           name_of(head.kind), payload.size(), what_it_says(head, payload));
+                print_line(fmt::format("{:>6} {:>10} {:>10} {:<11} {:>8} B  {}", segment, offset,
+                                       head.lsn, name_of(head.kind), payload.size(),
+                                       what_it_says(head, payload)));
             }
         });
     if (report.stops_service()) throw Ended{static_cast<int>(Exit::damaged)};

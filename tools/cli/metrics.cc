@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "cli/common.h"
 #include "look/look.h"
 #include "look/openmetrics.h"
 #include "look/serve_metrics.h"
@@ -38,7 +39,7 @@ void run(const MetricsLine& wanted, const std::string& bus) {
     if (wanted.address.empty()) {
         const auto format = wanted.is_openmetrics ? look::MetricsFormat::openmetrics
                                                   : look::MetricsFormat::prometheus;
-        fmt::print("{}", look::metrics_text(look::look(place, look::apart_everywhere), format));
+        print(look::metrics_text(look::look(place, look::apart_everywhere), format));
         return;
     }
     look::MetricsServer server(place, wanted.address);

@@ -17,15 +17,20 @@ namespace {
 void list_processes(const Common& common) {
     const OpenBus bus(common);
     Living living(bus);
+    const look::Snapshot seen = bus.look();
     std::map<wire::Reference, std::size_t> lane_counts;
     for (const auto& lane : bus.lanes()) ++lane_counts[lane.writer];
     Listing listing("shmbus.process_list/1",
                     {"process", "name", "pid", "uid", "state", "lanes", "since_ns"});
     for (const auto& one : bus.participants()) {
         const Living::State state = living.state_of(one.reference());
+        const look::Process* const process = seen.process(one.reference());
+        const bool is_stopped = state == Living::State::alive && process != nullptr &&
+                                process->is_stopped;
         listing.add({wire::numbered_file(one.reference()), one.name(), one.row.pid, one.row.uid,
-                     name_of(state), lane_counts[one.reference()], one.row.since_ns},
-                    state == Living::State::dead ? Paint::warning : Paint::plain);
+                     is_stopped ? "stopped" : name_of(state), lane_counts[one.reference()],
+                     one.row.since_ns},
+                    is_stopped || state == Living::State::dead ? Paint::warning : Paint::plain);
     }
     listing.print(common);
 }

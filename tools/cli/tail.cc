@@ -60,7 +60,9 @@ public:
             flush_output();
             const bool came = following_.read() || following_.count_unseen();
             pause = came ? std::chrono::milliseconds{1} : std::min(2 * pause, longest_pause);
-            if (!came) std::this_thread::sleep_for(pause);
+            if (came) continue;
+            heed_reader();
+            std::this_thread::sleep_for(pause);
         }
     }
 

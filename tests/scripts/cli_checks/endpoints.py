@@ -42,6 +42,20 @@ def endpoints(stage):
         eventually(lambda: bus.run("endpoint", "rm", "work").status == 0, "an endpoint that goes")
 
 
+def stopped_processes(stage):
+    with prepare(Bus(stage)) as bus:
+        server = bus.spawn("serve", "other", "--type", "job", "--quiet", "--command", "true")
+
+        def state():
+            return {row["pid"]: row["state"]
+                    for row in bus.json("process", "ls")["rows"]}.get(server.pid)
+        eventually(lambda: state() == "alive", "the server on the bus")
+        server.send_signal(signal.SIGSTOP)
+        eventually(lambda: state() == "stopped", "that it is stopped")
+        server.send_signal(signal.SIGCONT)
+        eventually(lambda: state() == "alive", "that it goes on")
+
+
 def looking_needs_no_daemon(stage):
     with prepare(Bus(stage)) as bus:
         bus.good("send", "job", "--to", "work", "--data", "kept")

@@ -74,6 +74,15 @@ def output_that_fails(stage):
                               stderr=subprocess.PIPE, text=True, timeout=LIMIT)
         os.close(writing)
         require(said.returncode == -signal.SIGPIPE and said.stderr == "", said)
+        with open("/dev/full", "w", encoding="ascii") as full:
+            said = subprocess.run([TOOL, "metrics"], env=bus.environment, stdout=full,
+                                  stderr=subprocess.PIPE, text=True, timeout=LIMIT)
+        require(said.returncode == 74 and "full" in said.stderr, said)
+        # Also while nothing comes that could be written.
+        follower = bus.spawn("tail", "-f", "work")
+        require("kept" in follower.stdout.readline(), "tail shows what is there")
+        follower.stdout.close()
+        require(follower.wait(LIMIT) == -signal.SIGPIPE, "tail -f notices that its reader left")
         require(bus.good("get", "work", "--yes", "--raw") == "kept", "it is still there")
 
 
