@@ -80,6 +80,7 @@ def output_that_fails(stage):
         require(said.returncode == 74 and "full" in said.stderr, said)
         # Also while nothing comes that could be written.
         follower = bus.spawn("tail", "-f", "work")
+        follower.stdout.readline()  # the heads of the columns
         require("kept" in follower.stdout.readline(), "tail shows what is there")
         follower.stdout.close()
         require(follower.wait(LIMIT) == -signal.SIGPIPE, "tail -f notices that its reader left")
