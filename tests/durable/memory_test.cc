@@ -26,48 +26,14 @@
 #include "daemon/state.h"
 #include "journal/journal.h"
 #include "served_bus.h"
+#include "support/own_new.h"
 #include "wire/names.h"
-
-namespace {
-
-// Of this thread's allocations.
-struct Shortage {
-    std::uint64_t left = 0;  // so many more, of which the last one fails; 0: none will
-    bool has_begun = false;
-    bool lasts = false;  // all that follow fail as well
-};
-thread_local Shortage shortage;
-
-// A file that is cut short at an allocation of this thread: between any two things that it does.
-struct Cut {
-    std::uint64_t left = 0;  // so many allocations more; 0: not at all
-    const char* file = nullptr;
-};
-thread_local Cut cut;
-
-void* allocate(std::size_t bytes) {
-    if (cut.left != 0 && --cut.left == 0 && ::truncate(cut.file, 4096) != 0) std::abort();
-    const bool begins = shortage.left != 0 && --shortage.left == 0;
-    if (begins) shortage.has_begun = true;
-    if (begins || (shortage.has_begun && shortage.lasts)) throw std::bad_alloc();
-    void* const room = std::malloc(bytes == 0 ? 1 : bytes);
-    if (room == nullptr) throw std::bad_alloc();
-    return room;
-}
-
-}  // namespace
-
-void* operator new(std::size_t bytes) { return allocate(bytes); }
-void* operator new[](std::size_t bytes) { return allocate(bytes); }
-void operator delete(void* room) noexcept { std::free(room); }
-void operator delete[](void* room) noexcept { std::free(room); }
-void operator delete(void* room, std::size_t) noexcept { std::free(room); }
-void operator delete[](void* room, std::size_t) noexcept { std::free(room); }
 
 namespace durable_tests {
 
 using shmbus::Bus;
 using shmbus::Endpoint;
+using shmbus::test::own_new;
 
 namespace {
 
@@ -84,13 +50,20 @@ struct Wish {
     std::atomic<std::uint64_t> logged{0};
 };
 
+// Of this thread's allocations.
+void fail_at(std::uint64_t at, bool lasts) {
+    own_new().fails_at = at;
+    own_new().lasts = lasts;
+    own_new().has_failed = false;
+}
+
 [[noreturn]] void turn_for_ever(daemon::Durable& durable, Wish& wish) {
     for (;;) {
         if (const std::uint64_t at = wish.fails_at.exchange(0); at != 0)
-            shortage = {at, false, wish.lasts};
+            fail_at(at, wish.lasts);
         static_cast<void>(durable.turn());
-        if (!shortage.has_begun) continue;
-        shortage = {wish.again.exchange(0), false, wish.lasts};
+        if (!own_new().has_failed) continue;
+        fail_at(wish.again.exchange(0), wish.lasts);
         ++wish.failed;
     }
 }
@@ -131,16 +104,19 @@ struct Wish {
         const std::uint32_t index = state.find_endpoint(endpoint);
         const std::uint32_t generation =
             state.tables().row<shmbus::directory::EndpointRow>(index).generation;
-        const std::string inbox =
+        static const std::string inbox =
             config.directory + "/inboxes/" + shmbus::wire::numbered_file(index, generation);
-        cut = {at, inbox.c_str()};
+        own_new().act = [] {
+            if (::truncate(inbox.c_str(), 4096) != 0) std::abort();
+        };
+        own_new().acts_at = at;
         try {
             daemon::Outlet outlet(state, index, generation, journal.status().durable_lsn);
-            if (std::exchange(cut.left, 0) != 0) ::_exit(none);
+            if (std::exchange(own_new().acts_at, 0) != 0) ::_exit(none);
             static_cast<void>(outlet.fill(journal));
             static_cast<void>(outlet.settle(journal));
         } catch (const shmbus::SetupError&) {  // cut before it was open
-            cut.left = 0;
+            own_new().acts_at = 0;
         }
         if (journal.commit().outcome != shmbus::journal::Outcome::ok) ::_exit(none + 1);
         ::_exit(static_cast<int>(journal.backlog(shmbus::wire::make_reference(index, generation))));

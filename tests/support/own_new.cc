@@ -21,7 +21,10 @@ namespace {
 void* allocate(std::size_t bytes) {
     shmbus::test::OwnNew& own = shmbus::test::own_new();
     ++own.allocations;
-    if (own.fails_at != 0 && --own.fails_at == 0) throw std::bad_alloc();
+    if (own.acts_at != 0 && --own.acts_at == 0) own.act();
+    const bool fails = own.fails_at != 0 && --own.fails_at == 0;
+    own.has_failed = own.has_failed || fails;
+    if (fails || (own.has_failed && own.lasts)) throw std::bad_alloc();
     void* const room = std::malloc(bytes == 0 ? 1 : bytes);
     if (room == nullptr) throw std::bad_alloc();
     return room;
