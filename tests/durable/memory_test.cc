@@ -211,12 +211,16 @@ TEST_CASE("a turn that no memory is left for is given up; the next goes on, and 
         for (const bool lasts : {false, true}) {
             wish.lasts = lasts;
             // Ends, both: no message makes the daemon make so many allocations.
-            for (std::uint64_t at = 1; fail(at, 0) == 1; ++at) REQUIRE(at < 2000);
+            std::uint64_t at = 1;
+            for (; fail(at, 0) == 1; ++at) REQUIRE(at < 2000);
+            std::uint64_t again = 1;
             // Of those that take the service up again only some: each costs a second.
-            for (std::uint64_t at = 1; fail(1, at) == 2; at += 1 + at) REQUIRE(at < 2000);
+            for (; fail(1, again) == 2; again += 1 + again) REQUIRE(again < 2000);
+            MESSAGE("failed up to allocation ", at - 1, " of a turn, ", again - 1, " of the next");
+            // How many a turn makes depends on what it finds; that they did fail does not.
+            CHECK(at > 5);
+            CHECK(again > 15);
         }
-        MESSAGE("allocations that failed: ", wish.failed.load());
-        CHECK(wish.failed > 60);
         CHECK(wish.logged > 0);
         for (const auto& counts : {handled, heard})
             for (const auto& [which, times] : counts) CHECK(times == 1);
