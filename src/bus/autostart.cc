@@ -13,6 +13,8 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -58,11 +60,27 @@ constexpr int report_fd = 3;
     return {};
 }
 
+// The daemon serves others too, and for longer than its starter lives: it is not bound to the core
+// that its starter has for itself, nor scheduled as that is. Its cores are those of the first
+// process, which leaves out the ones that the machine's owner has isolated. What is refused stays
+// as it is: the daemon runs all the same.
+void leave_starters_place() noexcept {
+    cpu_set_t cores;
+    if (::sched_getaffinity(1, sizeof(cores), &cores) == 0)
+        ::sched_setaffinity(0, sizeof(cores), &cores);
+    const sched_param usual{};
+    ::sched_setscheduler(0, SCHED_OTHER, &usual);
+    ::setpriority(PRIO_PROCESS, 0, 0);
+    constexpr int of_process = 1;
+    ::syscall(SYS_ioprio_set, of_process, 0, 0);
+}
+
 // What runs between fork and exec: system calls only, for the other threads of the process, which
 // may hold any lock, do not exist here.
 [[noreturn]] void become_daemon(const char* program, char* const* arguments, int report) noexcept {
     ::setsid();
     if (::fork() != 0) ::_exit(0);
+    leave_starters_place();
     sigset_t none;
     sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);

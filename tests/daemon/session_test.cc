@@ -8,8 +8,12 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/support.h"
 #include "daemon/fixture.h"
 #include "lane/lane_file.h"
 
@@ -29,6 +33,45 @@ struct Told {
 
 std::string reason(const shmbus::Error& error) {
     return error.details() ? error.details()->reason : std::string();
+}
+
+cpu_set_t cores_of(pid_t process) {
+    cpu_set_t cores;
+    CPU_ZERO(&cores);
+    REQUIRE(::sched_getaffinity(process, sizeof(cores), &cores) == 0);
+    return cores;
+}
+
+// Which queue of the disk it is served from, and its place there.
+long place_at_disk(pid_t process) {
+    constexpr int of_process = 1;
+    return ::syscall(SYS_ioprio_get, of_process, process);
+}
+
+// As users start what has a core for itself, or what shall disturb nobody; then joins, for which
+// the daemon has to be started. What that one is scheduled by is told by its pid.
+int start_daemon_from_a_corner(const std::string& bus) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    const cpu_set_t all = cores_of(0);
+    for (int core = 0; core < CPU_SETSIZE && CPU_COUNT(&one) == 0; ++core)
+        if (CPU_ISSET(core, &all)) CPU_SET(core, &one);
+    constexpr int of_process = 1;
+    constexpr int idle_class = 3 << 13;
+    const sched_param usual{};
+    if (::sched_setaffinity(0, sizeof(one), &one) != 0 ||
+        ::sched_setscheduler(0, SCHED_BATCH, &usual) != 0 ||
+        ::syscall(SYS_ioprio_set, of_process, 0, idle_class) != 0)
+        return 1;
+    auto session = test::join(bus, 5s, true);
+    const auto daemon = static_cast<pid_t>(session->status().value().daemon_pid);
+    const cpu_set_t theirs = cores_of(daemon);
+    const cpu_set_t first = cores_of(1);
+    const bool is_free = CPU_EQUAL(&theirs, &first) != 0;
+    const bool is_usual = ::sched_getscheduler(daemon) == SCHED_OTHER;
+    const bool is_served = place_at_disk(daemon) != idle_class;
+    ::kill(daemon, SIGTERM);
+    return is_free ? is_usual ? is_served ? 0 : 4 : 3 : 2;
 }
 
 std::vector<std::uint32_t> endpoints_of(const shmbus::detail::Session& session,
@@ -351,6 +394,17 @@ TEST_CASE("a session without a daemon says so, and starts one when it may") {
     CHECK(session->directory().participant(session->reference()).has_value());
     ::kill(static_cast<pid_t>(session->status().value().daemon_pid), SIGTERM);
     CHECK(test::eventually([&] { return ::access(socket.c_str(), F_OK) != 0; }));
+}
+
+TEST_CASE("a daemon that the library starts runs beside its starter, not on its core alone") {
+    const Folder folder;
+    shmbus::test::Child starter([&] { return start_daemon_from_a_corner(folder.bus()); });
+    const int status = starter.reap();
+    INFO("1: no corner, 2: cores, 3: class, 4: disk: ", WEXITSTATUS(status));
+    CHECK(shmbus::test::exited_with(status, 0));
+    CHECK(test::eventually([&] {
+        return ::access((folder.bus() + "/control.sock").c_str(), F_OK) != 0;
+    }));
 }
 
 }  // TEST_SUITE
