@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <fstream>
 #include <poll.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <system_error>
@@ -112,12 +113,22 @@ BusHouse::BusHouse() {
     leash_ = leash.write_end;
     directory_ = keeper_ > 0 ? read_all(answer.read_end) : "no bus: cannot fork";
     ::close(answer.read_end);
-    if (directory_.starts_with('/')) return;
+    std::string trouble = directory_.empty() ? "no bus: its keeper died" : directory_;
+    if (directory_.starts_with('/') && schedules_daemon()) return;
+    if (directory_.starts_with('/')) trouble = "the daemon cannot be scheduled as this process is";
     close();
-    throw std::runtime_error(directory_.empty() ? "no bus: its keeper died" : directory_);
+    throw std::runtime_error(trouble);
 }
 
 BusHouse::~BusHouse() { close(); }
+
+// As we are: the library starts it in the usual class, and who runs a measurement before all others
+// means the daemon too.
+bool BusHouse::schedules_daemon() const {
+    sched_param ours{};
+    return ::sched_getparam(0, &ours) == 0 &&
+           ::sched_setscheduler(daemon(), ::sched_getscheduler(0), &ours) == 0;
+}
 
 void BusHouse::close() noexcept {
     ::close(leash_);

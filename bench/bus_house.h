@@ -47,6 +47,7 @@ public:
     Bus join(BusOptions options = {}) const;
 
 private:
+    [[nodiscard]] bool schedules_daemon() const;
     void close() noexcept;
 
     pid_t keeper_ = -1;

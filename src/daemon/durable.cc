@@ -33,6 +33,8 @@ using journal::Outcome;
 namespace {
 
 constexpr auto lingers = 50us;
+// A batch may wait for more to come for this part of what the last commit took.
+constexpr int most_of_a_commit = 4;
 // What was handled is written down with the next batch of messages, or alone after this.
 constexpr auto settles_alone_after = 100ms;
 constexpr std::chrono::microseconds least_look = 1ms;
@@ -348,8 +350,11 @@ void Durable::make_missing_outlets() {
 
 bool Durable::commit() {
     step("to be committed");
+    const auto begin = Clock::now();
     const journal::Committed committed = service_->journal.commit();
     committed_at_ = Clock::now();
+    last_commit_ = committed_at_ - begin;
+    last_batch_ = service_->intake->fresh().size();
     settled_ = 0;
     if (committed.outcome == Outcome::ok) {
         step("committed");
@@ -474,6 +479,9 @@ bool Durable::work() {
     if (service_ == nullptr) return false;
     const bool came = rows == Outcome::ok && service_->intake->collect(service_->journal);
     if (looks) make_missing_outlets();
+    if (came)
+        service_->intake->gather(service_->journal, last_batch_,
+                                 Clock::now() + last_commit_ / most_of_a_commit);
     if (came || looks) handled = settle();
     const bool commits =
         came || keeps_rows || (settled_ != 0 && now - committed_at_ >= settles_alone_after);

@@ -113,6 +113,8 @@ private:
     Clock::time_point next_try_{};
     Clock::time_point worked_at_{};
     Clock::time_point committed_at_{};
+    Clock::duration last_commit_{0};  // how long it took, and of how many messages
+    std::size_t last_batch_ = 0;
     Clock::time_point next_look_{};  // at what was handled, and for room
     std::chrono::microseconds look_every_{1000};
     bool rested_ = false;  // the journal's upkeep for quiet times is done

@@ -11,6 +11,7 @@
 
 #include "base/barrier.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "daemon/step.h"
 #include "lane/receipt.h"
 
@@ -30,6 +31,8 @@ constexpr std::uint16_t place = 0;
 // So many records of one lane, then the next lane's; and so many in a batch.
 constexpr std::uint32_t most_in_a_row = 1'024;
 constexpr std::size_t most_in_a_batch = 16'384;
+// Who sends one message behind the other has sent more by then.
+constexpr auto between_looks = std::chrono::microseconds(1);
 // Among the audiences: no type and no endpoint.
 constexpr std::pair<std::uint64_t, std::uint64_t> errors{~std::uint64_t{0}, 0};
 
@@ -304,7 +307,26 @@ bool Intake::read_lane(Source& source, journal::Journal& journal, bool& went_on)
 bool Intake::collect(journal::Journal& journal) {
     refresh(journal);
     obstacle_ = Outcome::ok;
+    is_full_ = false;
     keys_.clear();
+    const bool went_on = read_lanes(journal);
+    if (went_on) step("collected");
+    return went_on;
+}
+
+// Who was given the receipts of a batch sends the next messages one after the other: the first few
+// of them would be a batch of their own, and all others would wait for its sync.
+void Intake::gather(journal::Journal& journal, std::size_t messages,
+                    std::chrono::steady_clock::time_point until) {
+    // Ends: at the first look behind that time.
+    while (!is_full_ && fresh_.size() < messages) {
+        const auto look = std::chrono::steady_clock::now() + between_looks;
+        while (std::chrono::steady_clock::now() < look) base::cpu_relax();
+        if (!read_lanes(journal) || look >= until) return;
+    }
+}
+
+bool Intake::read_lanes(journal::Journal& journal) {
     bool went_on = false;
     const std::size_t count = sources_.size();
     if (count == 0) return false;
@@ -313,9 +335,9 @@ bool Intake::collect(journal::Journal& journal) {
         if (next == sources_.end()) next = sources_.begin();
         if (next->second.lane == nullptr) continue;
         turn_ = next->first;
-        if (!read_lane(next->second, journal, went_on)) break;
+        is_full_ = !read_lane(next->second, journal, went_on);
+        if (is_full_) break;
     }
-    if (went_on) step("collected");
     if (!journal.why_stopped().empty()) return false;
     for (const auto& [id, source] : sources_) {
         if (source.read == source.begin) continue;

@@ -41,6 +41,10 @@ public:
     // Reads what is there into the journal's open batch, until it is full. True when something was
     // read. What is in the batch is in fresh().
     bool collect(journal::Journal& journal);
+    // Behind a collect() that has read something: reads on while more comes, up to `messages` in
+    // the batch, until that time about.
+    void gather(journal::Journal& journal, std::size_t messages,
+                std::chrono::steady_clock::time_point until);
     [[nodiscard]] const std::vector<Fresh>& fresh() const noexcept { return fresh_; }
     // The batch is on disk: senders may know.
     void give_receipts() noexcept;
@@ -70,6 +74,7 @@ private:
         bool waits = false;       // for the directory to change: what comes next has nowhere to go
     };
     void refresh(journal::Journal& journal);
+    bool read_lanes(journal::Journal& journal);
     // False: it is tried again.
     [[nodiscard]] bool open(std::uint64_t lane_id, Source& source,
                             const journal::Journal& journal) const;
@@ -101,6 +106,7 @@ private:
     // Of the version known_version_: {0, endpoint's number}, {event's type, 0} or errors.
     std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<journal::Endpoint>> audiences_;
     journal::Outcome obstacle_ = journal::Outcome::ok;
+    bool is_full_ = false;  // the open batch, or there is an obstacle
 };
 
 }  // namespace shmbus::daemon
