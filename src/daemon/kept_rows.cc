@@ -109,11 +109,13 @@ void for_each_row(const journal::Ledger& ledger, const DirectoryWriter& tables, 
 void make_files(const journal::Ledger& ledger, State& state) {
     const Home& home = state.home();
     std::vector<std::pair<const base::File*, std::string>> made;
+    made.reserve(ledger.items.size());
     const auto make = [&]<class Row>(std::uint32_t index, const Row& row) {
         if (row.state == RowState::free) return;
         if constexpr (std::is_same_v<Row, EndpointRow>) {
+            std::string name = wire::numbered_file(index, row.generation);
             state.make_inbox(index, row.generation);
-            made.emplace_back(&home.inboxes(), wire::numbered_file(index, row.generation));
+            made.emplace_back(&home.inboxes(), std::move(name));
         } else if constexpr (std::is_same_v<Row, TypeRow>) {
             const std::string_view text = fields_of(ledger, index);
             if (text.empty()) return;
@@ -172,8 +174,11 @@ std::vector<DirectoryWriter::Changed> kept_rows(const DirectoryWriter& tables) {
 
 // Whatever can fail comes first: what is refused has changed no row, and is done again as a whole.
 void restore_rows(const journal::Ledger& ledger, State& state) {
-    make_files(ledger, state);
     auto& tables = state.tables();
+    std::size_t most = ledger.items.size() + ledger.endpoints.size();
+    for (const auto& [name, audience] : ledger.audiences) most += audience.endpoints.size();
+    tables.make_room_for(most);
+    make_files(ledger, state);
     for_each_row(ledger, tables, [&]<class Row>(std::uint32_t index, const Row& row) {
         tables.change<Row>(index) = row;
     });

@@ -24,7 +24,7 @@ namespace shmbus::daemon {
     const directory::DirectoryWriter& tables);
 // Puts back what the journal has, into tables without rows, with new inboxes; does not commit.
 // Throws SetupError, having changed nothing: an item is not what it should be, a table is too
-// small, or there is no memory for the inboxes.
+// small, or there is no memory for the inboxes; std::bad_alloc likewise.
 void restore_rows(const journal::Ledger& ledger, State& state);
 
 }  // namespace shmbus::daemon

@@ -168,14 +168,21 @@ void DirectoryWriter::mark(Table table, std::uint32_t index) {
     base::check(index > 0 && index < shape_.rows_of(table),
                 "a row of the directory is in its table");
     marked_.push_back({table, index});
-    if (notes_changes_) changes_.insert({table, index});
+    if (notes_changes_) changes_.push_back({table, index});
     std::uint32_t& used = head_.used[static_cast<std::size_t>(table)];
     used = std::max(used, index + 1);
 }
 
 std::set<DirectoryWriter::Changed> DirectoryWriter::take_changes() {
+    const std::set<Changed> all(changes_.begin(), changes_.end());
     notes_changes_ = true;
-    return std::exchange(changes_, {});
+    changes_.clear();
+    return all;
+}
+
+void DirectoryWriter::make_room_for(std::size_t changes) {
+    marked_.reserve(marked_.size() + changes);
+    changes_.reserve(changes_.size() + changes);
 }
 
 std::uint64_t DirectoryWriter::new_lane_id() {

@@ -100,6 +100,8 @@ public:
         std::uint32_t index;
         friend auto operator<=>(const Changed&, const Changed&) = default;
     };
+    // The next so many changes cannot fail. Throws std::bad_alloc.
+    void make_room_for(std::size_t changes);
     // All that were changed since the last call, each once; from the second call on.
     [[nodiscard]] std::set<Changed> take_changes();
 
@@ -130,7 +132,7 @@ private:
                std::vector<SubscriptionRow>, std::vector<PublicationRow>, std::vector<LaneRow>>
         image_;
     std::vector<Marked> marked_;       // since the last commit
-    std::set<Changed> changes_;
+    std::vector<Changed> changes_;
     bool notes_changes_ = false;
     std::vector<Marked> last_marked_;  // in the last commit: still missing in the inactive copy
     bool head_changed_ = false;

@@ -13,6 +13,7 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <sys/mman.h>
@@ -24,6 +25,7 @@
 #include "daemon/outlet.h"
 #include "daemon/server.h"
 #include "daemon/state.h"
+#include "daemon/step.h"
 #include "journal/journal.h"
 #include "served_bus.h"
 #include "support/own_new.h"
@@ -130,9 +132,68 @@ void fail_at(std::uint64_t at, bool lasts) {
     return static_cast<std::uint64_t>(WEXITSTATUS(status));
 }
 
+// What a first daemon after a reboot makes of it that no memory is left at that allocation from
+// the opened journal to the published rows, and enough when it is asked again.
+enum class Start : int { whole = 10, without_failure, not_again, without_rows };
+std::uint64_t start_fails_at = 0;
+
+[[nodiscard]] Start start_after_reboot(const daemon::Config& config, std::uint64_t at) {
+    daemon::State state(daemon::Home(config), config, [](auto, const auto&) {});
+    start_fails_at = at;
+    daemon::on_step = [](const char* name) {
+        const std::string_view step(name);
+        if (step == "journal opened") fail_at(std::exchange(start_fails_at, 0), false);
+        if (step == "rows committed") own_new().fails_at = 0;
+    };
+    daemon::Durable durable(state);
+    const bool has_failed = own_new().has_failed;
+    try {
+        static_cast<void>(durable.address());
+    } catch (const daemon::Refusal&) {
+        return Start::not_again;
+    }
+    if (state.find_endpoint("worker") == 0 ||
+        state.tables().live_rows<shmbus::directory::TypeRow>() != 2 ||
+        state.tables().live_rows<shmbus::directory::SubscriptionRow>() != 1)
+        return Start::without_rows;
+    return has_failed ? Start::whole : Start::without_failure;
+}
+
 }  // namespace
 
 TEST_SUITE("durable") {
+
+TEST_CASE("what no memory was left for at the first start after a reboot comes back at the next") {
+    ServedBus served;
+    served.serve();
+    {
+        Bus bus = served.open();
+        Endpoint worker = bus.endpoint("worker");
+        worker.on<Work>([](const Work&) {});
+        worker.on<Done>([](const Done&) {});
+        send_numbers(bus, 1, 1);
+    }
+    served.wipe_memory();
+    auto outcome = Start::whole;
+    std::uint64_t at = 1;
+    // Ends: with the first allocation that a start does not make.
+    for (; outcome == Start::whole; ++at) {
+        REQUIRE(at < 1000);
+        const pid_t child = ::fork();
+        REQUIRE(child >= 0);
+        if (child == 0) ::_exit(static_cast<int>(start_after_reboot(served.config, at)));
+        int status = 0;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        served.wipe_memory();
+        INFO("allocation ", at);
+        REQUIRE(WIFEXITED(status));
+        outcome = static_cast<Start>(WEXITSTATUS(status));
+        INFO("it ended with ", WEXITSTATUS(status));
+        CHECK((outcome == Start::whole || outcome == Start::without_failure));
+    }
+    MESSAGE("failed up to allocation ", at - 2);
+    CHECK(at > 3);
+}
 
 TEST_CASE("nothing counts as handled because an inbox was cut short while its lanes are taken up") {
     ServedBus served;
