@@ -153,6 +153,10 @@ TEST_CASE("two looks give the rates between them") {
     const look::EndpointRates& own = rates.endpoints.at(work.reference);
     CHECK(own.out_per_s * rates.seconds == doctest::Approx(60));
     CHECK(own.in_per_s == 0);
+    // Of the lane what was handled is full no more, though its room is not given back yet.
+    const look::Endpoint& work_before = endpoint_of(before, "work");
+    CHECK(work.lanes.at(0).used_bytes() == work_before.lanes.at(0).used_bytes());
+    CHECK(work.fill().value() == doctest::Approx(0.4 * work_before.fill().value()));
     std::uint64_t handled = 0;
     for (const look::Type& type : after.types)
         if (type.name == "look.job") handled = type.handled;
@@ -196,6 +200,9 @@ TEST_CASE("of a copy everything is seen but who lives") {
     CHECK(seen.daemon.life == look::Life::dead);
     CHECK(endpoint_of(seen, "work").waiting() == 10);
     CHECK(process_of(seen, "worker").life == look::Life::unknown);
+    const auto open = seen.opened(endpoint_of(seen, "work"));
+    CHECK(open.alive == 0);
+    CHECK(open.unknown == 1);
 }
 
 TEST_CASE("a lane that is damaged is shown as damaged, and the others as they are") {

@@ -92,6 +92,56 @@ TEST_CASE("figures of the main table are those of the snapshot") {
     CHECK(std::count(csv.begin(), csv.end(), '\n') == 7);
 }
 
+TEST_CASE("a lane is as full as what waits in it or is held, not as what is not given back yet") {
+    Model shown = model();
+    look::Endpoint& audit = shown.now.endpoints[4];
+    audit.lanes = {lane(0x15, 1, 0, 16, 16)};
+    CHECK(audit.fill() == 0.0);
+    CHECK(has(line_with(top::draw(shown, small), "audit"), " ........ "));
+    CHECK(audit.lanes[0].used_bytes() == 1024);
+    audit.hands = {hand(0, 3, 0x15, 8, 16, 7)};
+    audit.find_handled();
+    CHECK(audit.fill() == 0.125);
+    CHECK(has(line_with(top::draw(shown, small), "audit"), " |....... "));
+    // All done, or not taken yet: it holds nothing. Below what was given back nobody holds anything.
+    audit.hands[0].done = 8;
+    audit.find_handled();
+    CHECK(audit.fill() == 0.0);
+    audit.hands[0].done = 0;
+    audit.hands[0].is_taking = true;
+    audit.find_handled();
+    CHECK(audit.fill() == 0.0);
+    audit.lanes[0].reclaim = 12;
+    audit.hands[0].is_taking = false;
+    audit.find_handled();
+    CHECK(audit.fill() == 0.0625);
+}
+
+TEST_CASE("only the living are counted as having an endpoint open, the unknown marked") {
+    Model shown = model();
+    const auto cons = [&](const std::string& name) {
+        shown.view.hidden = {Column::kind,   Column::depth,   Column::fill,        Column::in,
+                             Column::out,    Column::p50,     Column::p99,         Column::critical,
+                             Column::oldest, Column::retries, Column::failed,      Column::trend,
+                             Column::journal_lag};
+        const std::string line = line_with(top::draw(shown, small), name);
+        const std::size_t end = line.find_last_not_of(' ');
+        const std::size_t begin = line.rfind(' ', end) + 1;
+        return line.substr(begin, end + 1 - begin);
+    };
+    CHECK(cons("shipping") == "0");
+    CHECK(cons("sales") == "1");
+    CHECK(cons("shmbus.journal") == "-");
+    CHECK(has(top::csv_rows(shown), "\"shipping\",3.1,ordinary,D,10,6,4,0.1562,7100000000,0,"));
+    // Of a copy nobody can say who lives.
+    for (look::Process& each : shown.now.processes) each.life = look::Life::unknown;
+    CHECK(cons("shipping") == "1?");
+    CHECK(shown.now.opened(shown.now.endpoints[2]).not_dead() == 1);
+    // Its row is gone: it is dead.
+    shown.now.processes.clear();
+    CHECK(cons("shipping") == "0");
+}
+
 TEST_CASE("every screen fits its terminal, and in ASCII has nothing else") {
     for (const Size size : {small, large, Size{1, 1}, Size{3, 10}, Size{10, 300}})
         for (const Alphabet alphabet : {Alphabet::ascii, Alphabet::unicode})

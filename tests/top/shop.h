@@ -33,7 +33,7 @@ inline look::Lane lane(std::uint64_t id, std::uint32_t writer, std::uint64_t rec
     made.writer = shmbus::wire::make_reference(writer, 1);
     made.capacity_bytes = 4096;
     made.reclaim = reclaim;
-    made.head = head;
+    made.head = made.handled = head;
     made.tail = tail;
     made.messages = tail;
     made.waiting = tail - head;
@@ -118,6 +118,7 @@ inline look::Snapshot shop() {
     look::Endpoint reply = endpoint(7, "", EndpointKind::reply_inbox);
     reply.owner = seen.processes[0].reference;
     seen.endpoints = {sales, billing, shipping, error, idle, journal, reply};
+    for (look::Endpoint& each : seen.endpoints) each.find_handled();
     seen.journal.path = "/var/lib/shmbus/shop";
     seen.journal.is_there = seen.journal.is_readable = seen.journal.is_in_use = true;
     seen.journal.lag = 2;

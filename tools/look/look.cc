@@ -187,7 +187,7 @@ void Looker::look_at_lane(Lane& into, std::uint64_t now_ns) {
         // In this order what is counted twice while it moves is more, never less.
         const auto where = known.onlooker->where();
         const auto count = known.onlooker->count();
-        into.head = where.head;
+        into.head = into.handled = where.head;
         into.reclaim = where.reclaim;
         into.receipt = where.receipt;
         into.is_closed = where.is_closed;
@@ -313,6 +313,7 @@ void Looker::look_at_inbox(Endpoint& endpoint, Journal& journal, Apart apart) co
                                           .sleeps = seen.sleeps,
                                           .metrics = metrics_of(inbox.metrics(seen.slot))});
         look_at_hands(inbox, endpoint);
+        endpoint.find_handled();
         endpoint.settled = inbox.settled();
         endpoint.metrics = all_metrics_of(inbox);
         if (apart.at(endpoint.reference)) add_times_apart(inbox, endpoint);

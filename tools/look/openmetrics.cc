@@ -199,9 +199,11 @@ private:
                            return age ? std::optional(static_cast<double>(*age) / 1e9)
                                       : std::nullopt;
                        });
-        endpoint_gauge(
-            "shmbus_endpoint_consumers", "Processes that have it open.",
-            [](const Endpoint& each) { return static_cast<double>(each.consumers.size()); });
+        endpoint_gauge("shmbus_endpoint_consumers",
+                       "Processes that have it open, without those known to be dead.",
+                       [this](const Endpoint& each) {
+                           return static_cast<double>(snapshot_.opened(each).not_dead());
+                       });
         endpoint_counter("shmbus_endpoint_received", "Messages that came.",
                          [](const Endpoint& each) { return each.received(); });
         endpoint_counter("shmbus_endpoint_settled", "Messages that left, handled or given up.",

@@ -60,12 +60,26 @@ std::uint64_t Endpoint::in_hand() const noexcept {
     return all;
 }
 
+std::optional<double> Lane::fill() const noexcept {
+    if (capacity_bytes == 0 || sight != Sight::seen) return std::nullopt;
+    const std::uint64_t units = tail > handled ? tail - handled : 0;
+    return static_cast<double>(units * 64) / static_cast<double>(capacity_bytes);
+}
+
+void Endpoint::find_handled() noexcept {
+    for (Lane& lane : lanes) lane.handled = lane.head;
+    // One that is about to take holds nothing: its consumer may sleep over a place that somebody
+    // else has taken long ago.
+    for (const Hand& hand : hands)
+        for (Lane& lane : lanes)
+            if (lane.id == hand.lane && !hand.is_taking && hand.count > hand.done)
+                lane.handled = std::max(lane.reclaim, std::min(lane.handled, hand.from));
+}
+
 std::optional<double> Endpoint::fill() const noexcept {
     std::optional<double> most;
     for (const Lane& lane : lanes)
-        if (lane.capacity_bytes > 0 && lane.sight == Sight::seen)
-            most = std::max(most.value_or(0), static_cast<double>(lane.used_bytes()) /
-                                                  static_cast<double>(lane.capacity_bytes));
+        if (const auto fill = lane.fill()) most = std::max(most.value_or(0), *fill);
     return most;
 }
 
@@ -122,12 +136,19 @@ const Type* Snapshot::type(std::uint32_t index) const noexcept {
     return find(types, [&](const Type& one) { return one.index == index; });
 }
 
+Snapshot::Open Snapshot::opened(const Endpoint& endpoint) const noexcept {
+    Open open;
+    for (const Consumer& consumer : endpoint.consumers) {
+        // Who has no row any more is dead, and all but cleared away.
+        const Process* const found = process(consumer.process);
+        if (!found || found->life == Life::dead) continue;
+        ++(found->life == Life::alive ? open.alive : open.unknown);
+    }
+    return open;
+}
+
 bool Snapshot::is_served(const Endpoint& endpoint) const noexcept {
-    return std::any_of(endpoint.consumers.begin(), endpoint.consumers.end(),
-                       [&](const Consumer& consumer) {
-                           const Process* const found = process(consumer.process);
-                           return found && found->life == Life::alive;
-                       });
+    return opened(endpoint).alive > 0;
 }
 
 std::string Snapshot::process_name(Reference reference) const {

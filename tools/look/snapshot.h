@@ -137,6 +137,7 @@ struct Lane {
     std::uint64_t head = 0;
     std::uint64_t reclaim = 0;
     std::uint64_t tail = 0;
+    std::uint64_t handled = 0;   // below this nothing waits and no hand holds anything
     std::uint64_t receipt = 0;   // lanes into the journal: on disk up to here
     std::uint64_t messages = 0;  // ever written
     std::uint64_t waiting = 0;   // of them, not taken
@@ -162,6 +163,9 @@ struct Lane {
     [[nodiscard]] std::uint64_t used_bytes() const noexcept {
         return tail > reclaim ? (tail - reclaim) * 64 : 0;
     }
+    // 0 to 1, of what waits or is in a hand. What is done and not given back yet, up to a quarter
+    // of a lane, is in used_bytes() alone: an idle lane is not full.
+    [[nodiscard]] std::optional<double> fill() const noexcept;
 };
 
 struct Endpoint {
@@ -190,6 +194,9 @@ struct Endpoint {
     std::uint64_t journal_lag = 0;
     // Of the messages in hands that are not done, by type.
     std::map<std::uint32_t, std::uint64_t> types_in_hand;
+
+    // Finds for each lane what is `handled`, once its lanes and hands are filled in.
+    void find_handled() noexcept;
 
     // Messages in lanes that nobody has taken; that are taken and not done; those and what waits on
     // disk; that ever came in through lanes.
@@ -278,6 +285,13 @@ struct Snapshot {
     [[nodiscard]] const Endpoint* endpoint(Reference reference) const noexcept;
     [[nodiscard]] const Endpoint* endpoint_at(std::uint32_t index) const noexcept;
     [[nodiscard]] const Type* type(std::uint32_t index) const noexcept;
+    // Processes that have it open. Of a bus of another machine, or a copy, nobody can say.
+    struct Open {
+        std::size_t alive = 0;
+        std::size_t unknown = 0;
+        [[nodiscard]] std::size_t not_dead() const noexcept { return alive + unknown; }
+    };
+    [[nodiscard]] Open opened(const Endpoint& endpoint) const noexcept;
     // A process that is alive has it open.
     [[nodiscard]] bool is_served(const Endpoint& endpoint) const noexcept;
     // A daemon lives that says what waits on disk: also when that disk takes nothing more.

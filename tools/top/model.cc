@@ -64,7 +64,7 @@ void remember(Model& model) {
         case Column::oldest:
             return static_cast<double>(endpoint.oldest_ns().value_or(0));
         case Column::consumers:
-            return static_cast<double>(endpoint.consumers.size());
+            return static_cast<double>(model.now.opened(endpoint).not_dead());
         case Column::retries:
             return rates.redelivered_per_s + rates.threw_per_s;
         case Column::failed:

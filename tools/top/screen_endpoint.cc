@@ -125,9 +125,7 @@ namespace {
                                   : lane.is_closed                             ? "closed"
                                   : lane.state == directory::RowState::pending ? "ahead"
                                                                                : "open";
-        const double fill = lane.capacity_bytes > 0 ? static_cast<double>(lane.used_bytes()) /
-                                                          static_cast<double>(lane.capacity_bytes)
-                                                    : 0;
+        const double fill = lane.fill().value_or(0);
         std::string oldest = span_text(lane.oldest_ns);
         if (lane.oldest_ns && lane.oldest_is_at_least) oldest = fmt::format(">{}", oldest);
         Line line = table.row({{wire::lane_file(lane.id)},

@@ -80,8 +80,7 @@ public:
             case Column::oldest:
                 return {span_text(endpoint_.oldest_ns())};
             case Column::consumers:
-                return is_journal ? Span{"-"}
-                                  : number(static_cast<double>(endpoint_.consumers.size()));
+                return is_journal ? Span{"-"} : consumers();
             case Column::retries:
                 return rates_ ? number(rates_->redelivered_per_s + rates_->threw_per_s) : Span{"-"};
             case Column::failed:
@@ -100,6 +99,13 @@ public:
 private:
     [[nodiscard]] Span number(double value) const {
         return {count_text(value), value == 0 ? Style::dim : Style::plain};
+    }
+    // "?": of some of them nobody can say whether they live. Dead ones are in the drill-down.
+    [[nodiscard]] Span consumers() const {
+        const auto open = model_.now.opened(endpoint_);
+        Span span = number(static_cast<double>(open.not_dead()));
+        if (open.unknown > 0) span.text += '?';
+        return span;
     }
     // "~": without a daemon that could say what waits on disk now.
     [[nodiscard]] Span depth() const {
