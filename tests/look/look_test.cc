@@ -4,7 +4,9 @@
 #include "look/look.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <shmbus/bus.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -203,6 +205,27 @@ TEST_CASE("of a copy everything is seen but who lives") {
     const auto open = seen.opened(endpoint_of(seen, "work"));
     CHECK(open.alive == 0);
     CHECK(open.unknown == 1);
+}
+
+// The kernel's list of locks is read in parts; with some given up in between, others are passed over.
+TEST_CASE("a daemon is seen however many locks are taken and given up beside it") {
+    const test::Folder folder;
+    test::Daemon daemon(folder.bus());
+    std::vector<shmbus::base::File> files;
+    for (int at = 0; at < 300; ++at) {
+        const std::string path = folder.path() + "/lock-" + std::to_string(at);
+        files.emplace_back(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+        REQUIRE(::flock(files.back().fd(), LOCK_EX) == 0);
+    }
+    const std::jthread busy([&](const std::stop_token& stop) {
+        while (!stop.stop_requested())
+            for (const int what : {LOCK_UN, LOCK_EX})
+                for (std::size_t at = 0; at < files.size() / 2; ++at)
+                    ::flock(files[at].fd(), what);
+    });
+    look::Looker looker(place_of(folder));
+    for (int time = 0; time < 300; ++time)
+        REQUIRE(looker.look().daemon.pid == daemon.process().pid());
 }
 
 TEST_CASE("a lane that is damaged is shown as damaged, and the others as they are") {

@@ -24,9 +24,25 @@
 namespace shmbus::look {
 namespace {
 
+struct Locks {
+    std::string text;
+    std::size_t parts = 0;  // that the kernel handed it out in
+};
+[[nodiscard]] Locks list_of_locks() {
+    Locks list;
+    const base::File file(::open("/proc/locks", O_RDONLY | O_CLOEXEC));
+    char part[4096];
+    // Ends with the list.
+    for (ssize_t got = 1; got > 0; list.parts += got > 0 ? 1 : 0) {
+        got = ::read(file.fd(), part, sizeof(part));
+        if (got > 0) list.text.append(part, static_cast<std::size_t>(got));
+    }
+    return list;
+}
+
 // "1: FLOCK  ADVISORY  WRITE 4121 00:1a:5532 0 EOF"
-[[nodiscard]] std::optional<pid_t> holder_of_lock(const struct stat& file) {
-    std::ifstream list("/proc/locks");
+[[nodiscard]] std::optional<pid_t> holder_in(const std::string& locks, const struct stat& file) {
+    std::istringstream list(locks);
     for (std::string line; std::getline(list, line);) {
         std::istringstream words(line);
         std::string number, kind, advisory, access, place;
@@ -39,6 +55,19 @@ namespace {
             std::sscanf(place.c_str(), "%x:%x:%lu", &major, &minor, &inode) == 3 &&
             makedev(major, minor) == file.st_dev && inode == file.st_ino && pid > 0)
             return static_cast<pid_t>(pid);
+    }
+    return std::nullopt;
+}
+
+// A long list comes in parts, and for each the kernel counts its lines anew: a lock that is given
+// up between two of them moves another one out of sight. Then it is read once more.
+constexpr int most_readings = 8;
+
+[[nodiscard]] std::optional<pid_t> holder_of_lock(const struct stat& file) {
+    for (int reading = 0; reading < most_readings; ++reading) {
+        const Locks list = list_of_locks();
+        const auto holder = holder_in(list.text, file);
+        if (holder || list.parts < 2) return holder;
     }
     return std::nullopt;
 }
