@@ -340,19 +340,47 @@ TEST_CASE("times of types and lanes are those of the interval, of all time only 
         return top::draw(shown, large);
     };
     const Page first = see("3");
-    CHECK(style_of(first, "4.5us") == top::Style::dim);
-    CHECK(style_of(first, "9.5us") == top::Style::dim);
+    CHECK(style_of(first, "4.5us*") == top::Style::dim);
+    CHECK(style_of(first, "9.5us*") == top::Style::dim);
     CHECK_FALSE(has(line_with(first, "shop.place_order"), "us"));
-    CHECK(style_of(see("1/billing\n\n"), "61.5us") == top::Style::dim);
+    CHECK(style_of(see("1/billing\n\n"), "61us*") == top::Style::dim);
+    CHECK(line_with(see(""), "processing").ends_with("n 10 ever"));
     top::update(shown, shop_later());
+    CHECK(line_with(see(""), "processing").ends_with("n 20"));
+    CHECK(line_with(see(""), "queue wait").ends_with("n 0"));
     const Page lanes = see("");
     CHECK(style_of(lanes, "715us") == top::Style::plain);
-    CHECK_FALSE(has(text_of(lanes), "61.5us"));
+    CHECK_FALSE(has(text_of(lanes), "*"));
     CHECK(style_of(see("\n"), "queue wait") == top::Style::head);
     CHECK(has(line_with(see(""), "queue wait"), "p50 715us"));
     const Page types = see("3");
     CHECK(style_of(types, "52.5us") == top::Style::plain);
     CHECK_FALSE(has(text_of(types), "4.5us"));
+}
+
+TEST_CASE("a time of all time is marked also where there are no colours, and is no longer for it") {
+    Model shown;
+    top::update(shown, shop());
+    const top::BatchText plain{80, true, false};
+    const auto billing = [&] {
+        const std::string text = top::batch_text(shown, plain);
+        return text.substr(text.find("R billing"), 80);
+    };
+    CHECK(has(billing(), " 2.0us* 9.1us* "));
+    top::update(shown, shop_later());
+    CHECK(has(billing(), "  2.0us  9.1us "));
+    // Nothing came.
+    look::Snapshot idle = shop_later();
+    idle.monotonic_ns += 1'000'000'000;
+    top::update(shown, std::move(idle));
+    CHECK(has(billing(), " 2.0us* 9.1us* 305us* "));
+    const std::pair<std::uint64_t, const char*> texts[] = {
+        {190, "190ns*"},          {99'900, "99us*"},          {100'000, "100us*"},
+        {41'000'000, "41ms*"},    {7'100'000'000, "7.1s*"},   {59'900'000'000, "59.9s*"},
+        {620'000'000'000, "10m*"}, {252'000'000'000, "4m12s*"}, {43'500'000'000'000, "12h*"},
+        {11'100'000'000'000, "3h05m*"}};
+    for (const auto& [ns, text] : texts) CHECK(top::ever_text(ns) == text);
+    CHECK(top::ever_text(std::nullopt) == "-");
 }
 
 TEST_CASE("a screen that shows more than was looked at asks for a look, however it is reached") {

@@ -62,6 +62,20 @@ std::string span_text(std::uint64_t ns) {
 
 std::string span_text(const std::optional<std::uint64_t>& ns) { return ns ? span_text(*ns) : "-"; }
 
+std::string ever_text(const std::optional<std::uint64_t>& ns) {
+    if (!ns) return "-";
+    std::string text = span_text(*ns);
+    if (text.size() > 5) {
+        // "41.0ms" without its fraction, "12h05m" without its minutes, "10m00s" without its seconds.
+        const std::size_t point = text.find('.');
+        if (point != std::string::npos)
+            text.erase(point, 2);
+        else
+            text.resize(text.find_first_of("hm") + 1);
+    }
+    return text + '*';
+}
+
 std::string share_text(const std::optional<double>& share) {
     return share ? fmt::format("{:.0f} %", *share * 100) : "-";
 }

@@ -19,6 +19,9 @@ enum class Alphabet : std::uint8_t { ascii, unicode };
 // "190ns", "2.4us", "41.0ms", "7.1s", "4m12s", "3h05m", "12d": at most six characters.
 [[nodiscard]] std::string span_text(std::uint64_t ns);
 [[nodiscard]] std::string span_text(const std::optional<std::uint64_t>& ns);
+// The same of what is known of all time alone, none having come in the last interval: marked, so
+// that it is told from the others without colours, and not longer: "2.4us*", "41ms*", "3h*".
+[[nodiscard]] std::string ever_text(const std::optional<std::uint64_t>& ns);
 // "99 %"
 [[nodiscard]] std::string share_text(const std::optional<double>& share);
 // "12:41:09", of this machine's local time.

@@ -159,13 +159,13 @@ constexpr std::size_t lines_around = summary_lines + 1;
         line.push_back({"   Journal not in use", Style::dim});
         return line;
     }
-    const look::Histogram& syncs = rates.sync_ns.empty() ? journal.sync_ns : rates.sync_ns;
     line.push_back({"   Journal "});
     if (journal.condition != 0)
         line.push_back({std::string(look::name_of_condition(journal.condition)) + " ", Style::bad});
     if (rates.seconds > 0)
         line.push_back({bytes_text(static_cast<std::uint64_t>(rates.journal_bytes_per_s)) + "/s "});
-    line.push_back({fmt::format("sync p99 {} lag {}", span_text(syncs.quantile(0.99)),
+    line.push_back({fmt::format("sync p99 {} lag {}",
+                                quantile_text(&rates.sync_ns, journal.sync_ns, 0.99).text,
                                 count_text(static_cast<double>(journal.lag)))});
     return line;
 }
@@ -240,7 +240,7 @@ std::size_t row_count(const Model& model) {
 
 Span quantile_text(const look::Histogram* latest, const look::Histogram& ever, double q) {
     if (latest && !latest->empty()) return {span_text(latest->quantile(q))};
-    return {span_text(ever.quantile(q)), Style::dim};
+    return {ever_text(ever.quantile(q)), Style::dim};
 }
 
 Line quantiles_line(const char* what, const look::Histogram* latest,
@@ -249,9 +249,10 @@ Line quantiles_line(const char* what, const look::Histogram* latest,
     const look::Histogram& shown = is_latest ? *latest : ever;
     const auto at = [&](double q) { return span_text(shown.quantile(q)); };
     return {{left(what, 11), Style::head},
-            {fmt::format("p50 {:<7} p90 {:<7} p99 {:<7} p99.9 {:<7} max {:<7} n {}", at(0.5),
+            {fmt::format("p50 {:<6} p90 {:<6} p99 {:<6} p99.9 {:<6} max {:<6} n {}{}", at(0.5),
                          at(0.9), at(0.99), at(0.999), at(1),
-                         count_text(static_cast<double>(shown.count()))),
+                         count_text(static_cast<double>(shown.count())),
+                         is_latest || shown.empty() ? "" : " ever"),
              is_latest ? Style::plain : Style::dim}};
 }
 

@@ -36,7 +36,7 @@ namespace shmbus::top {
 [[nodiscard]] Page draw_columns(const Model& model, Size size);
 [[nodiscard]] Page draw_help(const Model& model, Size size);
 
-// A quantile of what came in the last interval; where nothing did, of all time, dim.
+// A quantile of what came in the last interval; where nothing did, of all time: dim, with a *.
 [[nodiscard]] Span quantile_text(const look::Histogram* latest, const look::Histogram& ever,
                                  double q);
 // The same as a line of quantiles, with how many values there are.

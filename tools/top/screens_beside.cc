@@ -112,7 +112,7 @@ constexpr std::array<std::pair<const char*, const char*>, 20> help_lines{{
     {"S", "X damaged  B writers wait  D nobody alive reads it  P consumer stopped"},
     {"", "F failed messages lie here  J journal in trouble  R in use  I idle"},
     {"DEPTH", "messages waiting, in a hand, on disk (~ said last);  FILL of the fullest lane"},
-    {"P50 P99", "time in the handler; dim: of all time, nothing came in the last interval"},
+    {"P50 P99", "time in the handler;  *  of all time: none came in the last interval"},
     {"CRIT", "99 % took less from being sent to being handled"},
     {"OLDEST", "age of the oldest message, as far as it is known"},
     {"RETRY/s", "handed out again, after a death or a failure;  FAIL given up"},
@@ -206,15 +206,17 @@ Page draw_journal(const Model& model, Size) {
                     rates.seconds > 0
                         ? bytes_text(static_cast<std::uint64_t>(rates.journal_bytes_per_s))
                         : "-"));
-    const look::Histogram& syncs = rates.sync_ns.empty() ? journal.sync_ns : rates.sync_ns;
-    say("fdatasync", fmt::format("p50 {}  p99 {}  max {}  n {}", span_text(syncs.quantile(0.5)),
-                                 span_text(syncs.quantile(0.99)), span_text(syncs.quantile(1)),
+    const auto sync = [&](double q) {
+        return quantile_text(&rates.sync_ns, journal.sync_ns, q).text;
+    };
+    say("fdatasync", fmt::format("p50 {}  p99 {}  max {}  n {}", sync(0.5), sync(0.99), sync(1),
                                  number(journal.sync_ns.count())));
     const look::Histogram& batch =
         rates.batch_records.empty() ? journal.batch_records : rates.batch_records;
     const auto records = [&](double q) {
         const auto value = batch.quantile(q);
-        return value ? number(*value) : std::string("-");
+        const char* const mark = rates.batch_records.empty() ? "*" : "";
+        return value ? number(*value) + mark : std::string("-");
     };
     say("batch",
         fmt::format("p50 {} records  p99 {}  max {}", records(0.5), records(0.99), records(1)));
