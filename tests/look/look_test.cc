@@ -174,13 +174,16 @@ TEST_CASE("with every process dead all is still seen, and no file changes by bei
         // First of all, or it would clear away after the others.
         daemon.process().kill();
     }
+    std::ofstream(folder.bus() + "/daemon.log") << "what a daemon said\n";
     const std::string before = state_of_files(folder.bus());
     look::Looker looker(place_of(folder));
     for (int time = 0; time < 3; ++time) {
         const look::Snapshot seen = looker.look();
         CHECK(seen.daemon.life == look::Life::dead);
+        CHECK(seen.daemon.log == folder.bus() + "/daemon.log");
         CHECK(endpoint_of(seen, "work").waiting() == 500);
         CHECK(process_of(seen, "worker").life == look::Life::dead);
+        CHECK(process_of(seen, "worker").has_left == false);
         CHECK(process_of(seen, "sender").life == look::Life::dead);
         CHECK(seen.subscriptions.at(0).is_orphaned);
     }

@@ -429,6 +429,9 @@ def check_screens(stage, clerk):
     screen.waits_for("shop.order", "shop.invoice", "SUBSCRIBER")
     screen.press("4")
     screen.waits_for(str(stage.journal), "in service")
+    screen.press("6")
+    screen.waits_for("first look at this bus", f"clerk (pid {clerk.pid}) is stopped by a signal",
+                     f"clerk (pid {clerk.pid}) goes on")
     screen.press("1", "?")
     screen.waits_for("who blocks this queue?")
     screen.press("Escape", "p")
@@ -629,8 +632,9 @@ def check_refusals(stage):
     screen.waits_for("sales")
     (broken / "directory").rename(broken / "away")
     screen.waits_for("the bus is gone", "sales")
+    screen.press("6")
     (broken / "away").rename(broken / "directory")
-    wait_for("the bus again", lambda: "the bus is gone" not in screen.text())
+    screen.waits_for("the bus is gone", "the bus is seen again")
     screen.press("q")
     # Nobody reads any more: it ends, quietly.
     piped = subprocess.run(["bash", "-c", '"$@" | head -n 1 >/dev/null; echo "${PIPESTATUS[0]}"',

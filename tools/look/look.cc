@@ -96,6 +96,7 @@ void Looker::look_at_identity(Snapshot& into) const {
     into.is_of_this_boot =
         directory::BootId{identity.boot_high, identity.boot_low} == directory::this_boot();
     into.daemon = find_daemon(directory_, place_.directory);
+    into.daemon.log = log_of_daemon(place_.directory, into.daemon);
     into.memory = measure_memory(directory_, place_.directory);
 }
 

@@ -42,6 +42,7 @@ struct Daemon {
     Life life = Life::unknown;
     std::optional<pid_t> pid;
     bool is_stopped = false;  // by a signal or a debugger
+    std::string log{};        // the file that it writes its log to; empty: none, or not known
 };
 
 struct Memory {
@@ -57,6 +58,7 @@ struct Process {
     std::uint32_t uid = 0;
     Life life = Life::unknown;
     bool is_leaving = false;     // dead or gone, not all of it is cleared away
+    std::optional<bool> has_left;  // of a dead one: it left by itself, and was not killed
     bool is_stopped = false;     // by a signal or a debugger
     std::string program;         // name of its file; empty: not readable
     std::uint64_t since_ns = 0;  // realtime of its registration

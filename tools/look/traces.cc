@@ -145,6 +145,7 @@ void find_process(const base::File& participants, Process& process) {
             process.pid = *holder > 0 ? std::optional(*holder) : std::nullopt;
         } else {
             process.life = witness.proved_dead() ? Life::dead : Life::unknown;
+            if (process.life == Life::dead) process.has_left = witness.has_left();
         }
     } catch (const SetupError&) {
         // Its page goes last of all that it had.
@@ -175,16 +176,39 @@ Memory measure_memory(const base::File& directory, const std::string& path) {
     return memory;
 }
 
-std::string journal_of_daemon(pid_t daemon) {
+namespace {
+
+// A file of that name which a process has open; empty without one, or when the kernel tells nothing.
+[[nodiscard]] std::filesystem::path open_file_of(pid_t process, const char* name) {
     std::error_code error;
     namespace fs = std::filesystem;
-    fs::directory_iterator entry("/proc/" + std::to_string(daemon) + "/fd", error);
+    fs::directory_iterator entry("/proc/" + std::to_string(process) + "/fd", error);
     for (const fs::directory_iterator end; !error && entry != end; entry.increment(error)) {
         std::error_code gone;
         const fs::path file = fs::read_symlink(entry->path(), gone);
-        if (!gone && file.filename() == journal_lock_file) return file.parent_path().string();
+        if (!gone && file.filename() == name) return file;
     }
     return {};
+}
+
+}  // namespace
+
+std::string journal_of_daemon(pid_t daemon) {
+    return open_file_of(daemon, journal_lock_file).parent_path().string();
+}
+
+std::string log_of_daemon(const std::string& bus, const Daemon& daemon) {
+    namespace fs = std::filesystem;
+    std::error_code error;
+    if (daemon.pid) {
+        const fs::path open = open_file_of(*daemon.pid, wire::daemon_log_file);
+        if (!open.empty()) return open.string();
+        const std::string pid = std::to_string(*daemon.pid);
+        const fs::path errors = fs::read_symlink("/proc/" + pid + "/fd/2", error);
+        if (!error) return fs::is_regular_file(errors, error) ? errors.string() : std::string();
+    }
+    const std::string left = bus + "/" + wire::daemon_log_file;
+    return ::access(left.c_str(), R_OK) == 0 ? left : std::string();
 }
 
 void find_journal(const std::string& path, Journal& into) {

@@ -24,6 +24,10 @@ void find_process(const base::File& participants, Process& process);
 // The journal that this daemon has open, read off its descriptors; empty when they cannot be read.
 [[nodiscard]] std::string journal_of_daemon(pid_t daemon);
 
+// Where the daemon's log can be read: the file it has open for that, the file its standard error
+// goes to, or what the last one that wrote into the bus's directory left there; else empty.
+[[nodiscard]] std::string log_of_daemon(const std::string& bus, const Daemon& daemon);
+
 // Files of a journal by their names; none of them is opened.
 void find_journal(const std::string& path, Journal& into);
 

@@ -33,7 +33,7 @@ void go_back(Model& model) {
     model.view.screen = model.view.before.back();
     model.view.before.pop_back();
 }
-// One of the four screens beside each other.
+// One of the screens beside each other.
 void go_to(Model& model, Screen screen) {
     model.view.before.clear();
     model.view.screen = screen;
@@ -57,7 +57,12 @@ void move(Model& model, std::ptrdiff_t by) {
         if (!endpoint || endpoint->lanes.empty()) return;
         view.lane = endpoint->lanes[moved(chosen_row(model), endpoint->lanes.size())].id;
     } else {
-        view.row[view.screen] = moved(chosen_row(model), row_count(model));
+        const std::size_t row = moved(chosen_row(model), row_count(model));
+        // At its end a log is followed.
+        if (view.screen == Screen::log && row + 1 >= row_count(model))
+            view.row.erase(Screen::log);
+        else
+            view.row[view.screen] = row;
     }
 }
 
@@ -137,13 +142,18 @@ void sort_by_neighbour(Model& model, int step) {
         shown[static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(at + step, 0, last))];
 }
 
-// The messages of the error endpoint that has most.
-[[nodiscard]] Wish show_failed(Model& model) {
+// The error endpoint that has most.
+[[nodiscard]] const look::Endpoint* fullest_error(const Model& model) {
     const look::Endpoint* most = nullptr;
     for (const look::Endpoint& endpoint : model.now.endpoints)
         if (endpoint.kind == directory::EndpointKind::error &&
             (most == nullptr || endpoint.depth() > most->depth()))
             most = &endpoint;
+    return most;
+}
+
+[[nodiscard]] Wish show_failed(Model& model) {
+    const look::Endpoint* const most = fullest_error(model);
     if (most == nullptr) {
         model.view.said = "this bus has no error endpoint: nothing has failed yet";
         return Wish::nothing;
@@ -191,6 +201,9 @@ void sort_by_neighbour(Model& model, int step) {
         case '5':
         case 'F':
             return show_failed(model);
+        case '6':
+            go_to(model, Screen::log);
+            break;
         case 'm':
             if (!model.endpoint()) break;
             model.messages.clear();
@@ -252,10 +265,28 @@ void sort_by_neighbour(Model& model, int step) {
     return Wish::nothing;
 }
 
+// The digit that leads to the screen behind this one, round about.
+[[nodiscard]] char next_tab(const Model& model) {
+    switch (model.view.screen) {
+        case Screen::endpoints:
+            return '2';
+        case Screen::processes:
+            return '3';
+        case Screen::types:
+            return '4';
+        case Screen::journal:
+            return fullest_error(model) ? '5' : '6';
+        case Screen::messages:
+            return model.endpoint() && model.endpoint()->kind == directory::EndpointKind::error
+                       ? '6'
+                       : '1';
+        default:
+            return '1';
+    }
+}
+
 [[nodiscard]] Wish press_key(Model& model, Key key, std::size_t page) {
-    const View& view = model.view;
     const auto rows = static_cast<std::ptrdiff_t>(std::max<std::size_t>(page, 1));
-    const Screen beside[] = {Screen::endpoints, Screen::processes, Screen::types, Screen::journal};
     switch (key) {
         case Key::up:
             move(model, -1);
@@ -285,8 +316,7 @@ void sort_by_neighbour(Model& model, int step) {
             go_back(model);
             break;
         case Key::tab:
-            go_to(model, beside[(static_cast<std::size_t>(view.screen) + 1) % 4]);
-            break;
+            return press_letter(model, next_tab(model));
         case Key::f1:
             enter(model, Screen::help);
             break;

@@ -22,6 +22,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/clock.h"
 #include "duration_option.h"
 #include "look/json.h"
 #include "look/look.h"
@@ -152,9 +153,12 @@ void look_again(look::Looker& looker, top::Model& model, look::Apart apart,
         if (model.view.screen == top::Screen::messages && model.endpoint())
             model.messages = looker.messages(model.now, *model.endpoint(), most_messages);
     } catch (const look::NoBus&) {
-        model.trouble = "the bus is gone; what is shown is the last that was seen; waiting for it";
+        top::see_nothing(
+            model, "the bus is gone; what is shown is the last that was seen; waiting for it",
+            shmbus::base::realtime_ns());
     } catch (const SetupError& error) {
-        model.trouble = error.tried() + ": " + error.on_what() + "; trying again";
+        top::see_nothing(model, error.tried() + ": " + error.on_what() + "; trying again",
+                         shmbus::base::realtime_ns());
     }
 }
 

@@ -75,6 +75,14 @@ void remember(Model& model) {
     return 0;
 }
 
+// Whoever looks at an older line of the log keeps it under the eyes; the others follow the end.
+void add_to_log(Model& model, std::vector<LogLine> lines) {
+    const auto row = model.view.row.find(Screen::log);
+    const std::size_t chosen = row == model.view.row.end() ? 0 : row->second;
+    const std::size_t moved = model.log.add(std::move(lines), chosen);
+    if (row != model.view.row.end()) row->second -= moved;
+}
+
 }  // namespace
 
 const look::Lane* Model::lane() const noexcept {
@@ -119,6 +127,10 @@ void update(Model& model, look::Snapshot snapshot) {
 }
 
 void see_more(Model& model, look::Snapshot snapshot) {
+    if (!model.trouble.empty())
+        add_to_log(model, {{snapshot.taken_ns, "the bus is seen again", Style::good, 1,
+                            snapshot.taken_ns}});
+    add_to_log(model, model.has_bus ? changes_between(model.now, snapshot) : first_lines(snapshot));
     model.now = std::move(snapshot);
     model.has_bus = true;
     model.trouble.clear();
@@ -129,18 +141,21 @@ void see_more(Model& model, look::Snapshot snapshot) {
     }
 }
 
-State state_of(const Model& model, const look::Endpoint& endpoint) {
+void see_nothing(Model& model, std::string why, std::uint64_t now_ns) {
+    if (model.trouble.empty()) add_to_log(model, {{now_ns, why, Style::bad, 1, now_ns}});
+    model.trouble = std::move(why);
+}
+
+State trouble_of(const look::Snapshot& seen, const look::Endpoint& endpoint) {
     if (endpoint.is_damaged()) return State::damaged;
-    if (endpoint.kind == directory::EndpointKind::journal)
-        return model.now.journal.condition != 0 ? State::journal
-               : endpoint.is_full()             ? State::blocked
-               : endpoint.waiting() > 0         ? State::running
-                                                : State::idle;
+    if (endpoint.kind == directory::EndpointKind::journal && seen.journal.condition != 0)
+        return State::journal;
     if (endpoint.is_full()) return State::blocked;
+    if (endpoint.kind == directory::EndpointKind::journal) return State::idle;
     bool any_alive = false;
     bool any_stopped = false;
     for (const look::Consumer& consumer : endpoint.consumers) {
-        const look::Process* const process = model.now.process(consumer.process);
+        const look::Process* const process = seen.process(consumer.process);
         if (!process) continue;
         any_alive = any_alive || process->life != look::Life::dead;
         any_stopped = any_stopped || process->is_stopped;
@@ -149,13 +164,30 @@ State state_of(const Model& model, const look::Endpoint& endpoint) {
     if (endpoint.kind == directory::EndpointKind::error)
         return has_messages ? State::failures : State::idle;
     if (has_messages && !any_alive) return State::deserted;
-    if (any_stopped) return State::stopped;
+    return any_stopped ? State::stopped : State::idle;
+}
+
+State state_of(const Model& model, const look::Endpoint& endpoint) {
+    const State trouble = trouble_of(model.now, endpoint);
+    // An error endpoint is no less idle for what is taken out of it.
+    if (trouble != State::idle || endpoint.kind == directory::EndpointKind::error) return trouble;
+    if (endpoint.kind == directory::EndpointKind::journal)
+        return endpoint.waiting() > 0 ? State::running : State::idle;
     const look::EndpointRates* const rates = model.rates_of(endpoint.reference);
     const bool moves = rates && rates->in_per_s + rates->out_per_s > 0;
-    return moves || has_messages ? State::running : State::idle;
+    return moves || endpoint.depth() > 0 ? State::running : State::idle;
 }
 
 char letter_of(State state) noexcept { return "XBDPFJRI"[static_cast<std::size_t>(state)]; }
+
+const char* meaning_of(State state) noexcept {
+    constexpr const char* words[] = {
+        "a file of it is damaged",     "a writer waits for room",
+        "messages, nobody reads them", "a consumer is stopped",
+        "failed messages lie here",    "the journal is out of service",
+        "in use",                      "idle"};
+    return words[static_cast<std::size_t>(state)];
+}
 
 Style style_of(State state) noexcept {
     switch (state) {

@@ -17,6 +17,7 @@
 #include "look/snapshot.h"
 #include "top/cells.h"
 #include "top/figures.h"
+#include "top/log.h"
 
 namespace shmbus::top {
 
@@ -32,6 +33,7 @@ enum class Screen : std::uint8_t {
     messages,  // that stand in an endpoint
     blocked,   // who holds up this endpoint
     columns,   // which columns the main table has
+    log,  // what was seen to happen
     help,
 };
 
@@ -98,6 +100,7 @@ struct Model {
         std::vector<double> out;
     };
     std::map<Reference, Past> past;
+    Log log;
     std::vector<look::Message> messages;  // of the endpoint, where they are shown
     bool has_bus = false;
     std::string trouble;  // why there is none, or why it cannot be read now
@@ -122,9 +125,14 @@ struct Model {
 void update(Model& model, look::Snapshot snapshot);
 // The same for a look between two others: rates stay those of the last interval.
 void see_more(Model& model, look::Snapshot snapshot);
+// Takes up that nothing could be seen, and why; what was seen last stays.
+void see_nothing(Model& model, std::string why, std::uint64_t now_ns);
 
+// What is wrong with it; idle: nothing, whether it is in use or not.
+[[nodiscard]] State trouble_of(const look::Snapshot& seen, const look::Endpoint& endpoint);
 [[nodiscard]] State state_of(const Model& model, const look::Endpoint& endpoint);
 [[nodiscard]] char letter_of(State state) noexcept;
+[[nodiscard]] const char* meaning_of(State state) noexcept;
 [[nodiscard]] Style style_of(State state) noexcept;
 // Rows of the main table: filtered and in order. Without a filter reply inboxes that are empty are
 // left out.

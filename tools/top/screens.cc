@@ -45,7 +45,7 @@ constexpr std::size_t lines_around = summary_lines + 1;
             keys = "Esc back  q quit";
             break;
         default:
-            keys = "1 endpoints  2 processes  3 types  4 journal  5 failed  ? help  q quit";
+            keys = "1 endpoints  2 processes  3 types  4 journal  5 failed  6 log  ? help  q quit";
             break;
     }
     return {{keys, Style::key}};
@@ -71,6 +71,8 @@ constexpr std::size_t lines_around = summary_lines + 1;
             return draw_journal(model, size);
         case Screen::columns:
             return draw_columns(model, size);
+        case Screen::log:
+            return draw_log(model, size);
         case Screen::help:
             return draw_help(model, size);
     }
@@ -216,6 +218,8 @@ std::size_t chosen_row(const Model& model) {
     }
     const auto found = view.row.find(view.screen);
     const std::size_t rows = row_count(model);
+    // Of the log the newest, until somebody chose another one.
+    if (view.screen == Screen::log && found == view.row.end()) return rows == 0 ? 0 : rows - 1;
     return found == view.row.end() ? 0 : std::min(found->second, rows == 0 ? 0 : rows - 1);
 }
 
@@ -231,6 +235,8 @@ std::size_t row_count(const Model& model) {
             return model.messages.size();
         case Screen::columns:
             return column_count;
+        case Screen::log:
+            return model.log.lines().size();
         case Screen::endpoint:
             return model.endpoint() ? model.endpoint()->lanes.size() : 0;
         default:

@@ -33,6 +33,7 @@ namespace shmbus::top {
 [[nodiscard]] Page draw_processes(const Model& model, Size size);
 [[nodiscard]] Page draw_types(const Model& model, Size size);
 [[nodiscard]] Page draw_journal(const Model& model, Size size);
+[[nodiscard]] Page draw_log(const Model& model, Size size);
 [[nodiscard]] Page draw_columns(const Model& model, Size size);
 [[nodiscard]] Page draw_help(const Model& model, Size size);
 

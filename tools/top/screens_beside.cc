@@ -97,7 +97,7 @@ namespace {
 }
 
 constexpr std::array<std::pair<const char*, const char*>, 20> help_lines{{
-    {"1 2 3 4 5 Tab", "endpoints, processes, types and subscriptions, journal, failed"},
+    {"1 2 3 4 5 6 Tab", "endpoints, processes, types and subscriptions, journal, failed, log"},
     {"arrows h j k l", "choose, open, go back; PgUp PgDn Home End g G"},
     {"Enter", "open the endpoint, draw the lane"},
     {"Esc", "back"},
