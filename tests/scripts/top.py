@@ -395,6 +395,10 @@ def row_of(text, name):
                  if len(line.split()) > 2 and line.split()[1] == name), [])
 
 
+def clock_of(text):
+    return re.search(r"\d\d:\d\d:\d\d", text.splitlines()[0]).group()
+
+
 def check_screens(stage, clerk):
     screen = stage.screen(80, 24, f"sh -c '{' '.join(stage.top_words('-d', '0.2'))}; "
                                   "echo status=$?; exec cat'")
@@ -434,8 +438,12 @@ def check_screens(stage, clerk):
                      f"clerk (pid {clerk.pid}) goes on")
     screen.press("1", "?")
     screen.waits_for("who blocks this queue?")
-    screen.press("Escape", "p")
-    screen.waits_for("PAUSED", "sales")
+    screen.press("Escape", "/", "books", "Enter", "Space")
+    wait_for("a mark on top", lambda: "+books" in screen.text().splitlines()[5])
+    screen.press("p")
+    paused = clock_of(screen.waits_for("PAUSED", "sales"))
+    # Looked at once all the same.
+    wait_for("another second", lambda: clock_of(screen.press("u") or screen.text()) != paused)
     screen.press("q")
     screen.waits_for("status=0")
 

@@ -220,6 +220,33 @@ TEST_CASE("filter, find, sort and pause do what their keys promise") {
     CHECK(has(shown.view.said, "soon"));
 }
 
+TEST_CASE("marked endpoints stay on top, whatever the order and the filter") {
+    Model shown = model();
+    const auto names = [&] {
+        std::string all;
+        for (const look::Endpoint* const row : top::shown_endpoints(shown))
+            all += row->name.substr(0, 3) + " ";
+        return all;
+    };
+    CHECK(names() == "sal shi err bil shm aud ");
+    press(shown, "/err\n ");
+    CHECK(chosen_name(shown) == "billing");
+    press(shown, "G ");
+    CHECK(names() == "err aud sal shi bil shm ");
+    const Page page = top::draw(shown, small);
+    CHECK(top::text_of(page[5]).starts_with("F +error "));
+    CHECK(line_with(page, "sales").starts_with("B sales"));
+    press(shown, "fsal\n");
+    CHECK(names() == "err aud sal ");
+    press(shown, "r");
+    CHECK(names() == "aud err sal ");
+    press(shown, "/err\n r");
+    CHECK(names() == "aud sal ");
+    press(shown, "U");
+    CHECK(names() == "sal ");
+    CHECK(top::press(shown, top::key_of('u'), 10) == top::Wish::look);
+}
+
 TEST_CASE("drilling down leads to an endpoint, its lane, and back") {
     Model shown = model();
     press(shown, "/sales\n\n");

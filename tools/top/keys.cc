@@ -66,6 +66,16 @@ void move(Model& model, std::ptrdiff_t by) {
     }
 }
 
+// Marks the chosen endpoint or takes its mark away, and goes on to the one that was below it: so
+// that several are marked in a row, though each goes to the top.
+void mark(Model& model) {
+    View& view = model.view;
+    const look::Endpoint* const endpoint = model.endpoint();
+    if (!endpoint) return;
+    move(model, 1);
+    if (view.marked.erase(endpoint->reference) == 0) view.marked.insert(endpoint->reference);
+}
+
 void find_next(Model& model) {
     View& view = model.view;
     const auto rows = shown_endpoints(model);
@@ -173,11 +183,14 @@ void sort_by_neighbour(Model& model, int step) {
         case 'w':
             return Wish::save;
         case ' ':
-            if (view.screen == Screen::columns)
-                drill(model);
-            else
-                return Wish::look;
+            if (view.screen == Screen::columns) drill(model);
+            if (view.screen == Screen::endpoints) mark(model);
             break;
+        case 'U':
+            view.marked.clear();
+            break;
+        case 'u':
+            return Wish::look;
         case '1':
             go_to(model, Screen::endpoints);
             break;

@@ -233,7 +233,7 @@ std::vector<const look::Endpoint*> shown_endpoints(const Model& model) {
                               state_of(model, endpoint) == State::idle;
         const bool is_wanted =
             model.view.filter.empty() ? !is_noise : passes(model, endpoint, model.view.filter);
-        if (is_wanted)
+        if (is_wanted || model.view.marked.count(endpoint.reference) != 0)
             rows.push_back({weight(model, endpoint, model.view.sort),
                             model.now.endpoint_name(endpoint), &endpoint});
     }
@@ -241,6 +241,9 @@ std::vector<const look::Endpoint*> shown_endpoints(const Model& model) {
         return a.weight != b.weight ? a.weight > b.weight : a.name < b.name;
     });
     if (model.view.is_reversed) std::reverse(rows.begin(), rows.end());
+    std::stable_partition(rows.begin(), rows.end(), [&](const Row& row) {
+        return model.view.marked.count(row.endpoint->reference) != 0;
+    });
     std::vector<const look::Endpoint*> shown;
     for (const Row& row : rows) shown.push_back(row.endpoint);
     return shown;

@@ -81,6 +81,7 @@ struct View {
     Column sort = Column::state;
     bool is_reversed = false;
     std::set<Column> hidden;
+    std::set<Reference> marked;  // kept on top of the main table
     std::string filter;
     std::string find;
     Input input = Input::none;
@@ -134,8 +135,8 @@ void see_nothing(Model& model, std::string why, std::uint64_t now_ns);
 [[nodiscard]] char letter_of(State state) noexcept;
 [[nodiscard]] const char* meaning_of(State state) noexcept;
 [[nodiscard]] Style style_of(State state) noexcept;
-// Rows of the main table: filtered and in order. Without a filter reply inboxes that are empty are
-// left out.
+// Rows of the main table: those that are marked, whatever the filter; then those that pass it; both
+// in order. Without a filter reply inboxes that are empty are left out.
 [[nodiscard]] std::vector<const look::Endpoint*> shown_endpoints(const Model& model);
 // True when the filter lets it through: a part of its name, or "depth>1000".
 [[nodiscard]] bool passes(const Model& model, const look::Endpoint& endpoint,

@@ -59,7 +59,7 @@ public:
                 return {std::string(1, letter_of(state)), style_of(state)};
             }
             case Column::name:
-                return {plain(model_.now.endpoint_name(endpoint_))};
+                return name();
             case Column::kind:
                 return {look::name_of(endpoint_.kind), Style::dim};
             case Column::depth:
@@ -106,6 +106,11 @@ private:
         Span span = number(static_cast<double>(open.not_dead()));
         if (open.unknown > 0) span.text += '?';
         return span;
+    }
+    [[nodiscard]] Span name() const {
+        const bool is_marked = model_.view.marked.count(endpoint_.reference) != 0;
+        return {(is_marked ? "+" : "") + plain(model_.now.endpoint_name(endpoint_)),
+                is_marked ? Style::head : Style::plain};
     }
     // "~": without a daemon that could say what waits on disk now.
     [[nodiscard]] Span depth() const {

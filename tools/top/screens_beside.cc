@@ -96,7 +96,7 @@ namespace {
     return page;
 }
 
-constexpr std::array<std::pair<const char*, const char*>, 20> help_lines{{
+constexpr std::array<std::pair<const char*, const char*>, 21> help_lines{{
     {"1 2 3 4 5 6 Tab", "endpoints, processes, types and subscriptions, journal, failed, log"},
     {"arrows h j k l", "choose, open, go back; PgUp PgDn Home End g G"},
     {"Enter", "open the endpoint, draw the lane"},
@@ -106,7 +106,8 @@ constexpr std::array<std::pair<const char*, const char*>, 20> help_lines{{
     {"f \\ F4", "show only those that match: part of a name, depth>1000, fill>70, in>0"},
     {"< >", "sort by another column;  r reverses"},
     {"c  d", "choose the columns;  seconds between looks"},
-    {"p  Space  w", "pause;  look at once;  write what is known now to a file, as JSON"},
+    {"Space  U", "keep this endpoint on top, marked with +;  take all marks away"},
+    {"p  u  w", "pause;  look at once;  write what is known now to a file, as JSON"},
     {"q F10 Ctrl-C", "quit"},
     {"", ""},
     {"S", "X damaged  B writers wait  D nobody alive reads it  P consumer stopped"},
