@@ -121,6 +121,16 @@ def check_schema(stage):
         equal(len(lines), 2, "one object a line")
         for line in lines:
             validator.validate(json.loads(line))
+        bare = json.loads(lines[1])
+        line = stage.top("--json", "-n", "1", "--totals").stdout
+        whole = json.loads(line)
+        validator.validate(whole)
+        equal({**bare["totals"], **whole["totals"]}.keys(), whole["totals"].keys(), "more fields")
+        ours = [one for one in whole["endpoints"] if one["kind"] != "journal"]
+        for name, value in whole["totals"].items():
+            if name.endswith("_total"):
+                equal(value, sum(one[name] for one in ours), name)
+        equal(sum(name.endswith("_total") for name in whole["totals"]), 14, "totals")
         # The schema itself can tell: a field too many, a field renamed.
         broken = json.loads(lines[1])
         broken["endpoints"][0]["depht"] = broken["endpoints"][0].pop("depth")
@@ -219,12 +229,21 @@ def check_text(stage):
     equal(rows["narrow"][1], "B", "state of narrow")
     assert re.match(r"\d\d:\d\d:\d\d ", said), said
     assert "\x1b" not in said
+    order = stage.top("-b", "-n", "1", "-q", "-o", "-depth").stdout.splitlines()
+    depths = [int(line.split()[3]) for line in order]
+    assert depths == sorted(depths) and depths[-1] == 601, order
+    equal(stage.top("-b", "-n", "1", "-q", "--sort", "depth:r").stdout.splitlines()[-1].split()[1],
+          "sales", "the deepest, the other way round")
     quiet = stage.top("-b", "-n", "1", "-q", env={**os.environ, "LC_ALL": "C"}).stdout
     assert quiet.isascii() and "ENDPOINT" not in quiet, quiet
     table = [line.split(",") for line in stage.top("--csv", "-n", "1").stdout.splitlines()]
     row = next(row for row in table if row[3] == '"sales"')
     equal(row[table[0].index("depth")], "601", "depth in CSV")
     equal(row[table[0].index("settled_total")], "400", "settled in CSV")
+    table = [line.split(",") for line in
+             stage.top("--csv", "-n", "1", "--totals").stdout.splitlines()]
+    row = next(row for row in table if row[3] == '"sales"')
+    equal(row[table[0].index("taken_bytes_total")], str(401 * 64), "bytes taken in CSV")
 
 
 def check_metrics(stage):
@@ -466,6 +485,14 @@ def check_wide_screen(stage):
     screen.waits_for("sales", "TREND")
     screen.press("w")
     shown = screen.waits_for("written: shm-top-")
+    others = set(stage.folder.glob("shm-top-*"))
+    guarded = stage.screen(200, 60, " ".join(stage.top_words("--read-only", "-o", "endpoint")))
+    rows = guarded.waits_for("sales", "TREND").splitlines()[5:]
+    assert re.search(" +billing .* +books .* +narrow .* +sales ", "".join(rows)), rows
+    guarded.press("w")
+    guarded.waits_for("nothing is written")
+    equal(set(stage.folder.glob("shm-top-*")), others, "files written with --read-only")
+    guarded.press("q")
     saved = json.loads(
         (stage.folder / re.search("written: (shm-top-.*json)", shown)[1]).read_text())
     assert named(saved["types"], "shop.order")["processing_ns"]["count"] > 0, saved["types"]
@@ -626,6 +653,10 @@ def check_refusals(stage):
     assert "TERM" in unknown.waits_for("status=64"), unknown.text()
     assert "-b" in plain.stderr, plain.stderr
     equal(stage.top("--json", "-n", "1", "--nonsense").returncode, 64, "status of wrong usage")
+    wrong = stage.top("-b", "-o", "depht")
+    equal((wrong.returncode, wrong.stdout), (64, ""), "status of a column that is none")
+    assert "'depht' is no column" in wrong.stderr and " oldest cons " in wrong.stderr, wrong.stderr
+    equal(stage.top("-b", "-n", "1", "--totals").returncode, 64, "status of totals in text")
     for wrong in ("0", "99ms", "1d"):
         equal(stage.top("-d", wrong).returncode, 64, f"status of an interval of {wrong}")
     equal(stage.top("--json", "-n", "2", "-d", "100ms").returncode, 0, "100ms")

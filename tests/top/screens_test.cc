@@ -90,6 +90,13 @@ TEST_CASE("figures of the main table are those of the snapshot") {
     const std::string csv = top::csv_rows(shown);
     CHECK(has(csv, "\"sales\",1.1,ordinary,B,63,60,3,1.0000,7100000000,1,1,100,37,"));
     CHECK(std::count(csv.begin(), csv.end(), '\n') == 7);
+    // With totals there is more behind, and nothing else in front.
+    const std::string head = top::csv_head(true);
+    CHECK(head.starts_with(top::csv_head().substr(0, top::csv_head().size() - 1) + ","));
+    const std::string all = top::csv_rows(shown, true);
+    const std::string row = all.substr(0, all.find('\n'));
+    CHECK(row == csv.substr(0, csv.find('\n')) + ",6400,2560,0,0,0,0,0,0");
+    CHECK(std::count(head.begin(), head.end(), ',') == std::count(row.begin(), row.end(), ','));
 }
 
 TEST_CASE("a lane is as full as what waits in it or is held, not as what is not given back yet") {
@@ -218,6 +225,34 @@ TEST_CASE("filter, find, sort and pause do what their keys promise") {
     press(shown, "dsoon\n");
     CHECK(shown.view.interval_s == 0.25);
     CHECK(has(shown.view.said, "soon"));
+}
+
+TEST_CASE("an order is named by its column, and turned round with a sign or a mark") {
+    REQUIRE(top::order_of("depth"));
+    CHECK(top::order_of("depth")->column == Column::depth);
+    CHECK_FALSE(top::order_of("depth")->is_reversed);
+    CHECK(top::order_of("-IN")->column == Column::in);
+    CHECK(top::order_of("-IN")->is_reversed);
+    CHECK(top::order_of("jlag:r")->column == Column::journal_lag);
+    CHECK(top::order_of("jlag:r")->is_reversed);
+    for (const char* const wrong : {"", "-", "depht", "S", "in/s", "depth:", "--depth"})
+        CHECK_FALSE(top::order_of(wrong));
+    CHECK(top::column_names() ==
+          "state endpoint kind depth fill in out p50 p99 crit oldest cons retry fail jlag trend");
+    Model shown = model();
+    for (look::Endpoint& each : shown.now.endpoints)
+        if (each.name == "audit") each.journal_lag = 9;
+    shown.view.sort = Column::journal_lag;
+    CHECK(top::shown_endpoints(shown)[0]->name == "audit");
+    CHECK(top::shown_endpoints(shown)[1]->name == "shmbus.journal");
+}
+
+TEST_CASE("nothing is written where that was not wanted") {
+    Model shown = model();
+    CHECK(top::press(shown, top::key_of('w'), 10) == top::Wish::save);
+    shown.view.is_read_only = true;
+    CHECK(top::press(shown, top::key_of('w'), 10) == top::Wish::nothing);
+    CHECK(has(text_of(top::draw(shown, small)), "--read-only"));
 }
 
 TEST_CASE("marked endpoints stay on top, whatever the order and the filter") {

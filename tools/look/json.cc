@@ -245,6 +245,41 @@ template <class T>
     return list;
 }
 
+// Of all endpoints but the journal's, through which what is durable comes a second time.
+[[nodiscard]] Json totals_json(const Snapshot& snapshot) {
+    Counters counters;
+    std::uint64_t received = 0, settled = 0, written = 0, taken = 0, refused = 0, waits = 0;
+    std::uint64_t retried = 0, dropped_newest = 0, dropped_oldest = 0;
+    for (const Endpoint& one : snapshot.endpoints) {
+        if (one.kind == directory::EndpointKind::journal) continue;
+        counters += one.metrics.counters;
+        counters.wakeups += one.metrics.counters.wakeups;
+        retried += one.metrics.counters.retried();
+        received += one.received();
+        settled += one.settled;
+        written += one.written_bytes();
+        taken += one.taken_bytes();
+        refused += one.refused();
+        waits += one.waits();
+        dropped_newest += one.dropped_newest();
+        dropped_oldest += one.dropped_oldest();
+    }
+    return {{"received_total", received},
+            {"settled_total", settled},
+            {"written_bytes_total", written},
+            {"taken_bytes_total", taken},
+            {"refused_total", refused},
+            {"waits_total", waits},
+            {"threw_total", counters.threw},
+            {"retried_total", retried},
+            {"redelivered_total", counters.redelivered},
+            {"failed_total", counters.failed},
+            {"dropped_total", counters.dropped},
+            {"dropped_newest_total", dropped_newest},
+            {"dropped_oldest_total", dropped_oldest},
+            {"wakeups_total", counters.wakeups}};
+}
+
 }  // namespace
 
 Json json_of(const Snapshot& snapshot, const Rates& rates) {
@@ -284,8 +319,10 @@ Json json_of(const Snapshot& snapshot, const Rates& rates) {
         {"subscriptions", subscriptions_json(snapshot)}};
 }
 
-std::string json_text(const Snapshot& snapshot, const Rates& rates, int indent) {
-    return json_of(snapshot, rates).dump(indent, ' ', false, Json::error_handler_t::replace);
+std::string json_text(const Snapshot& snapshot, const Rates& rates, JsonShape shape) {
+    Json json = json_of(snapshot, rates);
+    if (shape.has_totals) json["totals"].update(totals_json(snapshot));
+    return json.dump(shape.indent, ' ', false, Json::error_handler_t::replace);
 }
 
 }  // namespace shmbus::look

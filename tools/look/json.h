@@ -19,7 +19,12 @@ inline constexpr const char* top_schema = "shmbus.top/1";
 // Rates are null when `rates.seconds` is 0, as of a first look.
 [[nodiscard]] nlohmann::ordered_json json_of(const Snapshot& snapshot, const Rates& rates);
 
-// As text: in one line, or indented. Bytes of a scribbled name that are no characters are replaced.
-[[nodiscard]] std::string json_text(const Snapshot& snapshot, const Rates& rates, int indent = -1);
+struct JsonShape {
+    int indent = -1;          // in one line
+    bool has_totals = false;  // with the sums of all endpoints' totals in "totals"
+};
+// As text. Bytes of a scribbled name that are no characters are replaced.
+[[nodiscard]] std::string json_text(const Snapshot& snapshot, const Rates& rates,
+                                    JsonShape shape = {});
 
 }  // namespace shmbus::look

@@ -48,15 +48,19 @@ std::string batch_text(const Model& model, const BatchText& wanted) {
     return text;
 }
 
-std::string csv_head() {
-    return "t_ns,interval_ns,bus,endpoint,reference,kind,state,depth,waiting,in_hand,fill,oldest_"
+std::string csv_head(bool has_totals) {
+    std::string head = "t_ns,interval_ns,bus,endpoint,reference,kind,state,depth,waiting,in_hand,fill,oldest_"
            "ns,"
            "consumers,lanes,received_total,settled_total,threw_total,redelivered_total,"
            "failed_total,dropped_total,in_per_s,out_per_s,processing_p50_ns,processing_p99_ns,"
-           "critical_p99_ns,on_disk\n";
+           "critical_p99_ns,on_disk";
+    if (has_totals)
+        head += ",written_bytes_total,taken_bytes_total,refused_total,waits_total,retried_total,"
+                "dropped_newest_total,dropped_oldest_total,wakeups_total";
+    return head + "\n";
 }
 
-std::string csv_rows(const Model& model) {
+std::string csv_rows(const Model& model, bool has_totals) {
     std::string text;
     for (const look::Endpoint& endpoint : model.now.endpoints) {
         const look::EndpointRates* const rates = model.rates_of(endpoint.reference);
@@ -66,7 +70,7 @@ std::string csv_rows(const Model& model) {
         };
         const look::Counters& counters = endpoint.metrics.counters;
         text += fmt::format(
-            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
+            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
             model.now.taken_ns,
             rates ? fmt::format("{:.0f}", model.rates.seconds * 1e9) : std::string(),
             quoted(model.now.name), quoted(model.now.endpoint_name(endpoint)),
@@ -81,6 +85,12 @@ std::string csv_rows(const Model& model) {
             or_nothing(known.processing_ns.quantile(0.5)),
             or_nothing(known.processing_ns.quantile(0.99)),
             or_nothing(known.critical_ns.quantile(0.99)), endpoint.on_disk);
+        if (has_totals)
+            text += fmt::format(",{},{},{},{},{},{},{},{}", endpoint.written_bytes(),
+                                endpoint.taken_bytes(), endpoint.refused(), endpoint.waits(),
+                                counters.retried(), endpoint.dropped_newest(),
+                                endpoint.dropped_oldest(), counters.wakeups);
+        text += "\n";
     }
     return text;
 }

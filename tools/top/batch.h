@@ -17,8 +17,9 @@ struct BatchText {
 // One look, as lines; no colours, no cursor.
 [[nodiscard]] std::string batch_text(const Model& model, const BatchText& wanted);
 
-[[nodiscard]] std::string csv_head();
+// With `has_totals` all that is counted, behind what is there without.
+[[nodiscard]] std::string csv_head(bool has_totals = false);
 // One row per endpoint; what is not known is empty.
-[[nodiscard]] std::string csv_rows(const Model& model);
+[[nodiscard]] std::string csv_rows(const Model& model, bool has_totals = false);
 
 }  // namespace shmbus::top

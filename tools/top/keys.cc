@@ -181,7 +181,9 @@ void sort_by_neighbour(Model& model, int step) {
         case 'q':
             return Wish::quit;
         case 'w':
-            return Wish::save;
+            if (!view.is_read_only) return Wish::save;
+            view.said = "nothing is written: shm-top was started with --read-only";
+            break;
         case ' ':
             if (view.screen == Screen::columns) drill(model);
             if (view.screen == Screen::endpoints) mark(model);

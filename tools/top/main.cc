@@ -56,6 +56,9 @@ struct CommandLine {
     std::chrono::nanoseconds interval = std::chrono::seconds(1);
     std::size_t columns = 120;
     std::string endpoint;
+    std::string sort;
+    bool has_totals = false;
+    bool is_read_only = false;
     std::string colour = "auto";
 
     [[nodiscard]] bool prints() const { return is_batch || as_json || as_csv || as_openmetrics; }
@@ -83,6 +86,16 @@ void add_options(CLI::App& app, CommandLine& line) {
     app.add_flag("--json", line.as_json, "Print a JSON object per look (schema shmbus.top/1)");
     app.add_flag("--csv", line.as_csv, "Print a row of CSV per endpoint and look");
     app.add_flag("--openmetrics", line.as_openmetrics, "Print OpenMetrics text");
+    app.add_flag("--totals", line.has_totals,
+                 "With --json and --csv: all that is counted as totals as well");
+    app.add_option("-o,--sort", line.sort,
+                   "Column that the table is sorted by; -COLUMN or COLUMN:r the other way round")
+        ->check([](const std::string& text) {
+            return top::order_of(text) ? std::string()
+                                       : "'" + text + "' is no column; there are " +
+                                             top::column_names();
+        });
+    app.add_flag("--read-only", line.is_read_only, "No key writes anything, not even w");
     app.add_option("--endpoint", line.endpoint, "Begin with this endpoint opened");
     app.add_option("--color", line.colour, "auto, always or never; NO_COLOR is honoured")
         ->check(CLI::IsMember({"auto", "always", "never"}))
@@ -121,9 +134,10 @@ int print(const CommandLine& line, look::Looker& looker, top::Model& model) {
         top::update(model, looker.look(has_times ? look::apart_everywhere : look::Apart{}));
         std::string text;
         if (line.as_json)
-            text = look::json_text(model.now, model.rates) + "\n";
+            text = look::json_text(model.now, model.rates, {-1, line.has_totals}) + "\n";
         else if (line.as_csv)
-            text = (round == 0 && !line.is_quiet ? top::csv_head() : "") + top::csv_rows(model);
+            text = (round == 0 && !line.is_quiet ? top::csv_head(line.has_totals) : "") +
+                   top::csv_rows(model, line.has_totals);
         else if (line.as_openmetrics)
             text = look::openmetrics(model.now);
         else
@@ -138,7 +152,7 @@ void save(top::Model& model) {
     const std::string name =
         fmt::format("shm-top-{}-{}.json", model.now.name, model.now.taken_ns / 1'000'000'000);
     std::ofstream file(name);
-    file << look::json_text(model.now, model.rates, 2) << "\n";
+    file << look::json_text(model.now, model.rates, {.indent = 2, .has_totals = true}) << "\n";
     file.close();
     model.view.said = file ? "written: " + name : "cannot write " + name;
 }
@@ -208,7 +222,14 @@ void open_endpoint(const std::string& name, top::Model& model) {
 }
 
 int run(const CommandLine& line) {
+    if (line.has_totals && !line.as_json && !line.as_csv)
+        throw CLI::ValidationError("--totals", "goes with --json or --csv");
     top::Model model;
+    model.view.is_read_only = line.is_read_only;
+    if (const auto order = top::order_of(line.sort)) {
+        model.view.sort = order->column;
+        model.view.is_reversed = order->is_reversed;
+    }
     const bool has_unicode = top::take_up_locale();
     model.alphabet = has_unicode && !line.ascii ? top::Alphabet::unicode : top::Alphabet::ascii;
     model.view.interval_s = std::chrono::duration<double>(line.interval).count();

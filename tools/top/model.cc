@@ -35,6 +35,11 @@ void remember(Model& model) {
     return static_cast<double>(histogram.quantile(q).value_or(0));
 }
 
+[[nodiscard]] std::uint64_t journal_lag_of(const Model& model, const look::Endpoint& endpoint) {
+    return endpoint.kind == directory::EndpointKind::journal ? model.now.journal.lag
+                                                             : endpoint.journal_lag;
+}
+
 // What a column is sorted by, the greatest first.
 [[nodiscard]] double weight(const Model& model, const look::Endpoint& endpoint, Column column) {
     const look::EndpointRates* const found = model.rates_of(endpoint.reference);
@@ -70,7 +75,7 @@ void remember(Model& model) {
         case Column::failed:
             return static_cast<double>(endpoint.metrics.counters.failed);
         case Column::journal_lag:
-            return 0;
+            return static_cast<double>(journal_lag_of(model, endpoint));
     }
     return 0;
 }

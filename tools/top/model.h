@@ -87,6 +87,7 @@ struct View {
     Input input = Input::none;
     std::string typed;
     bool is_paused = false;
+    bool is_read_only = false;  // no key writes anything
     double interval_s = 1;
     std::string said;  // one line for the user, until the next key
 };

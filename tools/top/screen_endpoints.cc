@@ -3,7 +3,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 
 #include "top/screens.h"
 #include "top/table.h"
@@ -148,6 +150,43 @@ private:
 }  // namespace
 
 const char* name_of(Column column) noexcept { return shape_of(column).head; }
+
+namespace {
+
+// "IN/s" is "in" on the command line, "S" is "state".
+[[nodiscard]] std::string word_for(std::size_t column) {
+    if (static_cast<Column>(column) == Column::state) return "state";
+    std::string word = shapes[column].head;
+    word.resize(std::min(word.find('/'), word.size()));
+    for (char& c : word) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return word;
+}
+
+}  // namespace
+
+std::optional<Order> order_of(std::string text) {
+    Order order;
+    if (text.starts_with('-')) {
+        order.is_reversed = true;
+        text.erase(0, 1);
+    } else if (text.ends_with(":r")) {
+        order.is_reversed = true;
+        text.resize(text.size() - 2);
+    }
+    for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    for (std::size_t at = 0; at < column_count; ++at) {
+        if (text != word_for(at)) continue;
+        order.column = static_cast<Column>(at);
+        return order;
+    }
+    return std::nullopt;
+}
+
+std::string column_names() {
+    std::string all = word_for(0);
+    for (std::size_t at = 1; at < column_count; ++at) all += " " + word_for(at);
+    return all;
+}
 
 std::vector<Column> columns_shown(const Model& model, std::size_t columns) {
     std::vector<Column> shown;

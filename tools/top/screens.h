@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "top/cells.h"
@@ -22,6 +24,14 @@ namespace shmbus::top {
 // Columns of the main table that fit beside each other, in their order.
 [[nodiscard]] std::vector<Column> columns_shown(const Model& model, std::size_t columns);
 [[nodiscard]] const char* name_of(Column column) noexcept;
+// "depth", and "-depth" or "depth:r" for the other way round; small letters or not. Nothing: there
+// is no such column, column_names() says which there are.
+struct Order {
+    Column column = Column::state;
+    bool is_reversed = false;
+};
+[[nodiscard]] std::optional<Order> order_of(std::string text);
+[[nodiscard]] std::string column_names();
 
 // Parts, one file each. They make as many lines as they have to say; draw() cuts.
 [[nodiscard]] Page draw_summary(const Model& model, std::size_t columns);
