@@ -10,6 +10,7 @@
 #include <string>
 
 #include "top/batch.h"
+#include "top/columns.h"
 #include "top/figures.h"
 #include "top/keys.h"
 #include "top/shop.h"
@@ -24,6 +25,9 @@ using top::Screen;
 using top::Size;
 
 namespace {
+
+constexpr Size small{24, 80};
+constexpr Size large{60, 200};
 
 std::string text_of(const Page& page) {
     std::string text;
@@ -43,16 +47,13 @@ bool has(const std::string& text, const std::string& what) {
 }
 
 void press(Model& model, const std::string& keys) {
-    for (const char key : keys) static_cast<void>(top::press(model, top::key_of(key), 10));
+    for (const char key : keys) static_cast<void>(top::press(model, top::key_of(key), small));
 }
 
 std::string chosen_name(const Model& model) {
     const look::Endpoint* const endpoint = model.endpoint();
     return endpoint ? model.now.endpoint_name(*endpoint) : "";
 }
-
-constexpr Size small{24, 80};
-constexpr Size large{60, 200};
 
 }  // namespace
 
@@ -183,6 +184,72 @@ TEST_CASE("a narrow terminal has the columns that matter, a wide one all") {
     CHECK(top::columns_shown(shown, 200).size() == top::column_count);
 }
 
+TEST_CASE("in a narrow terminal the columns move, the state and the name stay, up to the last one") {
+    Model shown = model();
+    const auto heads = [&] { return top::text_of(top::draw(shown, small)[4]); };
+    const auto go = [&](Key key) { static_cast<void>(top::press(shown, key, small)); };
+    CHECK_FALSE(has(heads(), "KIND"));
+    CHECK(has(text_of(top::draw(shown, small)), "Right more"));
+    go(Key::left);
+    CHECK(top::columns_beside(shown, 80).left == 0);
+    std::string seen = heads();
+    for (int step = 0; step < 20; ++step) {
+        go(Key::right);
+        CHECK(heads().starts_with("S ENDPOINT "));
+        seen += heads();
+    }
+    for (const char* const head : {"KIND", "RETRY/s", "FAIL", "JLAG", "TREND"})
+        CHECK(has(seen, head));
+    CHECK(has(heads(), "TREND"));
+    CHECK(has(text_of(top::draw(shown, small)), "Left more"));
+    CHECK(shown.view.screen == Screen::endpoints);
+    // As often back as there are columns on the left, and not more.
+    const std::size_t left = top::columns_beside(shown, 80).left;
+    CHECK(left < top::column_count);
+    for (std::size_t step = 0; step < left; ++step) go(Key::left);
+    CHECK(has(heads(), "DEPTH"));
+    // In a wide one all fit, and nothing moves.
+    static_cast<void>(top::press(shown, Key::right, large));
+    CHECK(top::columns_shown(shown, 200).size() == top::column_count);
+    CHECK(shown.view.columns_moved == 0);
+    go(Key::enter);
+    CHECK(shown.view.screen == Screen::endpoint);
+    go(Key::left);
+    CHECK(shown.view.screen == Screen::endpoints);
+}
+
+TEST_CASE("the help says that there is more of it, and moves to its end and back") {
+    Model shown = model();
+    press(shown, "?");
+    const auto help = [&] { return text_of(top::draw(shown, small)); };
+    CHECK(has(help(), "lines 1 to 18 of"));
+    CHECK(has(help(), "endpoints, processes, types"));
+    CHECK_FALSE(has(help(), "man shm-top"));
+    for (int step = 0; step < 9; ++step)
+        static_cast<void>(top::press(shown, Key::page_down, small));
+    CHECK(has(help(), "man shm-top"));
+    static_cast<void>(top::press(shown, Key::up, small));
+    CHECK_FALSE(has(help(), "man shm-top"));
+    press(shown, "g");
+    CHECK(has(help(), "lines 1 to 18 of"));
+    // Where all of it fits, nothing is said about more, and every line is whole at 80 columns.
+    CHECK_FALSE(has(text_of(top::draw(shown, large)), "lines 1 to"));
+    const Page wide = top::draw(shown, {60, 300});
+    for (std::size_t line = 1; line < wide.size(); ++line) CHECK(top::width(wide[line]) <= 80);
+}
+
+TEST_CASE("the legend of a lane and the keys fit 80 columns") {
+    Model shown = model();
+    press(shown, "/sales\n\n\n");
+    REQUIRE(shown.view.screen == Screen::lane);
+    CHECK(has(text_of(top::draw(shown, small)), "- done, not given back\n"));
+    for (int screen = 0; screen <= static_cast<int>(Screen::help); ++screen) {
+        shown.view.screen = static_cast<Screen>(screen);
+        CHECK(top::width(top::draw(shown, {24, 300}).back()) <= 80);
+        CHECK(has(top::text_of(top::draw(shown, small).back()), "q"));
+    }
+}
+
 TEST_CASE("the choice stays with its endpoint when the order changes") {
     Model shown = model();
     press(shown, "jj");
@@ -249,9 +316,9 @@ TEST_CASE("an order is named by its column, and turned round with a sign or a ma
 
 TEST_CASE("nothing is written where that was not wanted") {
     Model shown = model();
-    CHECK(top::press(shown, top::key_of('w'), 10) == top::Wish::save);
+    CHECK(top::press(shown, top::key_of('w'), small) == top::Wish::save);
     shown.view.is_read_only = true;
-    CHECK(top::press(shown, top::key_of('w'), 10) == top::Wish::nothing);
+    CHECK(top::press(shown, top::key_of('w'), small) == top::Wish::nothing);
     CHECK(has(text_of(top::draw(shown, small)), "--read-only"));
 }
 
@@ -279,7 +346,7 @@ TEST_CASE("marked endpoints stay on top, whatever the order and the filter") {
     CHECK(names() == "aud sal ");
     press(shown, "U");
     CHECK(names() == "sal ");
-    CHECK(top::press(shown, top::key_of('u'), 10) == top::Wish::look);
+    CHECK(top::press(shown, top::key_of('u'), small) == top::Wish::look);
 }
 
 TEST_CASE("drilling down leads to an endpoint, its lane, and back") {
@@ -448,21 +515,21 @@ TEST_CASE("a time of all time is marked also where there are no colours, and is 
 TEST_CASE("a screen that shows more than was looked at asks for a look, however it is reached") {
     Model shown = model();
     shown.now.apart = {};
-    CHECK(top::press(shown, Key::tab, 10) == top::Wish::nothing);
-    CHECK(top::press(shown, Key::tab, 10) == top::Wish::see_more);
+    CHECK(top::press(shown, Key::tab, small) == top::Wish::nothing);
+    CHECK(top::press(shown, Key::tab, small) == top::Wish::see_more);
     REQUIRE(shown.view.screen == Screen::types);
     shown.now.apart = look::apart_everywhere;
-    CHECK(top::press(shown, Key::down, 10) == top::Wish::nothing);
+    CHECK(top::press(shown, Key::down, small) == top::Wish::nothing);
     shown.now.apart = {};
-    CHECK(top::press(shown, top::key_of('1'), 10) == top::Wish::nothing);
-    CHECK(top::press(shown, Key::enter, 10) == top::Wish::see_more);
+    CHECK(top::press(shown, top::key_of('1'), small) == top::Wish::nothing);
+    CHECK(top::press(shown, Key::enter, small) == top::Wish::see_more);
     REQUIRE(shown.view.screen == Screen::endpoint);
     shown.now.apart.endpoint = shown.view.endpoint;
-    CHECK(top::press(shown, Key::enter, 10) == top::Wish::nothing);
+    CHECK(top::press(shown, Key::enter, small) == top::Wish::nothing);
     CHECK(shown.view.screen == Screen::lane);
     // Another one is not this one.
     ++shown.now.apart.endpoint;
-    CHECK(top::press(shown, Key::escape, 10) == top::Wish::see_more);
+    CHECK(top::press(shown, Key::escape, small) == top::Wish::see_more);
     const double rate = shown.rates.in_per_s;
     const std::size_t past = shown.past[shown.view.endpoint].depth.size();
     top::see_more(shown, shop_later());
@@ -513,7 +580,7 @@ TEST_CASE("any keys in any order leave something that can be drawn") {
     Model shown = model();
     for (int step = 0; step < 20'000; ++step) {
         const auto key = static_cast<Key>(random() % 275);
-        static_cast<void>(top::press(shown, key, random() % 60));
+        static_cast<void>(top::press(shown, key, Size{random() % 60, random() % 220}));
         if (step % 97 == 0) top::update(shown, random() % 2 == 0 ? shop() : shop_later());
         if (step % 501 == 0) shown.now.endpoints.erase(shown.now.endpoints.begin());
         const Size size{1 + random() % 70, 1 + random() % 220};

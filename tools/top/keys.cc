@@ -9,6 +9,7 @@
 #include <chrono>
 
 #include "duration.h"
+#include "top/columns.h"
 #include "top/screens.h"
 
 namespace shmbus::top {
@@ -300,8 +301,22 @@ void sort_by_neighbour(Model& model, int step) {
     }
 }
 
-[[nodiscard]] Wish press_key(Model& model, Key key, std::size_t page) {
-    const auto rows = static_cast<std::ptrdiff_t>(std::max<std::size_t>(page, 1));
+// The columns of the main table by one to the left or right; elsewhere in and out.
+void go_aside(Model& model, bool right, Size size) {
+    View& view = model.view;
+    if (view.screen != Screen::endpoints) {
+        right ? drill(model) : go_back(model);
+        return;
+    }
+    const Beside beside = columns_beside(model, size.columns);
+    // What was moved in a narrower terminal counts no more than it does here.
+    view.columns_moved = beside.left;
+    if (right && beside.right > 0) ++view.columns_moved;
+    if (!right && beside.left > 0) --view.columns_moved;
+}
+
+[[nodiscard]] Wish press_key(Model& model, Key key, Size size) {
+    const auto rows = static_cast<std::ptrdiff_t>(std::max<std::size_t>(page_rows(size), 1));
     switch (key) {
         case Key::up:
             move(model, -1);
@@ -322,10 +337,12 @@ void sort_by_neighbour(Model& model, int step) {
             move(model, std::ptrdiff_t{1} << 30);
             break;
         case Key::right:
+        case Key::left:
+            go_aside(model, key == Key::right, size);
+            break;
         case Key::enter:
             drill(model);
             break;
-        case Key::left:
         case Key::backspace:
         case Key::escape:
             go_back(model);
@@ -351,14 +368,19 @@ void sort_by_neighbour(Model& model, int step) {
 
 }  // namespace
 
-Wish press(Model& model, Key key, std::size_t page) {
+Wish press(Model& model, Key key, Size size) {
     View& view = model.view;
     view.said.clear();
     if (view.input != Input::none) {
         type(model, key);
         return Wish::nothing;
     }
-    const Wish wish = press_key(model, key, page);
+    const Wish wish = press_key(model, key, size);
+    if (view.screen == Screen::help) {
+        // A page is moved there, no choice in it.
+        const std::size_t last = help_lines() - std::min(help_lines(), page_rows(size));
+        view.row[Screen::help] = std::min(view.row[Screen::help], last);
+    }
     return wish == Wish::nothing && !model.now.apart.covers(apart_of(view)) ? Wish::see_more : wish;
 }
 

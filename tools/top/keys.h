@@ -36,7 +36,7 @@ enum class Key : std::uint16_t {
 // see_more: look for what the screen shows and the last look did not have.
 enum class Wish : std::uint8_t { nothing, quit, look, see_more, save };
 
-// `page`: rows that the table of the screen has room for.
-[[nodiscard]] Wish press(Model& model, Key key, std::size_t page);
+// `size`: of the terminal, by which pages and columns move.
+[[nodiscard]] Wish press(Model& model, Key key, Size size);
 
 }  // namespace shmbus::top

@@ -28,6 +28,7 @@
 #include "look/look.h"
 #include "look/openmetrics.h"
 #include "top/batch.h"
+#include "top/columns.h"
 #include "top/keys.h"
 #include "top/screens.h"
 #include "top/terminal.h"
@@ -193,7 +194,7 @@ int show(const CommandLine& line, look::Looker& looker, top::Model& model) {
         const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - Clock::now());
         const auto key = terminal.wait(std::max(left, std::chrono::milliseconds(0)));
         top::Wish wish = top::Wish::nothing;
-        if (key) wish = top::press(model, *key, top::page_rows(model, terminal.size()));
+        if (key) wish = top::press(model, *key, terminal.size());
         if (wish == top::Wish::quit) return EX_OK;
         if (wish == top::Wish::see_more || wish == top::Wish::save) {
             // What is written has all there is, whatever the screen shows.
@@ -214,7 +215,7 @@ void open_endpoint(const std::string& name, top::Model& model) {
     for (const look::Endpoint& endpoint : model.now.endpoints) {
         if (endpoint.name != name) continue;
         model.view.endpoint = endpoint.reference;
-        static_cast<void>(top::press(model, top::Key::enter, 1));
+        static_cast<void>(top::press(model, top::Key::enter, {}));
         return;
     }
     throw SetupError{"opening an endpoint", name, 0,

@@ -81,6 +81,7 @@ struct View {
     Column sort = Column::state;
     bool is_reversed = false;
     std::set<Column> hidden;
+    std::size_t columns_moved = 0;  // to the left, out of sight
     std::set<Reference> marked;  // kept on top of the main table
     std::string filter;
     std::string find;

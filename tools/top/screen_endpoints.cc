@@ -4,44 +4,13 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
-#include <cctype>
 
+#include "top/columns.h"
 #include "top/screens.h"
 #include "top/table.h"
 
 namespace shmbus::top {
 namespace {
-
-struct ColumnShape {
-    const char* head;
-    std::size_t columns;
-    Side side;
-    unsigned goes;  // the greater, the earlier it goes when the terminal is narrow
-};
-constexpr std::size_t name_columns = 15;
-constexpr std::array<ColumnShape, column_count> shapes{{
-    {"S", 1, Side::left, 0},
-    {"ENDPOINT", name_columns, Side::left, 0},
-    {"KIND", 8, Side::left, 8},
-    {"DEPTH", 6, Side::right, 0},
-    {"FILL", 8, Side::left, 1},
-    {"IN/s", 6, Side::right, 1},
-    {"OUT/s", 6, Side::right, 1},
-    {"P50", 6, Side::right, 4},
-    {"P99", 6, Side::right, 3},
-    {"CRIT", 6, Side::right, 3},
-    {"OLDEST", 6, Side::right, 2},
-    {"CONS", 4, Side::right, 2},
-    {"RETRY/s", 7, Side::right, 6},
-    {"FAIL", 5, Side::right, 5},
-    {"JLAG", 5, Side::right, 7},
-    {"TREND", 12, Side::left, 9},
-}};
-
-[[nodiscard]] const ColumnShape& shape_of(Column column) {
-    return shapes[static_cast<std::size_t>(column)];
-}
 
 [[nodiscard]] Style style_of_fill(std::optional<double> fill) {
     if (!fill) return Style::dim;
@@ -148,63 +117,6 @@ private:
 };
 
 }  // namespace
-
-const char* name_of(Column column) noexcept { return shape_of(column).head; }
-
-namespace {
-
-// "IN/s" is "in" on the command line, "S" is "state".
-[[nodiscard]] std::string word_for(std::size_t column) {
-    if (static_cast<Column>(column) == Column::state) return "state";
-    std::string word = shapes[column].head;
-    word.resize(std::min(word.find('/'), word.size()));
-    for (char& c : word) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    return word;
-}
-
-}  // namespace
-
-std::optional<Order> order_of(std::string text) {
-    Order order;
-    if (text.starts_with('-')) {
-        order.is_reversed = true;
-        text.erase(0, 1);
-    } else if (text.ends_with(":r")) {
-        order.is_reversed = true;
-        text.resize(text.size() - 2);
-    }
-    for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    for (std::size_t at = 0; at < column_count; ++at) {
-        if (text != word_for(at)) continue;
-        order.column = static_cast<Column>(at);
-        return order;
-    }
-    return std::nullopt;
-}
-
-std::string column_names() {
-    std::string all = word_for(0);
-    for (std::size_t at = 1; at < column_count; ++at) all += " " + word_for(at);
-    return all;
-}
-
-std::vector<Column> columns_shown(const Model& model, std::size_t columns) {
-    std::vector<Column> shown;
-    for (std::size_t at = 0; at < column_count; ++at)
-        if (model.view.hidden.count(static_cast<Column>(at)) == 0)
-            shown.push_back(static_cast<Column>(at));
-    const auto needed = [&] {
-        std::size_t all = shown.empty() ? 0 : shown.size() - 1;
-        for (const Column column : shown) all += shape_of(column).columns;
-        return all;
-    };
-    // Ends: one column goes in each turn, and those that stay are the last to go.
-    while (needed() > columns && shown.size() > 1)
-        shown.erase(std::max_element(shown.begin(), shown.end(), [](Column a, Column b) {
-            return shape_of(a).goes < shape_of(b).goes;
-        }));
-    return shown;
-}
 
 Page draw_endpoints(const Model& model, Size size) {
     const auto columns = columns_shown(model, size.columns);

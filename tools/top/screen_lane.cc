@@ -69,11 +69,11 @@ private:
 }
 
 [[nodiscard]] Page legend(const look::Lane& lane, std::uint64_t units, std::size_t cells) {
-    Line what{{"'.' free", Style::dim},
-              {"  '#' waits", Style::bar},
-              {"  'h' in a hand", Style::good},
-              {"  '!' in a dead one's hand", Style::bad},
-              {"  '-' done, not given back"}};
+    Line what{{". free", Style::dim},
+              {"  # waits", Style::bar},
+              {"  h in a hand", Style::good},
+              {"  ! in a dead one's hand", Style::bad},
+              {"  - done, not given back"}};
     Line scale{{fmt::format("one character is {}", bytes_text(units * wire::unit_bytes / cells))}};
     if (!lane.is_exact) scale.push_back({"; it moves: counts are estimates", Style::dim});
     return {std::move(what), std::move(scale)};

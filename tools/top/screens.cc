@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "top/columns.h"
+
 namespace shmbus::top {
 namespace {
 
@@ -15,7 +17,16 @@ namespace {
 constexpr std::size_t summary_lines = 4;
 constexpr std::size_t lines_around = summary_lines + 1;
 
-[[nodiscard]] Line keys_of(const Model& model) {
+// Where not all columns fit, that there are more.
+[[nodiscard]] std::string keys_of_endpoints(const Model& model, std::size_t columns) {
+    const Beside beside = columns_beside(model, columns);
+    const std::string keys = "? help  / find  f filter  <> sort  Enter open  b block  p pause  ";
+    return keys + (beside.right > 0 ? "Right more"
+                   : beside.left > 0 ? "Left more"
+                                     : "r reverse") + "  q";
+}
+
+[[nodiscard]] Line keys_of(const Model& model, std::size_t columns) {
     const View& view = model.view;
     if (view.input != Input::none) {
         const char* const ask =
@@ -30,7 +41,7 @@ constexpr std::size_t lines_around = summary_lines + 1;
     std::string keys;
     switch (view.screen) {
         case Screen::endpoints:
-            keys = "? help  / find  f filter  <> sort  r reverse  Enter open  b block  p pause  q";
+            keys = keys_of_endpoints(model, columns);
             break;
         case Screen::endpoint:
             keys = "Enter draw this lane  m messages  b who blocks  Esc back  q quit";
@@ -41,8 +52,10 @@ constexpr std::size_t lines_around = summary_lines + 1;
         case Screen::lane:
         case Screen::messages:
         case Screen::blocked:
-        case Screen::help:
             keys = "Esc back  q quit";
+            break;
+        case Screen::help:
+            keys = "Up Down PgUp PgDn more  Esc back  q quit";
             break;
         default:
             keys = "1 endpoints  2 processes  3 types  4 journal  5 failed  6 log  ? help  q quit";
@@ -192,12 +205,12 @@ Page draw(const Model& model, Size size) {
                     std::make_move_iterator(body.end()));
     }
     page.resize(size.rows);
-    if (size.rows > 0) page.back() = keys_of(model);
+    if (size.rows > 0) page.back() = keys_of(model, size.columns);
     for (Line& line : page) cut_to(line, size.columns);
     return page;
 }
 
-std::size_t page_rows(const Model&, Size size) {
+std::size_t page_rows(Size size) {
     return size.rows - std::min(size.rows, lines_around + 1);
 }
 
@@ -237,6 +250,8 @@ std::size_t row_count(const Model& model) {
             return column_count;
         case Screen::log:
             return model.log.lines().size();
+        case Screen::help:
+            return help_lines();
         case Screen::endpoint:
             return model.endpoint() ? model.endpoint()->lanes.size() : 0;
         default:

@@ -3,8 +3,6 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <optional>
-#include <string>
 #include <vector>
 
 #include "top/cells.h"
@@ -15,23 +13,11 @@ namespace shmbus::top {
 // The whole terminal: exactly `size.rows` lines, none wider than `size.columns`.
 [[nodiscard]] Page draw(const Model& model, Size size);
 // Rows that the table of this screen has room for: what PgDn moves by.
-[[nodiscard]] std::size_t page_rows(const Model& model, Size size);
+[[nodiscard]] std::size_t page_rows(Size size);
 
 // Which row of the screen's table is chosen, and how many there are.
 [[nodiscard]] std::size_t chosen_row(const Model& model);
 [[nodiscard]] std::size_t row_count(const Model& model);
-
-// Columns of the main table that fit beside each other, in their order.
-[[nodiscard]] std::vector<Column> columns_shown(const Model& model, std::size_t columns);
-[[nodiscard]] const char* name_of(Column column) noexcept;
-// "depth", and "-depth" or "depth:r" for the other way round; small letters or not. Nothing: there
-// is no such column, column_names() says which there are.
-struct Order {
-    Column column = Column::state;
-    bool is_reversed = false;
-};
-[[nodiscard]] std::optional<Order> order_of(std::string text);
-[[nodiscard]] std::string column_names();
 
 // Parts, one file each. They make as many lines as they have to say; draw() cuts.
 [[nodiscard]] Page draw_summary(const Model& model, std::size_t columns);
@@ -46,6 +32,7 @@ struct Order {
 [[nodiscard]] Page draw_log(const Model& model, Size size);
 [[nodiscard]] Page draw_columns(const Model& model, Size size);
 [[nodiscard]] Page draw_help(const Model& model, Size size);
+[[nodiscard]] std::size_t help_lines() noexcept;
 
 // A quantile of what came in the last interval; where nothing did, of all time: dim, with a *.
 [[nodiscard]] Span quantile_text(const look::Histogram* latest, const look::Histogram& ever,

@@ -1,13 +1,12 @@
-// The other screens: processes, types and subscriptions, journal, columns, help.
+// The other screens: processes, types and subscriptions, journal, columns.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
-#include <string_view>
 #include <utility>
 
+#include "top/columns.h"
 #include "top/screens.h"
 #include "top/table.h"
 
@@ -95,30 +94,6 @@ namespace {
     }
     return page;
 }
-
-constexpr std::array<std::pair<const char*, const char*>, 21> help_lines{{
-    {"1 2 3 4 5 6 Tab", "endpoints, processes, types and subscriptions, journal, failed, log"},
-    {"arrows h j k l", "choose, open, go back; PgUp PgDn Home End g G"},
-    {"Enter", "open the endpoint, draw the lane"},
-    {"Esc", "back"},
-    {"b  m", "who blocks this queue?  which messages stand in it?"},
-    {"/ F3, n", "find an endpoint by a part of its name, find the next one"},
-    {"f \\ F4", "show only those that match: part of a name, depth>1000, fill>70, in>0"},
-    {"< >", "sort by another column;  r reverses"},
-    {"c  d", "choose the columns;  seconds between looks"},
-    {"Space  U", "keep this endpoint on top, marked with +;  take all marks away"},
-    {"p  u  w", "pause;  look at once;  write what is known now to a file, as JSON"},
-    {"q F10 Ctrl-C", "quit"},
-    {"", ""},
-    {"S", "X damaged  B writers wait  D nobody alive reads it  P consumer stopped"},
-    {"", "F failed messages lie here  J journal in trouble  R in use  I idle"},
-    {"DEPTH", "messages waiting, in a hand, on disk (~ said last);  FILL of the fullest lane"},
-    {"P50 P99", "time in the handler;  *  of all time: none came in the last interval"},
-    {"CRIT", "99 % took less from being sent to being handled"},
-    {"OLDEST", "age of the oldest message, as far as it is known"},
-    {"RETRY/s", "handed out again, after a death or a failure;  FAIL given up"},
-    {"JLAG", "durable messages for it that are not on disk yet"},
-}};
 
 }  // namespace
 
@@ -232,18 +207,8 @@ Page draw_columns(const Model& model, Size size) {
     for (std::size_t row = window.begin; row < window.end; ++row) {
         const auto column = static_cast<Column>(row);
         const bool is_hidden = model.view.hidden.count(column) != 0;
-        Line line{{fmt::format("[{}] {}", is_hidden ? ' ' : 'x', name_of(column))}};
+        Line line{{fmt::format("[{}] {}", is_hidden ? ' ' : 'x', shape_of(column).head)}};
         page.push_back(row == at ? chosen(std::move(line), 20) : std::move(line));
-    }
-    return page;
-}
-
-Page draw_help(const Model&, Size size) {
-    Page page;
-    for (const auto& [keys, what] : help_lines) {
-        // A small terminal has no room for empty lines.
-        if (*keys == '\0' && *what == '\0' && size.rows < help_lines.size()) continue;
-        page.push_back({{left(keys, 16), Style::key}, {what}});
     }
     return page;
 }
