@@ -130,6 +130,8 @@ TEST_CASE("a look counts what was sent, what waits and what was handled, and who
     CHECK(process.life == look::Life::alive);
     CHECK(process.pid == working.pid());
     CHECK(process_of(seen, "sender").pid == sending.pid());
+    REQUIRE(process_of(seen, "sender").cpu);
+    CHECK(*process_of(seen, "sender").cpu < std::thread::hardware_concurrency() + 1024);
     CHECK(process_of(seen, "sender").sent == 1000);
     CHECK(seen.type_name(endpoint_of(seen, "work").lanes.empty() ? 0 : 1) != "");
     REQUIRE(seen.subscriptions.size() == 1);
@@ -184,6 +186,7 @@ TEST_CASE("with every process dead all is still seen, and no file changes by bei
         CHECK(endpoint_of(seen, "work").waiting() == 500);
         CHECK(process_of(seen, "worker").life == look::Life::dead);
         CHECK(process_of(seen, "worker").has_left == false);
+        CHECK_FALSE(process_of(seen, "worker").cpu);
         CHECK(process_of(seen, "sender").life == look::Life::dead);
         CHECK(seen.subscriptions.at(0).is_orphaned);
     }
@@ -205,6 +208,7 @@ TEST_CASE("of a copy everything is seen but who lives") {
     CHECK(seen.daemon.life == look::Life::dead);
     CHECK(endpoint_of(seen, "work").waiting() == 10);
     CHECK(process_of(seen, "worker").life == look::Life::unknown);
+    CHECK_FALSE(process_of(seen, "worker").cpu);
     const auto open = seen.opened(endpoint_of(seen, "work"));
     CHECK(open.alive == 0);
     CHECK(open.unknown == 1);

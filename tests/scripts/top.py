@@ -477,7 +477,7 @@ def check_screens(stage, clerk):
     screen.waits_for("status=0")
 
 
-def check_wide_screen(stage):
+def check_wide_screen(stage, web):
     screen = stage.screen(200, 60, " ".join(stage.top_words("-d", "0.2")),
                           {"LC_ALL": "C", "NO_COLOR": "1"})
     shown = screen.waits_for("sales", "TREND")
@@ -488,6 +488,22 @@ def check_wide_screen(stage):
     equal(row_of(shown, "sales")[3], "601", "DEPTH")
     equal(len(shown.splitlines()), 60, "lines")
     assert not re.search(r"\x1b\[[0-9;]*3[0-7]", screen.text("-e")), "colours where none are wanted"
+    # In this thread's lane there is no room soon: what is tried is refused, all of it.
+    web.say("narrow 1000", "sent 64")
+    screen.press("/", "narrow", "Enter", "Enter")
+    screen.waits_for("BLOCKED/s", "TRIES/FULL", "WAITS")
+
+    def refused(shape):
+        web.say("narrow 1", "sent 0")
+        return re.search(shape, screen.text(), re.MULTILINE)
+    shown = wait_for("refusals in the table", lambda: refused(
+        r"^[0-9a-f]{16} web .* open .* \d+ +0 +100 % +0 +[1-9]")).string
+    lanes = re.findall(r"^[0-9a-f]{16} web .*", shown, re.MULTILINE)
+    screen.press("g", *["j"] * next(at for at, lane in enumerate(lanes) if "100 %" in lane))
+    screen.press("Enter")
+    screen.waits_for("given back to")
+    wait_for("refusals in the lane", lambda: refused(
+        r"^writer +alive on cpu \d+  blocked 0/s  100 % of its tries found it full"))
     screen.press("q")
     # No look comes by itself: what is shown was read for the screen that is shown.
     screen = stage.screen(200, 60, " ".join(["cd", str(stage.folder), ";",
@@ -709,7 +725,7 @@ def main():
             checks.check("screens of 80x24 show the ledger, down to who blocks a queue",
                          lambda: check_screens(stage, clerk))
             checks.check("a screen of 200x60 has every column, in ASCII, without colours",
-                         lambda: check_wide_screen(stage))
+                         lambda: check_wide_screen(stage, web))
             checks.check("however it is resized and ended, the terminal is left as it was",
                          lambda: check_terminal(stage))
         else:

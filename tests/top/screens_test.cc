@@ -383,6 +383,37 @@ TEST_CASE("a lane is drawn as it lies: free, published, in a hand, done") {
     CHECK(has(text_of(top::draw(shown, small)), "--!!!!#####"));
 }
 
+TEST_CASE("of a lane it is told where its writer runs, and what it meets there in vain") {
+    Model shown;
+    look::Snapshot before = shop();
+    before.processes[0].cpu = 1;
+    look::Snapshot after = before;
+    after.monotonic_ns += 2'000'000'000;
+    look::Lane& lane = after.endpoints[0].lanes[0];
+    lane.messages += 60;
+    lane.refused += 20;
+    lane.waits += 50;
+    top::update(shown, std::move(before));
+    press(shown, "/sales\n\n");
+    const auto row = [&] { return line_with(top::draw(shown, large), "0000000000000011 web"); };
+    CHECK(has(row(), "7.1s   1         -          -"));
+    top::update(shown, after);
+    CHECK(has(row(), "7.1s   1        25       25 %"));
+    press(shown, "\n");
+    CHECK(has(text_of(top::draw(shown, small)),
+              "alive on cpu 1  blocked 25/s  25 % of its tries found it full"));
+    // Nothing was tried, and where it is dead nobody knows where it ran.
+    look::Snapshot last = after;
+    last.monotonic_ns += 1'000'000'000;
+    last.processes[0].life = look::Life::dead;
+    last.processes[0].cpu.reset();
+    top::update(shown, std::move(last));
+    CHECK(has(text_of(top::draw(shown, small)),
+              "dead on cpu -  blocked 0/s  - of its tries found it full"));
+    shown.now.processes.clear();
+    CHECK(has(text_of(top::draw(shown, small)), "gone on cpu -"));
+}
+
 TEST_CASE("who blocks a queue is told with its number and what helps") {
     Model shown = model();
     press(shown, "/sales\nb");

@@ -73,6 +73,8 @@ template <class T>
     json.update(json_of(lane.times));
     const LaneRates* const own = found == rates.lanes.end() ? nullptr : &found->second;
     json["in_per_s"] = own ? rate(rates, own->in_per_s) : Json(nullptr);
+    json["waits_per_s"] = own ? rate(rates, own->waits_per_s) : Json(nullptr);
+    json["refused_per_s"] = own ? rate(rates, own->refused_per_s) : Json(nullptr);
     json["interval"] = json_of(own ? own->times : Times{});
     return json;
 }
@@ -183,6 +185,7 @@ template <class T>
             {"is_stopped", process.is_stopped},
             {"is_leaving", process.is_leaving},
             {"program", process.program.empty() ? Json(nullptr) : Json(process.program)},
+            {"cpu", or_null(process.cpu)},
             {"since_ns", process.since_ns},
             {"lanes", process.lanes},
             {"sent_in_lanes", process.sent},

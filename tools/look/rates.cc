@@ -37,6 +37,8 @@ void add_lanes(const Endpoint& before, const Endpoint& after, bool has_times, Ra
         const Lane& was = *known->second;
         LaneRates& own = into.lanes[lane.id];
         own.in_per_s = per_second(was.messages, lane.messages, into.seconds);
+        own.waits_per_s = per_second(was.waits, lane.waits, into.seconds);
+        own.refused_per_s = per_second(was.refused, lane.refused, into.seconds);
         if (has_times) own.times = lane.times.since(was.times);
         into.processes[lane.writer] += own.in_per_s;
     }

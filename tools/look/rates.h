@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 
 #include "look/snapshot.h"
 
@@ -27,7 +28,14 @@ struct EndpointRates {
 // Times are those of the values that came in between, where both looks had asked for them.
 struct LaneRates {
     double in_per_s = 0;
+    double waits_per_s = 0;    // of its writer, for room
+    double refused_per_s = 0;  // sends for which there was none in time
     Times times;
+    // Of what was sent or tried, what was refused; nothing where nothing was tried.
+    [[nodiscard]] std::optional<double> refused_share() const noexcept {
+        const double tried = in_per_s + refused_per_s;
+        return tried > 0 ? std::optional(refused_per_s / tried) : std::nullopt;
+    }
 };
 struct TypeRates {
     double handled_per_s = 0;

@@ -88,17 +88,26 @@ constexpr int most_readings = 8;
 }
 
 // Of /proc/PID/stat, behind the name, which may have anything in it.
-[[nodiscard]] char state_letter(pid_t pid) {
+struct Stat {
+    char state = '?';
+    OptionalNumber cpu;
+    [[nodiscard]] bool is_stopped() const noexcept { return state == 'T' || state == 't'; }
+};
+[[nodiscard]] Stat stat_of(pid_t pid) {
     std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
     std::string line;
     std::getline(file, line);
     const std::size_t at = line.rfind(") ");
-    return at == std::string::npos || at + 2 >= line.size() ? '?' : line[at + 2];
-}
-
-[[nodiscard]] bool is_stopped(pid_t pid) {
-    const char state = state_letter(pid);
-    return state == 'T' || state == 't';
+    Stat stat;
+    if (at == std::string::npos) return stat;
+    std::istringstream fields(line.substr(at + 2));
+    fields >> stat.state;
+    // The state is the third field, the processor the 39th.
+    std::string skipped;
+    for (int field = 4; field < 39; ++field) fields >> skipped;
+    std::uint64_t cpu = 0;
+    if (fields >> cpu) stat.cpu = cpu;
+    return stat;
 }
 
 [[nodiscard]] std::string program_of(pid_t pid) {
@@ -130,7 +139,7 @@ Daemon find_daemon(const base::File& directory, const std::string&) {
     }
     found.pid = holder_of_lock(lock);
     found.life = found.pid ? Life::alive : knock(directory);
-    found.is_stopped = found.pid && is_stopped(*found.pid);
+    found.is_stopped = found.pid && stat_of(*found.pid).is_stopped();
     return found;
 }
 
@@ -152,7 +161,9 @@ void find_process(const base::File& participants, Process& process) {
         process.life = Life::dead;
     }
     if (process.life != Life::alive || !process.pid) return;
-    process.is_stopped = is_stopped(*process.pid);
+    const Stat stat = stat_of(*process.pid);
+    process.is_stopped = stat.is_stopped();
+    process.cpu = stat.cpu;
     process.program = program_of(*process.pid);
 }
 

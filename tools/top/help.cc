@@ -13,7 +13,7 @@ namespace shmbus::top {
 namespace {
 
 // Within 80 columns, the second parts in 64 of them.
-constexpr std::array<std::pair<const char*, const char*>, 40> lines{{
+constexpr std::array<std::pair<const char*, const char*>, 43> lines{{
     {"1 2 3 4 5 6 Tab", "endpoints, processes, types, journal, failed messages, log"},
     {"Up Down j k", "choose; PgUp PgDn Home End g G"},
     {"Enter l, Esc h", "open the endpoint, draw the lane; back"},
@@ -49,7 +49,10 @@ constexpr std::array<std::pair<const char*, const char*>, 40> lines{{
     {"", ""},
     {"WAIT50 WAIT99", "of a lane: from being sent to being taken"},
     {"CRIT50 CRIT99", "of a lane: from being sent to being handled"},
-    {"WAITS REFUSED", "of a lane: how often its writer waited; sends without room"},
+    {"CPU", "of a lane: the processor its writer ran on last"},
+    {"BLOCKED/s", "of a lane: how often its writer waits for room"},
+    {"TRIES/FULL", "of a lane: what was refused, of what was tried, for want of room"},
+    {"WAITS REFUSED", "of a lane, ever: waits of its writer; sends without room"},
     {"HOLDS DONE", "of a consumer: messages in its hands, of them handled"},
     {"SINCE", "of a consumer: how long the oldest is held"},
     {"", ""},

@@ -25,6 +25,11 @@ namespace {
     return found && found->pid ? std::to_string(*found->pid) : "-";
 }
 
+[[nodiscard]] std::string cpu_text(const Model& model, Reference process) {
+    const look::Process* const found = model.now.process(process);
+    return found && found->cpu ? std::to_string(*found->cpu) : "-";
+}
+
 [[nodiscard]] Span life_of(const Model& model, Reference process) {
     const look::Process* const found = model.now.process(process);
     if (process == wire::daemon_reference)
@@ -100,6 +105,9 @@ namespace {
                        {"IN/s", 6},
                        {"TOTAL", 6},
                        {"OLDEST", 7},
+                       {"CPU", 3},
+                       {"BLOCKED/s", 9},
+                       {"TRIES/FULL", 10},
                        {"WAITS", 5},
                        {"REFUSED", 7},
                        {"DROPPED", 7},
@@ -139,6 +147,9 @@ namespace {
                                {rates ? count_text(rates->in_per_s) : "-"},
                                {number(lane.messages)},
                                {oldest},
+                               {cpu_text(model, lane.writer)},
+                               {rates ? count_text(rates->waits_per_s) : "-"},
+                               {share_text(rates ? rates->refused_share() : std::nullopt)},
                                {number(lane.waits)},
                                {number(lane.refused)},
                                {number(lane.dropped_newest + lane.dropped_oldest)},

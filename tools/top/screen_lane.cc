@@ -79,6 +79,18 @@ private:
     return {std::move(what), std::move(scale)};
 }
 
+// How its writer fares.
+[[nodiscard]] Line writer(const Model& model, const look::Lane& lane) {
+    const look::Process* const process = model.now.process(lane.writer);
+    const look::LaneRates* const rates = model.rates_of_lane(lane.id);
+    return {{left("writer", 11), Style::head},
+            {fmt::format("{} on cpu {}  blocked {}/s  {} of its tries found it full",
+                         process ? look::name_of(process->life) : "gone",
+                         process && process->cpu ? std::to_string(*process->cpu) : "-",
+                         rates ? count_text(rates->waits_per_s) : "-",
+                         share_text(rates ? rates->refused_share() : std::nullopt))}};
+}
+
 void append_times(Page& page, const Model& model, const look::Lane& lane) {
     const look::LaneRates* const rates = model.rates_of_lane(lane.id);
     const auto add = [&](const char* what, look::Histogram look::Times::*which) {
@@ -107,6 +119,7 @@ Page draw_lane(const Model& model, Size size) {
         lane->oldest_is_at_least ? "at least " : "", span_text(lane->oldest_ns))}});
     page.push_back({{fmt::format("tail {}  head {}  given back to {}", lane->tail, lane->head,
                                  lane->reclaim)}});
+    page.push_back(writer(model, *lane));
     append_times(page, model, *lane);
     if (!lane->trouble.empty()) page.push_back({{plain(lane->trouble), Style::bad}});
     const std::uint64_t units = lane->capacity_bytes / wire::unit_bytes;
