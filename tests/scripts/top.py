@@ -155,6 +155,12 @@ def check_failures(stage):
     screen.press("m")
     screen.waits_for("handler_threw at sales, 5 attempts: this order cannot be handled",
                      "number=1 how=1")
+    # The id that stands there is one that the command takes.
+    number = re.search(r"^id ([0-9a-f]{32})  ", screen.text(), re.MULTILINE).group(1)
+    told = subprocess.run([SHMBUS, "--bus", stage.bus, "failed", "show", number],
+                          capture_output=True, text=True, check=False)
+    equal((told.returncode, told.stderr), (0, ""), "shmbus failed show")
+    assert number in told.stdout and "cannot be handled" in told.stdout, told.stdout
     screen.press("q")
 
 
@@ -451,7 +457,15 @@ def check_screens(stage, clerk):
     screen.press("3")
     screen.waits_for("shop.order", "shop.invoice", "SUBSCRIBER")
     screen.press("4")
-    screen.waits_for(str(stage.journal), "in service")
+    shown = screen.waits_for(str(stage.journal), "in service", "written to", "synced to")
+    # The thirty invoices have numbers of their own, and more stands there.
+    lsn = int(re.search(r"^written to .* LSN (\d+)", shown, re.MULTILINE).group(1))
+    assert lsn >= 30, shown
+    verified = json.loads(subprocess.run(
+        [SHMBUS, "--bus", stage.bus, "--format", "json", "journal", "verify"],
+        capture_output=True, text=True, check=True,
+        env={**os.environ, "SHMBUS_JOURNAL": str(stage.journal)}).stdout)
+    equal(lsn, verified["last_lsn"], "the last LSN")
     screen.press("6")
     screen.waits_for("first look at this bus", f"clerk (pid {clerk.pid}) is stopped by a signal",
                      f"clerk (pid {clerk.pid}) goes on")

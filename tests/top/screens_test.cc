@@ -443,14 +443,24 @@ TEST_CASE("messages are shown with who has them and what they say, failed ones w
     look::Message failed = held;
     failed.holder = 0;
     failed.failure = "threw at sales, 5 attempts: no such customer";
+    held.id = "00066130bd3d266c0000000000000000";
+    failed.id = "00066130bd3d266c0000000000010000";
     shown.messages = {held, failed};
     const Page page = top::draw(shown, large);
     CHECK(has(text_of(page), "3 in hands, 60 wait; the first 2 are shown"));
     CHECK(has(line_with(page, "order_id=7"), "shop.place_order   web        sales"));
     CHECK(has(line_with(page, "no such customer"), "threw at sales, 5 attempts"));
+    CHECK(has(line_with(page, "no such customer"), failed.id));
+    // At the foot that of the chosen one, whole in any terminal.
+    CHECK(line_with(top::draw(shown, small), "id ").starts_with("id " + held.id + "  "));
+    CHECK_FALSE(has(text_of(top::draw(shown, small)), failed.id));
+    CHECK_FALSE(has(text_of(page), "shmbus failed"));
     CHECK_FALSE(has(text_of(page), "\x1b"));
     press(shown, "G");
     CHECK(top::chosen_row(shown) == 1);
+    CHECK(line_with(top::draw(shown, small), "id ").starts_with("id " + failed.id + "  "));
+    shown.now.endpoints[0].kind = EndpointKind::error;
+    CHECK(has(text_of(top::draw(shown, small)), "shmbus failed show|retry|edit|archive ID"));
 }
 
 TEST_CASE("what waits on disk is in the depth, marked while nobody can say how much it is now") {
@@ -481,6 +491,26 @@ TEST_CASE("the screens beside show processes, orphaned subscriptions and the jou
     CHECK(has(text_of(types), "ORPHANED"));
     press(shown, "4");
     CHECK(has(text_of(top::draw(shown, small)), "2 messages sent and not yet on disk"));
+    shown.now.taken_ns = 1'000'000'000'000;
+    shown.journal_places.written = {42, 1'245'184, 4711};
+    shown.journal_places.synced = {42, 1'241'088, 4709};
+    shown.journal_places.synced_at_s = 997;
+    shown.journal_places.checkpointed = {41, 8192, 4000};
+    shown.journal_places.oldest_needed = 40;
+    const Page journal = top::draw(shown, small);
+    CHECK(has(line_with(journal, "written to"),
+              "written to  seg-000000000000002a at 1245184, LSN 4711"));
+    CHECK(has(line_with(journal, "synced to"),
+              "seg-000000000000002a at 1241088, LSN 4709, as of "));
+    CHECK(has(line_with(top::draw(shown, large), "synced to"), "as of 3.0s ago"));
+    CHECK(has(line_with(journal, "checkpoint "), "seg-0000000000000029 at 8192, LSN 4000"));
+    CHECK(has(line_with(journal, "needed from"), "seg-0000000000000028"));
+    shown.journal_places.written_is_at_least = true;
+    CHECK(has(line_with(top::draw(shown, small), "written to"), "LSN 4711, or more"));
+    shown.journal_places = {};
+    shown.journal_places.trouble = "opening a directory";
+    CHECK(has(text_of(top::draw(shown, small)), "opening a directory"));
+    CHECK(top::press(shown, top::key_of('4'), small) == top::Wish::see_more);
 }
 
 // How the text is shown; fails where it is not.

@@ -96,8 +96,13 @@ void Looker::look_at_identity(Snapshot& into) const {
     into.is_of_this_boot =
         directory::BootId{identity.boot_high, identity.boot_low} == directory::this_boot();
     into.daemon = find_daemon(directory_, place_.directory);
-    into.daemon.log = log_of_daemon(place_.directory, into.daemon);
     into.memory = measure_memory(directory_, place_.directory);
+}
+
+void Looker::find_log(Daemon& daemon) {
+    if (!daemon.pid || daemon.pid != log_of_) log_ = log_of_daemon(place_.directory, daemon);
+    log_of_ = daemon.pid;
+    daemon.log = log_;
 }
 
 void Looker::look_at_tables(Snapshot& into) const {
@@ -346,8 +351,7 @@ std::vector<Message> Looker::messages(const Snapshot& seen, const Endpoint& endp
             const bool is_past = (done & 1U) != 0;
             done >>= 1U;
             if (is_past) continue;
-            found.push_back(message_of(record, seen, types));
-            found.back().lane = lane.id;
+            found.push_back(message_of(record, lane.id, seen, types));
             found.back().sender = lane.writer;
             found.back().holder = holder;
         }
@@ -468,6 +472,7 @@ Snapshot Looker::look(Apart apart) {
     Snapshot snapshot;
     snapshot.apart = apart;
     look_at_identity(snapshot);
+    find_log(snapshot.daemon);
     look_at_tables(snapshot);
     for (Process& process : snapshot.processes) find_process(participants_, process);
     for (Endpoint& endpoint : snapshot.endpoints) look_at_disk(endpoint);

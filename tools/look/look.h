@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -65,6 +66,8 @@ private:
 
     void open_bus();
     void look_at_identity(Snapshot& into) const;
+    // Once for each daemon: it may have a thousand files open.
+    void find_log(Daemon& daemon);
     void look_at_tables(Snapshot& into) const;
     void look_at_disk(Endpoint& endpoint) const;
     void look_for_lanes(Snapshot& into) const;
@@ -90,6 +93,8 @@ private:
     std::uint64_t inode_ = 0;  // of the tables that are open
     std::unique_ptr<directory::DirectoryReader> tables_;
     std::map<std::uint64_t, KnownLane> known_lanes_;
+    std::optional<pid_t> log_of_;  // the daemon whose log `log_` is
+    std::string log_;
     base::TickRate ticks_ = base::TickRate::calibrate();
 };
 

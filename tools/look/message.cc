@@ -57,14 +57,18 @@ constexpr std::size_t most_shown_bytes = 256;
 
 }  // namespace
 
-Message message_of(const lane::SeenRecord& record, const Snapshot& seen, const base::File& types) {
+Message message_of(const lane::SeenRecord& record, std::uint64_t lane, const Snapshot& seen,
+                   const base::File& types) {
     Message message;
+    message.lane = lane;
     message.position = record.position;
     message.type = record.meta.type;
     message.count = record.messages();
     message.bytes = record.payload().size();
+    message.id = wire::id_at(lane, record.position, 0).text();
     wire::Extensions extensions;
     if (record.extensions(extensions)) {
+        if ((extensions.flags & wire::has_explicit_id) != 0) message.id = extensions.id.text();
         const auto sent = static_cast<std::uint64_t>(extensions.time_sent.monotonic_ns);
         if ((extensions.flags & wire::has_time_sent) != 0 && sent <= seen.monotonic_ns)
             message.age_ns = seen.monotonic_ns - sent;

@@ -13,6 +13,7 @@
 namespace shmbus::look {
 
 struct Message {
+    std::string id;  // as the commands take it; of several behind one header, the first one's
     std::uint64_t lane = 0;
     std::uint64_t position = 0;
     Reference sender = 0;
@@ -25,8 +26,8 @@ struct Message {
     std::string failure;    // in an error endpoint: why it lies there
 };
 
-// `types`: the folder in which types tell how their fields read; it may hold nothing.
-[[nodiscard]] Message message_of(const lane::SeenRecord& record, const Snapshot& seen,
-                                 const base::File& types);
+// `lane`: in which it stands. `types`: the folder in which types tell how their fields read; it may hold nothing.
+[[nodiscard]] Message message_of(const lane::SeenRecord& record, std::uint64_t lane,
+                                 const Snapshot& seen, const base::File& types);
 
 }  // namespace shmbus::look

@@ -207,7 +207,7 @@ void sort_by_neighbour(Model& model, int step) {
         case '4':
         case 'J':
             go_to(model, Screen::journal);
-            break;
+            return Wish::see_more;
         case 'e':
             go_to(model, Screen::endpoints);
             break;

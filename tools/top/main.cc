@@ -167,6 +167,8 @@ void look_again(look::Looker& looker, top::Model& model, look::Apart apart,
         // Read only where they are shown.
         if (model.view.screen == top::Screen::messages && model.endpoint())
             model.messages = looker.messages(model.now, *model.endpoint(), most_messages);
+        if (model.view.screen == top::Screen::journal)
+            model.journal_places = look::journal_places(model.now.journal.path);
     } catch (const look::NoBus&) {
         top::see_nothing(
             model, "the bus is gone; what is shown is the last that was seen; waiting for it",

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "look/journal_places.h"
 #include "look/message.h"
 #include "look/rates.h"
 #include "look/snapshot.h"
@@ -104,6 +105,7 @@ struct Model {
     };
     std::map<Reference, Past> past;
     Log log;
+    look::JournalPlaces journal_places;   // where they are shown
     std::vector<look::Message> messages;  // of the endpoint, where they are shown
     bool has_bus = false;
     std::string trouble;  // why there is none, or why it cannot be read now

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "top/screens.h"
 #include "top/table.h"
@@ -17,8 +18,10 @@ namespace {
 constexpr std::size_t whole_lines = 5;
 
 [[nodiscard]] Page whole_text(const look::Message& message, std::size_t columns) {
-    Page page{{{fmt::format("position {} of lane {}, {} bytes", message.position,
-                            wire::lane_file(message.lane), message.bytes),
+    Page page{{{"id ", Style::dim},
+               {message.id},
+               {fmt::format("  {} bytes, {} in {}", message.bytes, message.position,
+                            wire::lane_file(message.lane)),
                 Style::dim}}};
     for (const std::string& part : {message.failure, message.text})
         for (std::size_t at = 0; at < part.size() && page.size() < whole_lines; at += columns)
@@ -36,12 +39,15 @@ Page draw_messages(const Model& model, Size size) {
                {fmt::format("  {} in hands, {} wait; the first {} are shown", endpoint->in_hand(),
                             endpoint->waiting(), model.messages.size())}}};
     const bool has_failures = endpoint->kind == directory::EndpointKind::error;
-    const Table table({{"TYPE", 18, Side::left},
-                       {"FROM", 10, Side::left},
-                       {"HAS IT", 10, Side::left},
-                       {"AGE", 6},
-                       {has_failures ? "WHY, AND WHAT IT SAYS" : "WHAT IT SAYS", 0, Side::left}},
-                      size.columns);
+    std::vector<Field> fields{{"TYPE", 18, Side::left},
+                              {"FROM", 10, Side::left},
+                              {"HAS IT", 10, Side::left},
+                              {"AGE", 6}};
+    // Where it would leave little for what they say, the id of the chosen one at the foot is enough.
+    const bool has_ids = size.columns >= 132;
+    if (has_ids) fields.push_back({"ID", 32, Side::left});
+    fields.push_back({has_failures ? "WHY, AND WHAT IT SAYS" : "WHAT IT SAYS", 0, Side::left});
+    const Table table(std::move(fields), size.columns);
     page.push_back(table.head());
     const std::size_t at = chosen_row(model);
     const std::size_t rows = size.rows - std::min(size.rows, 2 + whole_lines);
@@ -50,12 +56,14 @@ Page draw_messages(const Model& model, Size size) {
         const look::Message& message = model.messages[row];
         const std::string says =
             message.failure.empty() ? message.text : message.failure + "  " + message.text;
-        Line line =
-            table.row({{plain(model.now.type_name(message.type))},
-                       {plain(model.now.process_name(message.sender))},
-                       {message.holder == 0 ? "-" : plain(model.now.process_name(message.holder))},
-                       {span_text(message.age_ns)},
-                       {plain(says), message.failure.empty() ? Style::plain : Style::bad}});
+        std::vector<Span> cells{
+            {plain(model.now.type_name(message.type))},
+            {plain(model.now.process_name(message.sender))},
+            {message.holder == 0 ? "-" : plain(model.now.process_name(message.holder))},
+            {span_text(message.age_ns)}};
+        if (has_ids) cells.push_back({message.id});
+        cells.push_back({plain(says), message.failure.empty() ? Style::plain : Style::bad});
+        Line line = table.row(cells);
         page.push_back(row == at ? chosen(std::move(line), size.columns) : std::move(line));
     }
     if (model.messages.empty()) {

@@ -49,8 +49,13 @@ constexpr std::size_t lines_around = summary_lines + 1;
         case Screen::columns:
             keys = "Space show or hide  Esc back  q quit";
             break;
-        case Screen::lane:
         case Screen::messages:
+            // The id is that of the chosen one, at the foot.
+            keys = "Esc back  q quit";
+            if (model.endpoint() && model.endpoint()->kind == directory::EndpointKind::error)
+                keys += "    in a shell: shmbus failed show|retry|edit|archive ID";
+            break;
+        case Screen::lane:
         case Screen::blocked:
             keys = "Esc back  q quit";
             break;

@@ -4,8 +4,10 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
+#include "journal/segment_file.h"
 #include "top/columns.h"
 #include "top/screens.h"
 #include "top/table.h"
@@ -153,6 +155,40 @@ Page draw_types(const Model& model, Size size) {
             std::make_move_iterator(all.begin() + static_cast<std::ptrdiff_t>(window.end))};
 }
 
+namespace {
+
+// "seg-000000000000002a at 1245184, LSN 4711"
+[[nodiscard]] std::string text_of(const journal::Place& place) {
+    return fmt::format("{} at {}, LSN {}",
+                       journal::numbered_name(journal::segment_prefix, place.number), place.offset,
+                       place.lsn);
+}
+
+using Say = std::function<void(const char*, std::string, Style)>;
+
+void say_places(const Model& model, const Say& say) {
+    const look::JournalPlaces& places = model.journal_places;
+    if (places.written)
+        say("written to", text_of(*places.written) + (places.written_is_at_least ? ", or more" : ""),
+            Style::plain);
+    if (places.synced) {
+        const std::uint64_t now_s = model.now.taken_ns / 1'000'000'000;
+        const std::uint64_t age_s = now_s - std::min(now_s, places.synced_at_s);
+        say("synced to",
+            fmt::format("{}, as of {} ago", text_of(*places.synced),
+                        span_text(age_s * 1'000'000'000)),
+            Style::plain);
+    }
+    if (places.checkpointed)
+        say("checkpoint", text_of(*places.checkpointed), Style::plain);
+    if (places.checkpointed)
+        say("needed from",
+            journal::numbered_name(journal::segment_prefix, places.oldest_needed), Style::plain);
+    if (!places.trouble.empty()) say("", plain(places.trouble), Style::warn);
+}
+
+}  // namespace
+
 Page draw_journal(const Model& model, Size) {
     const look::Journal& journal = model.now.journal;
     const look::Rates& rates = model.rates;
@@ -174,6 +210,7 @@ Page draw_journal(const Model& model, Size) {
                                  journal.segments, journal.checkpoints));
     else
         say("files", "its directory cannot be read by this user", Style::warn);
+    say_places(model, say);
     if (!journal.is_in_use) return page;
     say("behind", fmt::format("{} messages sent and not yet on disk, the oldest for {}",
                               journal.lag, span_text(journal.lag_ns)));
