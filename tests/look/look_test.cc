@@ -214,7 +214,7 @@ TEST_CASE("of a copy everything is seen but who lives") {
     CHECK(open.unknown == 1);
 }
 
-// The kernel's list of locks is read in parts; with some given up in between, others are passed over.
+// The kernel's list of locks is read in parts; with some given up in between, others are left out.
 TEST_CASE("a daemon is seen however many locks are taken and given up beside it") {
     const test::Folder folder;
     test::Daemon daemon(folder.bus());

@@ -130,9 +130,9 @@ TEST_CASE("the log tells of endpoints: made, removed, opened, closed, in trouble
           Lines{"error: not F any more"});
     CHECK(told([](auto& now) {
               now.endpoints[1].lanes[0].sight = look::Sight::damaged;
-              now.endpoints[1].lanes[0].trouble = "its file was cut\x1b short";
+              now.endpoints[1].lanes[0].trouble = "its file\x1b went";
           }) == Lines{"billing: X a file of it is damaged",
-                      "billing: lane 0000000000000012 of sales is damaged: its file was cut? short"});
+                      "billing: lane 0000000000000012 of sales is damaged: its file? went"});
     look::Snapshot later = shop_later();
     later.endpoints[1].metrics.counters.failed = 3;
     later.endpoints[1].lanes[0].dropped_newest = 2;
@@ -160,7 +160,7 @@ TEST_CASE("what happens again soon is one line with a count, and the log has an 
     CHECK(log.add({line(20, "new"), line(20, "505"), line(20, "900")}, 10) == 2);
 }
 
-TEST_CASE("the log is a screen: it follows its end, stays where it is read, and says where more is") {
+TEST_CASE("the log follows its end, stays where it is read, and says where more is") {
     Model shown = model();
     shown.now.daemon.log = "/dev/shm/shmbus-0/shop/daemon.log";
     static_cast<void>(top::press(shown, top::key_of('6'), small));

@@ -111,7 +111,7 @@ TEST_CASE("a lane is as full as what waits in it or is held, not as what is not 
     audit.find_handled();
     CHECK(audit.fill() == 0.125);
     CHECK(has(line_with(top::draw(shown, small), "audit"), " |....... "));
-    // All done, or not taken yet: it holds nothing. Below what was given back nobody holds anything.
+    // All done, or not taken yet: it holds nothing. Below what was given back nobody does.
     audit.hands[0].done = 8;
     audit.find_handled();
     CHECK(audit.fill() == 0.0);
@@ -184,7 +184,7 @@ TEST_CASE("a narrow terminal has the columns that matter, a wide one all") {
     CHECK(top::columns_shown(shown, 200).size() == top::column_count);
 }
 
-TEST_CASE("in a narrow terminal the columns move, the state and the name stay, up to the last one") {
+TEST_CASE("in a narrow terminal the columns move up to the last one, state and name stay") {
     Model shown = model();
     const auto heads = [&] { return top::text_of(top::draw(shown, small)[4]); };
     const auto go = [&](Key key) { static_cast<void>(top::press(shown, key, small)); };

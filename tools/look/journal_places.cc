@@ -32,8 +32,7 @@ public:
     [[nodiscard]] std::vector<std::byte> read(const std::string& name, std::uint64_t offset,
                                               std::uint64_t bytes) const {
         std::vector<std::byte> read(bytes);
-        const auto file =
-            base::File::open_if_there(directory_.fd(), name, base::Access::read_only);
+        const auto file = base::File::open_if_there(directory_.fd(), name, base::Access::read_only);
         read.resize(file ? file->read_all(read, offset) : 0);
         return read;
     }

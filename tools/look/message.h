@@ -26,7 +26,8 @@ struct Message {
     std::string failure;    // in an error endpoint: why it lies there
 };
 
-// `lane`: in which it stands. `types`: the folder in which types tell how their fields read; it may hold nothing.
+// `lane`: in which it stands. `types`: the folder in which types tell how their fields read; it may
+// hold nothing.
 [[nodiscard]] Message message_of(const lane::SeenRecord& record, std::uint64_t lane,
                                  const Snapshot& seen, const base::File& types);
 

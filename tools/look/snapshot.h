@@ -57,14 +57,14 @@ struct Process {
     std::optional<pid_t> pid;  // in our own numbering if it lives, else as it was registered
     std::uint32_t uid = 0;
     Life life = Life::unknown;
-    bool is_leaving = false;     // dead or gone, not all of it is cleared away
+    bool is_leaving = false;       // dead or gone, not all of it is cleared away
     std::optional<bool> has_left;  // of a dead one: it left by itself, and was not killed
-    bool is_stopped = false;     // by a signal or a debugger
-    std::string program;         // name of its file; empty: not readable
-    OptionalNumber cpu{};        // that it ran on last; nothing: dead, or not to be read
-    std::uint64_t since_ns = 0;  // realtime of its registration
-    std::uint32_t lanes = 0;     // that it writes
-    std::uint64_t sent = 0;      // messages, in those lanes
+    bool is_stopped = false;       // by a signal or a debugger
+    std::string program;           // name of its file; empty: not readable
+    OptionalNumber cpu{};          // that it ran on last; nothing: dead, or not to be read
+    std::uint64_t since_ns = 0;    // realtime of its registration
+    std::uint32_t lanes = 0;       // that it writes
+    std::uint64_t sent = 0;        // messages, in those lanes
 };
 
 // Ever since, also by type.

@@ -189,7 +189,8 @@ Memory measure_memory(const base::File& directory, const std::string& path) {
 
 namespace {
 
-// A file of that name which a process has open; empty without one, or when the kernel tells nothing.
+// A file of that name which a process has open; empty without one, or when the kernel tells
+// nothing.
 [[nodiscard]] std::filesystem::path open_file_of(pid_t process, const char* name) {
     std::error_code error;
     namespace fs = std::filesystem;

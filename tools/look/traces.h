@@ -15,7 +15,8 @@ namespace shmbus::look {
 // shows nothing is the daemon's socket knocked at, which a daemon of another container answers.
 [[nodiscard]] Daemon find_daemon(const base::File& directory, const std::string& path);
 
-// Fills `life`, `pid`, `is_stopped`, `cpu` and `program` of a process by its page in `participants`.
+// Fills `life`, `pid`, `is_stopped`, `cpu` and `program` of a process by its page in
+// `participants`.
 void find_process(const base::File& participants, Process& process);
 
 // Bytes that the files of a bus take, and the file system that they lie on.

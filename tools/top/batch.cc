@@ -49,14 +49,16 @@ std::string batch_text(const Model& model, const BatchText& wanted) {
 }
 
 std::string csv_head(bool has_totals) {
-    std::string head = "t_ns,interval_ns,bus,endpoint,reference,kind,state,depth,waiting,in_hand,fill,oldest_"
-           "ns,"
-           "consumers,lanes,received_total,settled_total,threw_total,redelivered_total,"
-           "failed_total,dropped_total,in_per_s,out_per_s,processing_p50_ns,processing_p99_ns,"
-           "critical_p99_ns,on_disk";
+    std::string head =
+        "t_ns,interval_ns,bus,endpoint,reference,kind,state,depth,waiting,in_hand,fill,oldest_"
+        "ns,"
+        "consumers,lanes,received_total,settled_total,threw_total,redelivered_total,"
+        "failed_total,dropped_total,in_per_s,out_per_s,processing_p50_ns,processing_p99_ns,"
+        "critical_p99_ns,on_disk";
     if (has_totals)
-        head += ",written_bytes_total,taken_bytes_total,refused_total,waits_total,retried_total,"
-                "dropped_newest_total,dropped_oldest_total,wakeups_total";
+        head +=
+            ",written_bytes_total,taken_bytes_total,refused_total,waits_total,retried_total,"
+            "dropped_newest_total,dropped_oldest_total,wakeups_total";
     return head + "\n";
 }
 
@@ -79,10 +81,9 @@ std::string csv_rows(const Model& model, bool has_totals) {
             endpoint.in_hand(),
             endpoint.fill() ? fmt::format("{:.4f}", *endpoint.fill()) : std::string(),
             or_nothing(endpoint.oldest_ns()), model.now.opened(endpoint).not_dead(),
-            endpoint.lanes.size(),
-            endpoint.received(), endpoint.settled, counters.threw, counters.redelivered,
-            counters.failed, counters.dropped, rate(known.in_per_s), rate(known.out_per_s),
-            or_nothing(known.processing_ns.quantile(0.5)),
+            endpoint.lanes.size(), endpoint.received(), endpoint.settled, counters.threw,
+            counters.redelivered, counters.failed, counters.dropped, rate(known.in_per_s),
+            rate(known.out_per_s), or_nothing(known.processing_ns.quantile(0.5)),
             or_nothing(known.processing_ns.quantile(0.99)),
             or_nothing(known.critical_ns.quantile(0.99)), endpoint.on_disk);
         if (has_totals)

@@ -66,7 +66,7 @@ std::string ever_text(const std::optional<std::uint64_t>& ns) {
     if (!ns) return "-";
     std::string text = span_text(*ns);
     if (text.size() > 5) {
-        // "41.0ms" without its fraction, "12h05m" without its minutes, "10m00s" without its seconds.
+        // "41.0ms" without its fraction, "12h05m" and "10m00s" without their smaller parts.
         const std::size_t point = text.find('.');
         if (point != std::string::npos)
             text.erase(point, 2);

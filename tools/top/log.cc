@@ -104,8 +104,7 @@ private:
         if ((!old || old->life != look::Life::dead) && is_dead)
             say(name_of(process) + how_it_went(process) + what_it_had(process),
                 process.has_left.value_or(true) ? Style::plain : Style::bad);
-        if (!is_dead)
-            stopped(name_of(process), old && old->is_stopped, process.is_stopped);
+        if (!is_dead) stopped(name_of(process), old && old->is_stopped, process.is_stopped);
     }
     void went(const look::Process& process) {
         // Its death was told before.
@@ -192,8 +191,8 @@ std::vector<LogLine> first_lines(const look::Snapshot& seen) {
     Changes changes(seen, seen);
     for (const look::Endpoint& endpoint : seen.endpoints) changes.trouble(endpoint, State::idle);
     std::vector<LogLine> lines = changes.lines();
-    lines.insert(lines.begin(), {seen.taken_ns, "first look at this bus", Style::dim, 1,
-                                 seen.taken_ns});
+    lines.insert(lines.begin(),
+                 {seen.taken_ns, "first look at this bus", Style::dim, 1, seen.taken_ns});
     return lines;
 }
 

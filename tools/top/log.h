@@ -13,11 +13,11 @@
 namespace shmbus::top {
 
 struct LogLine {
-    std::uint64_t at_ns = 0;  // realtime of the look that showed it; it happened since the one before
+    std::uint64_t at_ns = 0;  // realtime of the look that showed it
     std::string text;
     Style style = Style::plain;
     std::uint64_t times = 1;
-    std::uint64_t since_ns = 0;  // the first of those times
+    std::uint64_t since_ns = 0;  // at_ns of the first of those times
 };
 
 // What is different, in words: who came, died or was stopped, which endpoint came into trouble or

@@ -92,9 +92,9 @@ void add_options(CLI::App& app, CommandLine& line) {
     app.add_option("-o,--sort", line.sort,
                    "Column that the table is sorted by; -COLUMN or COLUMN:r the other way round")
         ->check([](const std::string& text) {
-            return top::order_of(text) ? std::string()
-                                       : "'" + text + "' is no column; there are " +
-                                             top::column_names();
+            return top::order_of(text)
+                       ? std::string()
+                       : "'" + text + "' is no column; there are " + top::column_names();
         });
     app.add_flag("--read-only", line.is_read_only, "No key writes anything, not even w");
     app.add_option("--endpoint", line.endpoint, "Begin with this endpoint opened");
@@ -170,9 +170,9 @@ void look_again(look::Looker& looker, top::Model& model, look::Apart apart,
         if (model.view.screen == top::Screen::journal)
             model.journal_places = look::journal_places(model.now.journal.path);
     } catch (const look::NoBus&) {
-        top::see_nothing(
-            model, "the bus is gone; what is shown is the last that was seen; waiting for it",
-            shmbus::base::realtime_ns());
+        top::see_nothing(model,
+                         "the bus is gone; what is shown is the last that was seen; waiting for it",
+                         shmbus::base::realtime_ns());
     } catch (const SetupError& error) {
         top::see_nothing(model, error.tried() + ": " + error.on_what() + "; trying again",
                          shmbus::base::realtime_ns());

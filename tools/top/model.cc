@@ -186,11 +186,14 @@ State state_of(const Model& model, const look::Endpoint& endpoint) {
 char letter_of(State state) noexcept { return "XBDPFJRI"[static_cast<std::size_t>(state)]; }
 
 const char* meaning_of(State state) noexcept {
-    constexpr const char* words[] = {
-        "a file of it is damaged",     "a writer waits for room",
-        "messages, nobody reads them", "a consumer is stopped",
-        "failed messages lie here",    "the journal is out of service",
-        "in use",                      "idle"};
+    constexpr const char* words[] = {"a file of it is damaged",
+                                     "a writer waits for room",
+                                     "messages, nobody reads them",
+                                     "a consumer is stopped",
+                                     "failed messages lie here",
+                                     "the journal is out of service",
+                                     "in use",
+                                     "idle"};
     return words[static_cast<std::size_t>(state)];
 }
 

@@ -34,7 +34,7 @@ enum class Screen : std::uint8_t {
     messages,  // that stand in an endpoint
     blocked,   // who holds up this endpoint
     columns,   // which columns the main table has
-    log,  // what was seen to happen
+    log,       // what was seen to happen
     help,
 };
 
@@ -83,7 +83,7 @@ struct View {
     bool is_reversed = false;
     std::set<Column> hidden;
     std::size_t columns_moved = 0;  // to the left, out of sight
-    std::set<Reference> marked;  // kept on top of the main table
+    std::set<Reference> marked;     // kept on top of the main table
     std::string filter;
     std::string find;
     Input input = Input::none;

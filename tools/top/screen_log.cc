@@ -17,14 +17,13 @@ Page draw_log(const Model& model, Size size) {
     const std::size_t at = chosen_row(model);
     const std::size_t rows = size.rows - std::min(size.rows, page.size());
     // The newest at the bottom, where it is looked for.
-    const std::size_t begin =
-        at + 1 == lines.size() && lines.size() > rows ? lines.size() - rows
-                                                      : window_around(at, lines.size(), rows).begin;
+    const std::size_t begin = at + 1 == lines.size() && lines.size() > rows
+                                  ? lines.size() - rows
+                                  : window_around(at, lines.size(), rows).begin;
     for (std::size_t row = begin; row < std::min(lines.size(), begin + rows); ++row) {
         const LogLine& one = lines[row];
         Line line{{clock_text(one.at_ns) + " ", Style::dim}, {one.text, one.style}};
-        if (one.times > 1)
-            line.push_back({fmt::format("  ({} times", one.times), Style::plain});
+        if (one.times > 1) line.push_back({fmt::format("  ({} times", one.times), Style::plain});
         if (one.times > 1)
             line.push_back({one.since_ns == one.at_ns
                                 ? std::string(")")

@@ -39,11 +39,9 @@ Page draw_messages(const Model& model, Size size) {
                {fmt::format("  {} in hands, {} wait; the first {} are shown", endpoint->in_hand(),
                             endpoint->waiting(), model.messages.size())}}};
     const bool has_failures = endpoint->kind == directory::EndpointKind::error;
-    std::vector<Field> fields{{"TYPE", 18, Side::left},
-                              {"FROM", 10, Side::left},
-                              {"HAS IT", 10, Side::left},
-                              {"AGE", 6}};
-    // Where it would leave little for what they say, the id of the chosen one at the foot is enough.
+    std::vector<Field> fields{
+        {"TYPE", 18, Side::left}, {"FROM", 10, Side::left}, {"HAS IT", 10, Side::left}, {"AGE", 6}};
+    // Where little would be left for what they say, that of the chosen one, at the foot, is enough.
     const bool has_ids = size.columns >= 132;
     if (has_ids) fields.push_back({"ID", 32, Side::left});
     fields.push_back({has_failures ? "WHY, AND WHAT IT SAYS" : "WHAT IT SAYS", 0, Side::left});

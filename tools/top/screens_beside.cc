@@ -169,7 +169,8 @@ using Say = std::function<void(const char*, std::string, Style)>;
 void say_places(const Model& model, const Say& say) {
     const look::JournalPlaces& places = model.journal_places;
     if (places.written)
-        say("written to", text_of(*places.written) + (places.written_is_at_least ? ", or more" : ""),
+        say("written to",
+            text_of(*places.written) + (places.written_is_at_least ? ", or more" : ""),
             Style::plain);
     if (places.synced) {
         const std::uint64_t now_s = model.now.taken_ns / 1'000'000'000;
@@ -179,11 +180,11 @@ void say_places(const Model& model, const Say& say) {
                         span_text(age_s * 1'000'000'000)),
             Style::plain);
     }
-    if (places.checkpointed)
+    if (places.checkpointed) {
         say("checkpoint", text_of(*places.checkpointed), Style::plain);
-    if (places.checkpointed)
-        say("needed from",
-            journal::numbered_name(journal::segment_prefix, places.oldest_needed), Style::plain);
+        say("needed from", journal::numbered_name(journal::segment_prefix, places.oldest_needed),
+            Style::plain);
+    }
     if (!places.trouble.empty()) say("", plain(places.trouble), Style::warn);
 }
 
