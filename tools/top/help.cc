@@ -71,8 +71,7 @@ Page draw_help(const Model& model, Size size) {
     Page page{{{"help", Style::head}}};
     if (end - begin < lines.size())
         page.back().push_back(
-            {fmt::format("  lines {} to {} of {}; Down, PgDn: more", begin + 1, end, lines.size()),
-             Style::dim});
+            {fmt::format("  lines {} to {} of {}", begin + 1, end, lines.size()), Style::dim});
     for (std::size_t at = begin; at < end; ++at)
         page.push_back({{left(lines[at].first, 16), Style::key}, {lines[at].second}});
     return page;

@@ -9,7 +9,7 @@
 #include <chrono>
 
 #include "duration.h"
-#include "top/columns.h"
+#include "top/moves.h"
 #include "top/screens.h"
 
 namespace shmbus::top {
@@ -19,77 +19,6 @@ using namespace std::chrono_literals;
 
 constexpr double least_interval_s = 0.1;
 constexpr double most_interval_s = 3600;
-
-// Goes to a screen so that Esc comes back.
-void enter(Model& model, Screen screen) {
-    if (model.view.screen == screen) return;
-    model.view.before.push_back(model.view.screen);
-    model.view.screen = screen;
-}
-void go_back(Model& model) {
-    if (model.view.before.empty()) {
-        model.view.screen = Screen::endpoints;
-        return;
-    }
-    model.view.screen = model.view.before.back();
-    model.view.before.pop_back();
-}
-// One of the screens beside each other.
-void go_to(Model& model, Screen screen) {
-    model.view.before.clear();
-    model.view.screen = screen;
-}
-
-// Moves the choice by `by` rows among those of the screen; where that is a thing and not a number,
-// it stays with the thing when the order changes.
-void move(Model& model, std::ptrdiff_t by) {
-    View& view = model.view;
-    const auto moved = [&](std::size_t from, std::size_t rows) {
-        const auto last = static_cast<std::ptrdiff_t>(rows) - 1;
-        return static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(
-            static_cast<std::ptrdiff_t>(from) + by, 0, std::max<std::ptrdiff_t>(last, 0)));
-    };
-    if (view.screen == Screen::endpoints) {
-        const auto rows = shown_endpoints(model);
-        if (rows.empty()) return;
-        view.endpoint = rows[moved(chosen_row(model), rows.size())]->reference;
-    } else if (view.screen == Screen::endpoint) {
-        const look::Endpoint* const endpoint = model.endpoint();
-        if (!endpoint || endpoint->lanes.empty()) return;
-        view.lane = endpoint->lanes[moved(chosen_row(model), endpoint->lanes.size())].id;
-    } else {
-        const std::size_t row = moved(chosen_row(model), row_count(model));
-        // At its end a log is followed.
-        if (view.screen == Screen::log && row + 1 >= row_count(model))
-            view.row.erase(Screen::log);
-        else
-            view.row[view.screen] = row;
-    }
-}
-
-// Marks the chosen endpoint or takes its mark away, and goes on to the one that was below it: so
-// that several are marked in a row, though each goes to the top.
-void mark(Model& model) {
-    View& view = model.view;
-    const look::Endpoint* const endpoint = model.endpoint();
-    if (!endpoint) return;
-    move(model, 1);
-    if (view.marked.erase(endpoint->reference) == 0) view.marked.insert(endpoint->reference);
-}
-
-void find_next(Model& model) {
-    View& view = model.view;
-    const auto rows = shown_endpoints(model);
-    if (view.find.empty() || rows.empty()) return;
-    const std::size_t from = chosen_row(model);
-    for (std::size_t step = 1; step <= rows.size(); ++step) {
-        const look::Endpoint* const row = rows[(from + step) % rows.size()];
-        if (model.now.endpoint_name(*row).find(view.find) == std::string::npos) continue;
-        view.endpoint = row->reference;
-        return;
-    }
-    view.said = "nothing here is called '" + view.find + "'";
-}
 
 void begin_input(Model& model, Input input) {
     model.view.input = input;
@@ -127,30 +56,6 @@ void type(Model& model, Key key) {
         view.typed.pop_back();
     else if (code >= ' ' && code < 127 && view.typed.size() < 60)
         view.typed += static_cast<char>(code);
-}
-
-void drill(Model& model) {
-    View& view = model.view;
-    if (view.screen == Screen::endpoints && model.endpoint()) {
-        enter(model, Screen::endpoint);
-        const auto& lanes = model.endpoint()->lanes;
-        if (!model.lane()) view.lane = lanes.empty() ? 0 : lanes.front().id;
-    } else if (view.screen == Screen::endpoint && model.lane()) {
-        enter(model, Screen::lane);
-    } else if (view.screen == Screen::columns) {
-        const auto column = static_cast<Column>(chosen_row(model));
-        // Without its name a row says nothing.
-        if (column != Column::name && view.hidden.erase(column) == 0) view.hidden.insert(column);
-    }
-}
-
-void sort_by_neighbour(Model& model, int step) {
-    const auto shown = columns_shown(model, std::size_t{1} << 16);
-    auto found = std::find(shown.begin(), shown.end(), model.view.sort);
-    const auto at = found == shown.end() ? 0 : found - shown.begin();
-    const auto last = static_cast<std::ptrdiff_t>(shown.size()) - 1;
-    model.view.sort =
-        shown[static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(at + step, 0, last))];
 }
 
 // The error endpoint that has most.
@@ -299,20 +204,6 @@ void sort_by_neighbour(Model& model, int step) {
         default:
             return '1';
     }
-}
-
-// The columns of the main table by one to the left or right; elsewhere in and out.
-void go_aside(Model& model, bool right, Size size) {
-    View& view = model.view;
-    if (view.screen != Screen::endpoints) {
-        right ? drill(model) : go_back(model);
-        return;
-    }
-    const Beside beside = columns_beside(model, size.columns);
-    // What was moved in a narrower terminal counts no more than it does here.
-    view.columns_moved = beside.left;
-    if (right && beside.right > 0) ++view.columns_moved;
-    if (!right && beside.left > 0) --view.columns_moved;
 }
 
 [[nodiscard]] Wish press_key(Model& model, Key key, Size size) {

@@ -238,7 +238,8 @@ Page draw_journal(const Model& model, Size) {
 }
 
 Page draw_columns(const Model& model, Size size) {
-    Page page{{{"columns of the main table; those that do not fit are left out", Style::head}}};
+    Page page{
+        {{"columns of the main table; where not all fit, Left and Right move them", Style::head}}};
     const std::size_t at = chosen_row(model);
     const Window window =
         window_around(at, column_count, size.rows - std::min<std::size_t>(size.rows, 1));
