@@ -6,6 +6,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "top/model.h"
@@ -28,17 +29,7 @@ public:
         for (const look::Process& process : after_.processes) came_or_changed(process);
         for (const look::Process& process : before_.processes)
             if (!after_.process(process.reference)) went(process);
-        for (const look::Endpoint& endpoint : after_.endpoints) {
-            const look::Endpoint* const old = before_.endpoint(endpoint.reference);
-            if (old)
-                changed(*old, endpoint);
-            else if (endpoint.kind != directory::EndpointKind::reply_inbox)
-                say(fmt::format("{}: the endpoint was made", name_of(after_, endpoint)));
-        }
-        for (const look::Endpoint& endpoint : before_.endpoints)
-            if (!after_.endpoint(endpoint.reference) &&
-                endpoint.kind != directory::EndpointKind::reply_inbox)
-                say(fmt::format("{}: the endpoint was removed", name_of(before_, endpoint)));
+        endpoints();
         return std::move(lines_);
     }
 
@@ -64,6 +55,25 @@ private:
     [[nodiscard]] static std::string name_of(const look::Process& process) {
         return process.pid ? fmt::format("{} (pid {})", plain(process.name), *process.pid)
                            : plain(process.name);
+    }
+
+    void endpoints() {
+        // There may be thousands.
+        std::map<Reference, const look::Endpoint*> gone;
+        for (const look::Endpoint& endpoint : before_.endpoints)
+            gone[endpoint.reference] = &endpoint;
+        for (const look::Endpoint& endpoint : after_.endpoints) {
+            const auto old = gone.find(endpoint.reference);
+            if (old != gone.end()) {
+                changed(*old->second, endpoint);
+                gone.erase(old);
+            } else if (endpoint.kind != directory::EndpointKind::reply_inbox) {
+                say(fmt::format("{}: the endpoint was made", name_of(after_, endpoint)));
+            }
+        }
+        for (const auto& [reference, endpoint] : gone)
+            if (endpoint->kind != directory::EndpointKind::reply_inbox)
+                say(fmt::format("{}: the endpoint was removed", name_of(before_, *endpoint)));
     }
 
     void daemon() {
@@ -165,10 +175,11 @@ private:
     }
     void lanes(const look::Endpoint& old, const look::Endpoint& now) {
         for (const look::Lane& lane : now.lanes) {
+            if (!lane.is_damaged()) continue;
             const bool was_damaged = std::any_of(
                 old.lanes.begin(), old.lanes.end(),
                 [&](const look::Lane& one) { return one.id == lane.id && one.is_damaged(); });
-            if (lane.is_damaged() && !was_damaged)
+            if (!was_damaged)
                 say(fmt::format("{}: lane {} of {} is damaged: {}", name_of(after_, now),
                                 wire::lane_file(lane.id), plain(after_.process_name(lane.writer)),
                                 plain(lane.trouble)),
