@@ -30,7 +30,9 @@ void list_bus(const Common& common) {
     for (const auto& lane : lanes) lane_bytes += lane.capacity;
     Facts facts("shmbus.bus/1");
     facts.add("directory", bus.location().directory);
-    facts.add("version", bus.reader().version());
+    // How often the tables have changed. Under its first name only for programs that know it.
+    if (common.format != Format::table) facts.add("version", bus.reader().version());
+    facts.add("table_changes", bus.reader().version());
     facts.add("daemon", daemon_listens(bus.folder()) ? "listens" : "away");
     facts.add("processes", bus.participants().size());
     facts.add("endpoints", bus.endpoints().size());

@@ -66,6 +66,12 @@ void heed_reader() noexcept {
     if (::poll(&output, 1, 0) > 0 && (output.revents & POLLERR) != 0) std::raise(SIGPIPE);
 }
 
+void require_table(const Common& common, const std::string& command, const std::string& why) {
+    if (common.format == Format::table) return;
+    throw Trouble(Exit::usage, command + " has neither JSON nor CSV", why,
+                  "leave --format and --json away");
+}
+
 bool is_agreed(bool said_yes, const std::string& question) {
     if (said_yes) return true;
     if (::isatty(STDIN_FILENO) != 1)

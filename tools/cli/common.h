@@ -38,6 +38,9 @@ void flush_output();
 // The same for who has nothing to write for now: a reader that went away is noticed at once.
 void heed_reader() noexcept;
 
+// For a command whose output has a form of its own. Throws Trouble when another one is asked for.
+void require_table(const Common& common, const std::string& command, const std::string& why);
+
 // Asks a question at the terminal. Without one it throws Trouble that names --yes.
 [[nodiscard]] bool is_agreed(bool said_yes, const std::string& question);
 

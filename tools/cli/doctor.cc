@@ -44,14 +44,18 @@ using Grade = Finding::Grade;
     return findings;
 }
 
-void print_findings(const Common& common, const Findings& findings) {
-    Listing listing("shmbus.doctor/1", {"grade", "what", "says", "helps"});
-    for (const Finding& one : findings) {
+// `mended`: what was done about each, as far as something was.
+void print_findings(const Common& common, const Findings& findings,
+                    const std::vector<std::string>& mended) {
+    Listing listing("shmbus.doctor/1", {"grade", "what", "says", "helps", "fixed"});
+    for (std::size_t at = 0; at < findings.size(); ++at) {
+        const Finding& one = findings[at];
         const Paint paint = one.grade == Grade::good      ? Paint::plain
                             : one.grade == Grade::warning ? Paint::warning
                                                           : Paint::bad;
         if (common.format != Format::table) {
-            listing.add({name_of_grade(one.grade), one.what, one.says, one.helps});
+            listing.add({name_of_grade(one.grade), one.what, one.says, one.helps,
+                         mended[at].empty() ? Json() : Json(mended[at])});
             continue;
         }
         print_line(common.painted(fmt::format("{:<5} {:<11} {}", name_of_grade(one.grade), one.what,
@@ -61,12 +65,18 @@ void print_findings(const Common& common, const Findings& findings) {
     if (common.format != Format::table) listing.print(common);
 }
 
-void mend(const Findings& findings) {
+[[nodiscard]] std::vector<std::string> mend(const Findings& findings) {
+    std::vector<std::string> mended;
+    for (const Finding& one : findings) mended.push_back(one.mend ? one.mend() : "");
+    return mended;
+}
+
+void tell_of_mending(const Findings& findings, const std::vector<std::string>& mended) {
     bool is_any = false;
-    for (const Finding& one : findings) {
-        if (!one.mend) continue;
+    for (std::size_t at = 0; at < findings.size(); ++at) {
+        if (mended[at].empty()) continue;
         is_any = true;
-        print_line("fixed: " + one.what + ": " + one.mend());
+        print_line("fixed: " + findings[at].what + ": " + mended[at]);
     }
     if (!is_any) print_line("nothing that can be fixed while others work");
 }
@@ -74,8 +84,13 @@ void mend(const Findings& findings) {
 void doctor(const Common& common, bool fixes) {
     std::optional<OpenBus> bus;
     const Findings findings = examine(common, bus);
-    print_findings(common, findings);
-    if (fixes) mend(findings);
+    const bool is_table = common.format == Format::table;
+    std::vector<std::string> mended(findings.size());
+    // Before the mending, which may fail.
+    if (is_table) print_findings(common, findings, mended);
+    if (fixes) mended = mend(findings);
+    if (!is_table) print_findings(common, findings, mended);
+    else if (fixes) tell_of_mending(findings, mended);
     flush_output();
     for (const Finding& one : findings)
         if (one.grade == Grade::failure && !one.mend)

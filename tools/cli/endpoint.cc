@@ -58,17 +58,24 @@ void create_endpoints(const Common& common, const EndpointLine& line) {
     detail::EndpointSpec spec;
     if (line.is_error_endpoint) spec.kind = directory::EndpointKind::error;
     spec.lane_bytes = line.lane_bytes;
+    Listing made("shmbus.endpoint_create/1", {"endpoint", "number"});
     for (const std::string& name : line.names) {
-        const auto made =
-            value_of(session->create_endpoint(name, spec), "making endpoint " + name);
-        print_line(fmt::format("endpoint {} has number {}", name, made.index));
+        const auto one = session->create_endpoint(name, spec);
+        // Those that were made before it are told of as well.
+        if (!one && common.format != Format::table) made.print(common);
+        const std::uint32_t number = value_of(one, "making endpoint " + name).index;
+        made.add({name, number});
+        if (common.format == Format::table)
+            print_line(fmt::format("endpoint {} has number {}", name, number));
     }
+    if (common.format != Format::table) made.print(common);
 }
 
 void remove_endpoint(const Common& common, const EndpointLine& line) {
     const OpenBus bus(common);
     const auto endpoint = bus.endpoint(line.name);
-    if (line.dry_run) return print_line("would remove endpoint " + line.name);
+    const Facts facts = done("endpoint rm", line.dry_run).add("endpoint", line.name);
+    if (line.dry_run) return facts.tell(common, "would remove endpoint " + line.name);
     const auto removed = join(common)->remove_endpoint({endpoint.index, endpoint.row.generation});
     if (!removed) {
         const Refusal* const details = removed.error().details();
@@ -80,7 +87,7 @@ void remove_endpoint(const Common& common, const EndpointLine& line) {
                                           "; shmbus sub ls; shmbus endpoint purge " + line.name,
                       std::string(name_of(removed.error().code())));
     }
-    print_line("endpoint " + line.name + " is gone");
+    facts.tell(common, "endpoint " + line.name + " is gone");
 }
 
 }  // namespace

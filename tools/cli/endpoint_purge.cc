@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include "cli/endpoint.h"
+#include "cli/listing.h"
 #include "cli/stock.h"
 #include "cli/trouble.h"
 
@@ -14,10 +15,13 @@ void purge_endpoint(const Common& common, const std::string& name, const PurgeLi
     const auto endpoint = bus.endpoint(name);
     const look::Snapshot all = bus.look();
     const look::Endpoint& seen = bus.endpoint(all, name);
-    const std::string what =
-        fmt::format("{} waiting messages of endpoint {}", seen.waiting() + seen.on_disk, name);
-    if (line.dry_run) return print_line("would throw away " + what);
-    if (!is_agreed(line.yes, "throw away " + what + "?")) return print_line("nothing was done");
+    const std::uint64_t waiting = seen.waiting() + seen.on_disk;
+    const std::string what = fmt::format("{} waiting messages of endpoint {}", waiting, name);
+    Facts facts = done("endpoint purge", line.dry_run).add("endpoint", name);
+    if (line.dry_run)
+        return facts.add("messages", waiting).tell(common, "would throw away " + what);
+    if (!is_agreed(line.yes, "throw away " + what + "?"))
+        return facts.add("messages", 0).tell(common, "nothing was done");
     Member member(common);
     Stock stock(member, endpoint);
     std::uint64_t gone = 0;
@@ -29,7 +33,7 @@ void purge_endpoint(const Common& common, const std::string& name, const PurgeLi
         }
         stock.taker().close(records);
     }
-    print_line(fmt::format("{} messages were thrown away", gone));
+    facts.add("messages", gone).tell(common, fmt::format("{} messages were thrown away", gone));
     if (!stock.is_cut()) return;
     throw Trouble(Exit::try_later,
                   fmt::format("{} more wait on disk, and did not come", bus.on_disk(name)),

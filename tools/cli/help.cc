@@ -96,15 +96,24 @@ constexpr Advice advice[] = {
     return std::nullopt;
 }
 
-void print_topic(const std::string& title, const std::string& meaning, const std::string& likely,
-                 const std::string& helps) {
+void print_topic(const Common& common, const std::string& title, const std::string& meaning,
+                 const std::string& likely, const std::string& helps) {
+    if (common.format != Format::table) {
+        const auto told = [](const std::string& text) {
+            return text.empty() ? Json() : Json(text);
+        };
+        Facts facts("shmbus.help/1");
+        facts.add("about", title).add("meaning", meaning);
+        facts.add("likely", told(likely)).add("helps", told(helps));
+        return facts.print(common);
+    }
     print_line(title + "\n");
     print_line("  " + meaning);
     if (!likely.empty()) print_line("\n  Likely: " + likely);
     if (!helps.empty()) print_line("\n  Helps: " + helps);
 }
 
-[[nodiscard]] bool help_with_code(const std::string& word) {
+[[nodiscard]] bool help_with_code(const Common& common, const std::string& word) {
     const auto code = code_named(word);
     if (!code) return false;
     // The library's own sentence, without the name and the code in front.
@@ -112,30 +121,30 @@ void print_topic(const std::string& title, const std::string& meaning, const std
     sentence.erase(0, std::string("shmbus: " + word + ": ").size());
     for (const Advice& one : advice)
         if (one.code == *code) {
-            print_topic(word, sentence, one.likely, one.helps);
+            print_topic(common, word, sentence, one.likely, one.helps);
             return true;
         }
-    print_topic(word, sentence, "", "");
+    print_topic(common, word, sentence, "", "");
     return true;
 }
 
-[[nodiscard]] bool help_with_topic(const std::string& word) {
+[[nodiscard]] bool help_with_topic(const Common& common, const std::string& word) {
     for (const Topic& one : own_topics)
         if (word == one.code) {
-            print_topic(word, one.meaning, one.likely, one.helps);
+            print_topic(common, word, one.meaning, one.likely, one.helps);
             return true;
         }
     return false;
 }
 
-[[nodiscard]] bool help_with_status(const std::string& word) {
+[[nodiscard]] bool help_with_status(const Common& common, const std::string& word) {
     int status = 0;
     const char* const end = word.data() + word.size();
     const auto [stopped, error] = std::from_chars(word.data(), end, status);
     if (error != std::errc{} || stopped != end) return false;
     const ExitMeaning* const found = find_exit(status);
     if (found == nullptr) return false;
-    print_topic("exit status " + word + " (" + found->name + ")", found->meaning, "", "");
+    print_topic(common, "exit status " + word + " (" + found->name + ")", found->meaning, "", "");
     return true;
 }
 
@@ -150,7 +159,14 @@ void print_topic(const std::string& title, const std::string& meaning, const std
     return codes;
 }
 
-void help(const CLI::App& app, const std::string& word) {
+void list_codes(const Common& common) {
+    Listing listing("shmbus.help_list/1", {"code"});
+    for (const std::string& code : all_codes()) listing.add({code});
+    listing.print(common);
+}
+
+void help(const Common& common, const CLI::App& app, const std::string& word) {
+    if (word.empty() && common.format != Format::table) return list_codes(common);
     if (word.empty()) {
         print(app.help());
         print_line("\nCodes that errors name; shmbus help CODE says more:");
@@ -158,25 +174,34 @@ void help(const CLI::App& app, const std::string& word) {
         return;
     }
     for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
-        if (command->check_name(word)) return print(command->help("shmbus"));
-    if (help_with_code(word) || help_with_topic(word) || help_with_status(word)) return;
+        if (command->check_name(word)) {
+            if (common.format == Format::table) return print(command->help("shmbus"));
+            return print_topic(common, word, command->get_description(), "",
+                               "shmbus " + word + " --help");
+        }
+    if (help_with_code(common, word) || help_with_topic(common, word) ||
+        help_with_status(common, word))
+        return;
     throw Trouble(Exit::unknown_name, "there is no help for \"" + word + "\"", "",
                   "shmbus help lists all codes");
 }
 
 }  // namespace
 
-void add_help_commands(const Command& app, const Common&) {
+void add_help_commands(const Command& app, const Common& common) {
     const CLI::App& parser = app.parser();
     auto word = std::make_shared<std::string>();
     const Command command = app.add("help", "What a code or an exit status means");
     command.option("code", *word, "A code, as errors name it, a status, or a command");
-    command.runs([&parser, word] { help(parser, *word); });
+    command.runs([&common, &parser, word] { help(common, parser, *word); });
     auto shell = std::make_shared<std::string>();
     const Command completion =
         app.add("completion", "What a shell needs to complete commands");
     completion.option("shell", *shell, "bash").required().one_of({"bash"});
-    completion.runs([&parser, shell] { print(bash_completion(parser)); });
+    completion.runs([&common, &parser, shell] {
+        require_table(common, "completion", "it prints a script for the shell");
+        print(bash_completion(parser));
+    });
 }
 
 }  // namespace shmbus::cli

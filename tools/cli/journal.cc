@@ -39,7 +39,7 @@ struct JournalLine {
     return wanted.empty() ? detail::usual_journal(detail::locate_bus(common.bus)) : wanted;
 }
 
-[[nodiscard]] Json json_of(const Report& report) {
+[[nodiscard]] Facts facts_of(const Report& report) {
     Json damages = Json::array();
     for (const Damage& damage : report.damages)
         damages.push_back({{"file", damage.file},
@@ -49,18 +49,22 @@ struct JournalLine {
                            {"accepted", damage.accepted},
                            {"first_lsn", damage.lsns.first},
                            {"last_lsn", damage.lsns.last}});
-    return {{"schema", "shmbus.journal_report/1"},
-            {"records", report.records},       {"batches", report.batches},
-            {"last_lsn", report.end.lsn},      {"torn_bytes", report.torn_bytes},
-            {"closed_in_peace", report.was_clean}, {"damages", damages},
-            {"in_service", !report.stops_service()}};
+    Facts facts("shmbus.journal_report/1");
+    facts.add("records", report.records)
+        .add("batches", report.batches)
+        .add("last_lsn", report.end.lsn)
+        .add("torn_bytes", report.torn_bytes)
+        .add("closed_in_peace", report.was_clean)
+        .add("damages", damages)
+        .add("in_service", !report.stops_service());
+    return facts;
 }
 
-void verify(const std::string& path, bool as_json) {
+void verify(const Common& common, const std::string& path) {
     StillJournal storage(path);
     const Report report = journal::inspect(storage);
-    if (as_json) {
-        print_line(json_of(report).dump(2));
+    if (common.format != Format::table) {
+        facts_of(report).print(common);
     } else {
         fmt::print("{}: {} records in {} batches, the last one is LSN {}\n", path, report.records,
                    report.batches, report.end.lsn);
@@ -88,7 +92,7 @@ void verify(const std::string& path, bool as_json) {
     return {first, last};
 }
 
-void accept_loss(const std::string& path, const JournalLine& line) {
+void accept_loss(const Common& common, const std::string& path, const JournalLine& line) {
     journal::RealStorage storage(path, journal::RealStorage::Mode::must_exist);
     const Report before = journal::inspect(storage);
     journal::Options options;
@@ -111,8 +115,15 @@ void accept_loss(const std::string& path, const JournalLine& line) {
     journal::Journal accepted(storage, options);
     if (!accepted.why_stopped().empty())
         throw SetupError{"accepting a loss", path, 0, accepted.why_stopped()};
-    for (const Damage& damage : accepted.report().damages)
-        if (damage.loses) fmt::print("{}\n", damage.text());
+    Listing listing("shmbus.journal_accept_loss/1",
+                    {"file", "offset", "what", "first_lsn", "last_lsn"});
+    for (const Damage& damage : accepted.report().damages) {
+        if (!damage.loses) continue;
+        if (common.format == Format::table) print_line(damage.text());
+        listing.add({damage.file, damage.offset, damage.what, damage.lsns.first,
+                     damage.lsns.last});
+    }
+    if (common.format != Format::table) listing.print(common);
     accepted.close();
 }
 
@@ -127,14 +138,14 @@ void add_journal_commands(const Command& app, const Common& common) {
     command.add("stat", "Its size, and how much waits for whom. Needs no daemon")
         .runs([&common, place] { journal_stat(common, place()); });
     command.add("verify", "Read all of it; says what is damaged. Needs no daemon")
-        .runs([&common, place] { verify(place(), common.is_json()); });
+        .runs([&common, place] { verify(common, place()); });
     command.add("dump", "List its records. Needs no daemon")
         .runs([&common, place] { journal_dump(common, place()); });
     const Command accept = command.add(
         "accept-loss", "Accept that damaged records are lost, so that the rest goes on");
     accept.option("ranges", line->ranges, "LSNs, FIRST-LAST");
     accept.flag("--all", line->all, "All that 'verify' names");
-    accept.runs([place, line] { accept_loss(place(), *line); });
+    accept.runs([&common, place, line] { accept_loss(common, place(), *line); });
     command.add("compact", "Let go of what nobody waits for; the daemon must be away")
         .runs([&common, place] { journal_compact(common, place()); });
     const Command backup = command.add(

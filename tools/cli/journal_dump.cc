@@ -69,18 +69,14 @@ using journal::RecordHead;
 
 void journal_dump(const Common& common, const std::string& path) {
     StillJournal storage(path);
+    Rows rows(common, "shmbus.journal_record/1",
+              {"segment", "offset", "lsn", "kind", "payload_bytes", "says"});
     const journal::Report report = journal::inspect(
         storage, [&](std::uint64_t segment, std::uint64_t offset, const RecordHead& head,
                      std::span<const std::byte> payload) {
-            if (common.is_json()) {
-                const Json record{{"schema", "shmbus.journal_record/1"},
-                                  {"segment", segment},
-                                  {"offset", offset},
-                                  {"lsn", head.lsn},
-                                  {"kind", name_of(head.kind)},
-                                  {"payload_bytes", payload.size()},
-                                  {"says", what_it_says(head, payload)}};
-                print_line(record.dump());
+            if (common.format != Format::table) {
+                rows.print({segment, offset, head.lsn, name_of(head.kind), payload.size(),
+                            what_it_says(head, payload)});
             } else {
                 print_line(fmt::format("{:>6} {:>10} {:>10} {:<11} {:>8} B  {}", segment, offset,
                                        head.lsn, name_of(head.kind), payload.size(),

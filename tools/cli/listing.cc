@@ -45,6 +45,18 @@ std::string text_of(const Json& cell) {
     return text;
 }
 
+Rows::Rows(const Common& common, std::string schema, std::vector<std::string> columns)
+    : common_(common), schema_(std::move(schema)), columns_(std::move(columns)) {
+    if (common_.format == Format::csv) print_line(csv_line({columns_.begin(), columns_.end()}));
+}
+
+void Rows::print(const std::vector<Json>& cells) const {
+    if (common_.format == Format::csv) return print_line(csv_line(cells));
+    Json object{{"schema", schema_}};
+    for (std::size_t at = 0; at < columns_.size(); ++at) object[columns_[at]] = cells[at];
+    print_line(object.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
 void Listing::add(std::vector<Json> row, Paint paint) { rows_.push_back({std::move(row), paint}); }
 
 void Listing::choose(const std::vector<std::string>& wanted) {
@@ -114,6 +126,17 @@ void Listing::print_table(const Common& common) const {
         line.erase(line.find_last_not_of(' ') + 1);
         print_line(common.painted(line, number == 0 ? Paint::bold : rows_[number - 1].paint));
     }
+}
+
+void Facts::tell(const Common& common, const std::string& sentence) const {
+    if (common.format == Format::table) return print_line(sentence);
+    print(common);
+}
+
+Facts done(const std::string& command, bool is_dry_run) {
+    Facts facts("shmbus.done/1");
+    facts.add("command", command).add("dry_run", is_dry_run);
+    return facts;
 }
 
 void Facts::print(const Common& common) const {

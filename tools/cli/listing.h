@@ -45,16 +45,37 @@ private:
     std::vector<Row> rows_;
 };
 
+// Rows that are printed as they come, for there may be any number: JSON has an object a line, each
+// with its schema. Tables have a form of their own.
+class Rows {
+public:
+    Rows(const Common& common, std::string schema, std::vector<std::string> columns);
+    void print(const std::vector<Json>& cells) const;
+
+private:
+    const Common& common_;
+    std::string schema_;
+    std::vector<std::string> columns_;
+};
+
 // The facts of one thing, name and value; JSON has them beside the schema's name.
 class Facts {
 public:
     explicit Facts(const std::string& schema) { facts_["schema"] = schema; }
-    void add(const std::string& name, Json value) { facts_[name] = std::move(value); }
+    Facts& add(const std::string& name, Json value) {
+        facts_[name] = std::move(value);
+        return *this;
+    }
     void print(const Common& common) const;
+    // To people as this sentence instead.
+    void tell(const Common& common, const std::string& sentence) const;
 
 private:
     Json facts_;
 };
+
+// What a command that changes something did, or would do: begins with its words, "endpoint rm".
+[[nodiscard]] Facts done(const std::string& command, bool is_dry_run = false);
 
 // A cell as a table shows it.
 [[nodiscard]] std::string text_of(const Json& cell);

@@ -44,7 +44,7 @@ void add_commands(CLI::App& parser, Common& common) {
     add_journal_commands(app, common);
     add_doctor_command(app, common);
     add_check_command(app, common);
-    add_metrics_commands(parser, common.bus);
+    add_metrics_commands(parser, common);
     add_help_commands(app, common);
 }
 

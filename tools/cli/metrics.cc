@@ -34,8 +34,9 @@ void serve(look::MetricsServer& server) {
     server.serve([] { return is_told_to_end == 0; });
 }
 
-void run(const MetricsLine& wanted, const std::string& bus) {
-    const look::Place place = look::place_of(bus, wanted.journal);
+void run(const Common& common, const MetricsLine& wanted) {
+    require_table(common, "metrics", "it prints what Prometheus reads");
+    const look::Place place = look::place_of(common.bus, wanted.journal);
     if (wanted.address.empty()) {
         const auto format = wanted.is_openmetrics ? look::MetricsFormat::openmetrics
                                                   : look::MetricsFormat::prometheus;
@@ -51,7 +52,7 @@ void run(const MetricsLine& wanted, const std::string& bus) {
 
 }  // namespace
 
-void add_metrics_commands(CLI::App& app, const std::string& bus) {
+void add_metrics_commands(CLI::App& app, const Common& common) {
     // Owned by the callback, which the program keeps as long as it parses.
     const auto wanted = std::make_shared<MetricsLine>();
     auto* command = app.add_subcommand(
@@ -62,7 +63,7 @@ void add_metrics_commands(CLI::App& app, const std::string& bus) {
                       "Print OpenMetrics and not the older format");
     command->add_option("--listen", wanted->address,
                         "Serve them here, until told to end: 127.0.0.1:9464. Loopback only");
-    command->callback([wanted, &bus] { run(*wanted, bus); });
+    command->callback([wanted, &common] { run(common, *wanted); });
 }
 
 }  // namespace shmbus::cli

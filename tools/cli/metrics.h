@@ -3,15 +3,12 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <string>
-
-namespace CLI {
-class App;
-}
+#include "cli/common.h"
 
 namespace shmbus::cli {
 
-// Adds the command; its callback throws SetupError. `bus` is filled by the program's own options.
-void add_metrics_commands(CLI::App& app, const std::string& bus);
+// Adds the command; its callback throws Trouble, SetupError. `common` is filled by the program's
+// own options.
+void add_metrics_commands(CLI::App& app, const Common& common);
 
 }  // namespace shmbus::cli

@@ -40,11 +40,17 @@ void request(const Common& common, const RequestLine& line) {
     const std::span<const std::byte> answer = pending->bytes();
     if (line.raw) return print({reinterpret_cast<const char*>(answer.data()), answer.size()});
     if (line.hex) return print_line(hex_of(answer));
-    if (!common.is_json()) return print_line(body_text(member.bus(), pending->type, answer));
+    if (common.format == Format::table)
+        return print_line(body_text(member.bus(), pending->type, answer));
+    const std::string type_name = member.bus().name_of_type(pending->type);
+    if (common.format == Format::csv) {
+        const Rows rows(common, "", {"request", "type", "bytes", "hex"});
+        return rows.print({pending->id.text(), type_name, answer.size(), hex_of(answer)});
+    }
     Json object;
     object["schema"] = "shmbus.answer/1";
     object["request"] = pending->id.text();
-    object["type"] = member.bus().name_of_type(pending->type);
+    object["type"] = type_name;
     add_body(object, member.bus(), pending->type, answer);
     print_line(object.dump());
 }

@@ -31,7 +31,10 @@ struct ServeLine {
 
 class Server {
 public:
-    Server(const Common& common, const ServeLine& line) : member_(common), line_(line) {
+    Server(const Common& common, const ServeLine& line)
+        : common_(common), member_(common), line_(line) {
+        if (common.format == Format::csv && !line.quiet)
+            rows_.emplace(common, "", std::vector<std::string>{"id", "type", "bytes", "hex"});
         if (!line.reply.empty()) {
             reply_ = &member_.type(line.reply);
             if (reply_->kind != Kind::reply)
@@ -73,7 +76,7 @@ private:
             throw std::runtime_error("the command ended with status " +
                                      std::to_string(end.status));
         if (envelope.reply_to != 0 && reply_ != nullptr) answer(end.output);
-        else if (!line_.quiet) show(end.output);
+        else if (!line_.quiet) show(envelope, end.output);
         if (envelope.reply_to != 0 && reply_ == nullptr && !std::exchange(has_said_, true))
             std::fprintf(stderr, "shmbus: somebody waits for an answer; --reply TYPE gives one\n");
         if (line_.count != 0 && ++handled_ >= line_.count) endpoint_->stop();
@@ -85,13 +88,24 @@ private:
         const Result<void> held = member_.out().delivery->reply(*reply_, output);
         if (!held) throw std::runtime_error(held.error().text());
     }
-    void show(const Bytes& output) {
-        std::fwrite(output.data(), 1, output.size(), stdout);
+    void show(const Envelope& handled, const Bytes& output) {
+        const std::string id = handled.id.text();
+        if (rows_) {
+            rows_->print({id, handled.type, output.size(), hex_of(output)});
+        } else if (common_.is_json()) {
+            Json object{{"schema", "shmbus.served/1"}, {"id", id}, {"type", handled.type}};
+            add_body(object, member_.bus(), 0, output);
+            print_line(object.dump(-1, ' ', false, Json::error_handler_t::replace));
+        } else {
+            std::fwrite(output.data(), 1, output.size(), stdout);
+        }
         std::fflush(stdout);
     }
 
+    const Common& common_;
     Member member_;
     const ServeLine& line_;
+    std::optional<Rows> rows_;  // as CSV
     const TypeDescriptor* reply_ = nullptr;
     std::uint64_t handled_ = 0;
     bool has_said_ = false;

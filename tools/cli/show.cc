@@ -4,6 +4,7 @@
 #include "cli/show.h"
 
 #include <cstdio>
+#include <utility>
 
 #include <fmt/core.h>
 
@@ -13,16 +14,17 @@ namespace {
 
 constexpr const char* state_letters = "wht";  // waiting, in hand, taken
 
-[[nodiscard]] std::string csv_line(const SeenMessage& message, const std::string& type) {
-    return fmt::format("{},{},{},{}", message.id.text(), type, message.payload.size(),
-                       hex_of(message.payload));
-}
-
 }  // namespace
 
 void add_show_options(const Command& command, ShowLine& line) {
     const Option raw = command.flag("--raw", line.raw, "Only the bytes of the messages");
     command.flag("--hex", line.hex, "Only the messages as hexadecimal digits").excludes(raw);
+}
+
+Show::Show(const Common& common, const OpenBus& bus, const ShowLine& line)
+    : common_(common), bus_(bus), line_(line) {
+    if (common.format == Format::csv && !line.raw && !line.hex)
+        rows_.emplace(common, "", std::vector<std::string>{"id", "type", "bytes", "hex"});
 }
 
 void Show::operator()(const SeenMessage& message) {
@@ -34,20 +36,17 @@ void Show::operator()(const SeenMessage& message) {
         return print_line(json_of(message, bus_).dump(-1, ' ', false,
                                                       Json::error_handler_t::replace));
     const std::string type = bus_.name_of_type(message.meta.type);
-    if (common_.format == Format::csv) {
-        if (!has_heading_) print_line("id,type,bytes,hex");
-        print_line(csv_line(message, type));
-    } else {
-        if (!has_heading_)
-            print_line(common_.painted(fmt::format("{:<32} S {:<24} {:>6}  {}", "id", "type",
-                                                   "bytes", "message"),
-                                       Paint::bold));
-        print_line(fmt::format("{} {} {:<24} {:>6}  {}", message.id.text(),
-                               state_letters[static_cast<std::size_t>(message.state)], type,
-                               message.payload.size(),
-                               body_text(bus_, message.meta.type, message.payload)));
-    }
-    has_heading_ = true;
+    if (rows_)
+        return rows_->print({message.id.text(), type, message.payload.size(),
+                             hex_of(message.payload)});
+    if (!std::exchange(has_heading_, true))
+        print_line(common_.painted(fmt::format("{:<32} S {:<24} {:>6}  {}", "id", "type",
+                                               "bytes", "message"),
+                                   Paint::bold));
+    print_line(fmt::format("{} {} {:<24} {:>6}  {}", message.id.text(),
+                           state_letters[static_cast<std::size_t>(message.state)], type,
+                           message.payload.size(),
+                           body_text(bus_, message.meta.type, message.payload)));
 }
 
 void Show::missed(std::uint64_t count) const {

@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <optional>
+
 #include "cli/body.h"
 #include "cli/seen.h"
 
@@ -18,8 +20,8 @@ void add_show_options(const Command& command, ShowLine& line);
 //     --hex   the payload's digits          --raw   the payload's bytes, nothing between
 class Show {
 public:
-    Show(const Common& common, const OpenBus& bus, const ShowLine& line)
-        : common_(common), bus_(bus), line_(line) {}
+    // CSV has its heading also when no message follows.
+    Show(const Common& common, const OpenBus& bus, const ShowLine& line);
     void operator()(const SeenMessage& message);
     // So many came and were overwritten before they could be shown.
     void missed(std::uint64_t count) const;
@@ -28,6 +30,7 @@ private:
     const Common& common_;
     const OpenBus& bus_;
     const ShowLine& line_;
+    std::optional<Rows> rows_;  // as CSV
     bool has_heading_ = false;
 };
 

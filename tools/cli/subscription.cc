@@ -24,14 +24,15 @@ struct SubscriptionLine {
 // A subscription is orphaned when no living process has its endpoint open: what comes, stays.
 void list_subscriptions(const Common& common) {
     const OpenBus bus(common);
-    Listing listing("shmbus.subscription_list/1", {"event", "endpoint", "when_full", "orphaned"});
+    // In the order of the words of `sub add` and `sub rm`.
+    Listing listing("shmbus.subscription_list/1", {"endpoint", "event", "when_full", "orphaned"});
     const look::Snapshot seen = bus.look();
     for (const look::Subscription& one : seen.subscriptions) {
         const look::Endpoint* const endpoint = seen.endpoint_at(one.endpoint);
         // Went away meanwhile.
         if (seen.type(one.event) == nullptr || endpoint == nullptr) continue;
         const bool is_served = seen.is_served(*endpoint);
-        listing.add({seen.type_name(one.event), endpoint->name,
+        listing.add({endpoint->name, seen.type_name(one.event),
                      name_of(static_cast<WhenFull>(one.when_full)), !is_served},
                     is_served ? Paint::plain : Paint::warning);
     }
@@ -66,7 +67,10 @@ void add_subscription(const Common& common, const SubscriptionLine& line) {
     const Pair pair = pair_of(common, line);
     require(session->subscribe(pair.endpoint, pair.event, policy_of(line.when_full)),
             "subscribing " + line.endpoint + " to " + line.event);
-    print_line("endpoint " + line.endpoint + " gets " + line.event + " from now on");
+    done("sub add")
+        .add("endpoint", line.endpoint)
+        .add("event", line.event)
+        .tell(common, "endpoint " + line.endpoint + " gets " + line.event + " from now on");
 }
 
 void remove_subscription(const Common& common, const SubscriptionLine& line) {
@@ -79,11 +83,14 @@ void remove_subscription(const Common& common, const SubscriptionLine& line) {
                       "endpoint " + line.endpoint + " is not subscribed to " + line.event,
                       "it may get it as one of its base events, under that one's name",
                       "shmbus sub ls");
+    Facts facts = done("sub rm", line.dry_run);
+    facts.add("endpoint", line.endpoint).add("event", line.event);
     if (line.dry_run)
-        return print_line("would end the subscription of " + line.endpoint + " to " + line.event);
+        return facts.tell(common, "would end the subscription of " + line.endpoint + " to " +
+                                      line.event);
     require(join(common)->unsubscribe(pair.endpoint, pair.event),
             "ending the subscription of " + line.endpoint + " to " + line.event);
-    print_line("endpoint " + line.endpoint + " gets no " + line.event + " any more");
+    facts.tell(common, "endpoint " + line.endpoint + " gets no " + line.event + " any more");
 }
 
 }  // namespace

@@ -61,6 +61,11 @@ private:
 
 // ---- get
 
+// JSON has no object, and CSV no row, for no message.
+void say_nothing_done(const Common& common) {
+    if (common.format == Format::table) print_line("nothing was done");
+}
+
 // Written first, let go then: who is killed between finds it there again.
 void get(const Common& common, const TakeLine& line) {
     const std::uint64_t wanted = line.count == 0 ? 1 : line.count;
@@ -68,7 +73,7 @@ void get(const Common& common, const TakeLine& line) {
                                          wanted == 1 ? std::string("a message")
                                                      : std::to_string(wanted) + " messages",
                                          line.from)))
-        return print_line("nothing was done");
+        return say_nothing_done(common);
     Member member(common);
     Stock stock(member, member.bus().endpoint(line.from));
     Show show(common, member.bus(), line.show);
@@ -84,6 +89,10 @@ void get(const Common& common, const TakeLine& line) {
 }
 
 // ---- copy
+
+[[nodiscard]] Facts done_with(const char* command, const TakeLine& line) {
+    return done(command, line.dry_run).add("from", line.from).add("to", line.to);
+}
 
 // On disk a message is nobody's to be looked at: the daemon brings it when there is room.
 void say_what_is_left(const TakeLine& line, std::uint64_t found, std::uint64_t on_disk) {
@@ -114,8 +123,11 @@ void copy(const Common& common, const TakeLine& line) {
         for (const SeenMessage& message : found) send_on(member, message, how);
         wait_until_on_disk(member);
     }
-    print_line(fmt::format("{} {} messages from {} to {}", line.dry_run ? "would copy" : "copied",
-                           found.size(), line.from, line.to));
+    done_with("copy", line)
+        .add("messages", found.size())
+        .tell(common, fmt::format("{} {} messages from {} to {}",
+                                  line.dry_run ? "would copy" : "copied", found.size(), line.from,
+                                  line.to));
     say_what_is_left(line, found.size(), on_disk);
 }
 
@@ -153,13 +165,21 @@ void copy(const Common& common, const TakeLine& line) {
 void move(const Common& common, const TakeLine& line) {
     if (line.from == line.to)
         throw Trouble(Exit::usage, "a message is moved to another endpoint, not to the same");
-    if (line.dry_run)
-        return print_line(fmt::format("would move {} from {} to {}",
-                                      meant_by(line, OpenBus(common)).text(), line.from, line.to));
+    if (line.dry_run) {
+        const Meant meant = meant_by(line, OpenBus(common));
+        return done_with("move", line)
+            .add("messages", meant.count)
+            .add("on_disk", meant.on_disk)
+            .tell(common, fmt::format("would move {} from {} to {}", meant.text(), line.from,
+                                      line.to));
+    }
     Member member(common, line.is_all() ? 0 : pick_lane_bytes(common, line.from));
     const Picked moved = move_some(member, line);
     if (moved.count == 0 && !moved.is_cut && !line.id.empty()) no_such(line);
-    print_line(fmt::format("moved {} messages from {} to {}", moved.count, line.from, line.to));
+    done_with("move", line)
+        .add("messages", moved.count)
+        .tell(common, fmt::format("moved {} messages from {} to {}", moved.count, line.from,
+                                  line.to));
     require_all(moved, line.from);
 }
 

@@ -113,7 +113,10 @@ void add_type(const Common& common, const TypeLine& line) {
     if (type.kind == Kind::reply && line.durable)
         throw Trouble(Exit::usage, "a reply is transient: it is for a process that waits");
     const auto index = value_of(session->declare_type(type), "declaring type " + line.name);
-    print_line("type " + line.name + " has number " + std::to_string(index));
+    done("type add")
+        .add("type", line.name)
+        .add("number", index)
+        .tell(common, "type " + line.name + " has number " + std::to_string(index));
 }
 
 }  // namespace

@@ -94,6 +94,8 @@ def types_and_subscriptions(stage):
         row = bus.json("sub", "ls")["rows"][0]
         require(row == {"event": "news", "endpoint": "work", "when_full": "drop_oldest",
                         "orphaned": True}, row)
+        # The order of the words of `sub add`.
+        require(bus.good("sub", "ls").splitlines()[1].split()[:2] == ["work", "news"], "order")
         require(bus.json("publish", "news", "--data", "hear")["copies"] == 1, "published")
         require(bus.json("publish", "late", "--data", "hear")["copies"] == 1, "a derived one")
         require(bus.waiting("work") == 2, "waiting")
