@@ -17,7 +17,8 @@ import unittest
 # Nothing is written beside the sources.
 sys.dont_write_bytecode = True
 
-from cli_checks import endpoints, failed, following, health, journal, sending, taking, words
+from cli_checks import (endpoints, failed, following, formats, health, journal, sending, taking,
+                        words)
 
 CHECKS = [
     ("looking at no bus says so, and makes none", words.without_a_bus),
@@ -30,6 +31,8 @@ CHECKS = [
     ("manual pages are well formed", words.manual_pages),
     ("at a terminal it asks, has colours and opens an editor", words.terminals),
     ("the script in README.md runs as it stands there", words.readme),
+    ("every command speaks JSON, as its schema says", formats.in_json),
+    ("every command speaks CSV", formats.in_csv),
     ("endpoints are made, shown, emptied and removed", endpoints.endpoints),
     ("a process that is stopped is told from one that goes on", endpoints.stopped_processes),
     ("what only looks works when the daemon is dead, and on a copy",
@@ -48,6 +51,17 @@ CHECKS = [
      lambda stage: failed.failed_messages(stage, "job")),
     ("durable ones too, and one that fails again is there again",
      lambda stage: failed.failed_messages(stage, "deed")),
+    ("one that is edited is another one, which leads back to it",
+     lambda stage: failed.edited(stage, "job")),
+    ("a durable one too", lambda stage: failed.edited(stage, "deed")),
+    ("failed ones are put into a file, looked at there and put back",
+     lambda stage: failed.archived(stage, "job")),
+    ("so are durable ones", lambda stage: failed.archived(stage, "deed")),
+    ("what is no archive is not believed", failed.wrong_archives),
+    ("archive and restore lose nothing when they are killed; what is twice is marked",
+     lambda stage: failed.archive_and_restore_are_killed(stage, "job")),
+    ("nor of durable ones, of which none is twice",
+     lambda stage: failed.archive_and_restore_are_killed(stage, "deed")),
     ("failed ones that wait on disk are retried and archived as well", failed.failed_on_disk),
     ("failed ones behind more than a process can hold are reached, and no other is lost or twice",
      failed.failed_behind_thousands),

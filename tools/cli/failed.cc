@@ -9,6 +9,7 @@
 
 #include <fmt/core.h>
 
+#include "cli/archive.h"
 #include "cli/listing.h"
 #include "cli/messages.h"
 #include "cli/trouble.h"
@@ -17,19 +18,41 @@ namespace shmbus::cli {
 
 namespace {
 
-[[nodiscard]] std::string key_of(const SeenMessage& message, const OpenBus& bus,
-                                 const std::string& group) {
-    if (group == "reason") return std::string(name_of(message.reason()));
-    if (group == "type") return bus.name_of_type(message.meta.type);
-    return bus.name_of_endpoint(message.extensions.failure.endpoint);
+// All that are meant, in the endpoint or with --file in an archive, as JSON; the bodies only where
+// they are wanted.
+void for_each_shown(const Common& common, const FailedLine& line, bool with_body,
+                    const std::function<bool(const Json&)>& visit) {
+    if (line.file.empty()) {
+        const OpenBus bus(common);
+        return for_each_failed(bus, line, [&](const SeenMessage& message) {
+            if (with_body) return visit(json_of(message, bus));
+            Json head = head_of(message, bus);
+            head["bytes"] = message.payload.size();
+            return visit(head);
+        });
+    }
+    for (Archived& one : read_archive(line.file)) {
+        if (!is_meant(line, one.message)) continue;
+        one.message["state"] = one.begun                              ? "restoring"
+                               : one.message.contains("edited_as") ? "edited"
+                                                                      : "archived";
+        if (!visit(one.message)) return;
+    }
+}
+
+// Null where a message has none; it may have come here without failing.
+[[nodiscard]] Json in_failure(const Json& message, const std::string& name) {
+    const auto failure = message.find("failure");
+    if (failure != message.end() && failure->is_object()) return failure->value(name, Json());
+    return name == "reason" ? Json("none") : Json();
 }
 
 void list_groups(const Common& common, const FailedLine& line) {
-    const OpenBus bus(common);
     std::map<std::string, std::uint64_t> counts;
-    for_each_failed(bus, line, [&](const SeenMessage& message) {
-        ++counts[key_of(message, bus, line.group_by)];
-        return true;
+    for_each_shown(common, line, false, [&](const Json& message) {
+        const Json key = line.group_by == "type" ? message.value("type", Json())
+                                                 : in_failure(message, line.group_by);
+        return ++counts[text_of(key)] != 0;
     });
     Listing listing("shmbus.failed_groups/1", {line.group_by, "messages"});
     for (const auto& [key, count] : counts) listing.add({key, count});
@@ -37,30 +60,27 @@ void list_groups(const Common& common, const FailedLine& line) {
 }
 
 void list_failed(const Common& common, const FailedLine& line) {
-    if (!line.group_by.empty()) return list_groups(common, line);
-    const OpenBus bus(common);
-    Listing listing("shmbus.failed_list/1", {"id", "type", "failed_at", "reason", "attempts",
-                                             "state", "bytes", "what"});
-    for_each_failed(bus, line, [&](const SeenMessage& message) {
-        listing.add({message.id.text(), bus.name_of_type(message.meta.type),
-                     bus.name_of_endpoint(message.extensions.failure.endpoint),
-                     name_of(message.reason()), message.extensions.failure.attempts,
-                     message.state == SeenMessage::State::in_hand ? "in_hand" : "waiting",
-                     message.payload.size(), message.what()});
-        return true;
-    });
-    listing.print(common);
-    if (const std::uint64_t more = bus.on_disk(line.endpoint); more != 0)
-        std::fprintf(stderr, "shmbus: %llu more wait on disk and are not shown\n",
-                     static_cast<unsigned long long>(more));
+    if (!line.group_by.empty()) {
+        list_groups(common, line);
+    } else {
+        Listing listing("shmbus.failed_list/1", {"id", "type", "failed_at", "reason", "attempts",
+                                                 "state", "bytes", "what"});
+        for_each_shown(common, line, false, [&](const Json& message) {
+            listing.add({message.value("id", Json()), message.value("type", Json()),
+                         in_failure(message, "endpoint"), in_failure(message, "reason"),
+                         in_failure(message, "attempts"), message.value("state", Json()),
+                         message.value("bytes", Json()), in_failure(message, "what")});
+            return true;
+        });
+        listing.print(common);
+    }
+    if (line.file.empty()) say_what_is_on_disk(OpenBus(common).on_disk(line.endpoint));
 }
 
 void show_failed(const Common& common, const FailedLine& line) {
-    const OpenBus bus(common);
     bool is_found = false;
-    for_each_failed(bus, line, [&](const SeenMessage& message) {
+    for_each_shown(common, line, true, [&](const Json& all) {
         is_found = true;
-        const Json all = json_of(message, bus);
         if (common.is_json()) {
             print_line(all.dump(2, ' ', false, Json::error_handler_t::replace));
             return false;
@@ -87,12 +107,31 @@ void for_each_failed(const OpenBus& bus, const FailedLine& line,
     seen.for_each([&](const SeenMessage& message) { return !wanted(message) || visit(message); });
 }
 
+bool is_meant(const FailedLine& line, const Json& message) {
+    const auto is = [](const Json& value, const std::string& wanted) {
+        return wanted.empty() || (value.is_string() && value.get<std::string>() == wanted);
+    };
+    const std::string id = text_of(message.value("id", Json()));
+    return id.starts_with(line.id) && is(message.value("type", Json()), line.type) &&
+           is(in_failure(message, "reason"), line.reason);
+}
+
+void say_what_is_on_disk(std::uint64_t count) {
+    if (count == 0) return;
+    std::fflush(stdout);
+    std::fprintf(stderr, "shmbus: %llu more wait on disk and are not shown\n",
+                 static_cast<unsigned long long>(count));
+}
+
 void no_such_failed(const FailedLine& line) {
+    const std::string where = line.file.empty() ? "endpoint " + line.endpoint : line.file;
     throw Trouble(Exit::unknown_name,
-                  line.id.empty() ? "no such message is in endpoint " + line.endpoint
-                                  : "no message " + line.id + " is in endpoint " + line.endpoint,
-                  "it was sent back, archived or handled meanwhile",
-                  "shmbus failed ls --endpoint " + line.endpoint, "no_message");
+                  line.id.empty() ? "no such message is in " + where
+                                  : "no message " + line.id + " is in " + where,
+                  "it was sent back, archived, restored or handled meanwhile",
+                  line.file.empty() ? "shmbus failed ls --endpoint " + line.endpoint
+                                    : "shmbus failed ls --file " + line.file,
+                  "no_message");
 }
 
 WantedFailed::WantedFailed(const OpenBus& bus, const FailedLine& line) : line_(line) {
@@ -115,9 +154,14 @@ void add_failed_commands(const Command& app, const Common& common) {
         .one_of({"reason", "type", "endpoint"});
     list.option("--type", line->type, "Only messages of this type");
     list.option("--reason", line->reason, "Only with this reason");
+    const auto add_file = [line](const Command& command, const char* what) {
+        return command.option("--file", line->file, what);
+    };
+    add_file(list, "Of an archive instead");
     list.runs([&common, line] { list_failed(common, *line); });
     const Command show = failed.add("show", "All about one");
     show.option("id", line->id, "Its id, or the beginning of it").required();
+    add_file(show, "In an archive instead");
     show.runs([&common, line] { show_failed(common, *line); });
     const auto add = [failed, line](const char* name, const char* what) {
         const Command command = failed.add(name, what);
@@ -132,10 +176,20 @@ void add_failed_commands(const Command& app, const Common& common) {
     retry.option("--to", line->to, "To this endpoint instead");
     retry.runs([&common, line] { retry_failed(common, *line); });
     const Command archive = add("archive", "Write them to a file as JSON lines and take them out");
-    archive.option("--file", line->file, "Appended to; - : standard output").required();
+    add_file(archive, "Appended to; - : standard output").required();
     archive.runs([&common, line] { archive_failed(common, *line); });
-    const Command edit = failed.add("edit", "Change the bytes of one; it stays where it is");
+    const Command copy = add("export", "Write them to a file as JSON lines; they stay");
+    add_file(copy, "Appended to; - : standard output").required();
+    copy.runs([&common, line] { export_failed(common, *line); });
+    const Command restore = add("restore", "Put them back out of such a file, under their ids");
+    add_file(restore, "It notes which are restored").required();
+    restore.option("--to", line->to, "To this endpoint, to be handled, instead of the error one");
+    restore.runs([&common, line] { restore_failed(common, *line); });
+    const Command edit =
+        failed.add("edit", "Put a copy with other bytes and an id of its own in the place of one");
     edit.option("id", line->id, "Its id, or the beginning of it").required();
+    // --file is taken by the new bytes.
+    edit.option("--archive", line->file, "Keep the original in this file");
     add_body_options(edit, line->body);
     edit.runs([&common, line] { edit_failed(common, *line); });
 }

@@ -23,9 +23,12 @@ struct FailedLine {
     bool all = false;
     bool dry_run = false;
     std::string to;
-    std::string file;
+    std::string file;  // an archive
     BodyLine body;
 };
+
+// By its JSON, in an archive or not.
+[[nodiscard]] bool is_meant(const FailedLine& line, const Json& message);
 
 class WantedFailed {
 public:
@@ -43,15 +46,28 @@ void for_each_failed(const OpenBus& bus, const FailedLine& line,
                      const std::function<bool(const SeenMessage&)>& visit);
 [[noreturn]] void no_such_failed(const FailedLine& line);
 
+// How many more there are, to people beside the others.
+void say_what_is_on_disk(std::uint64_t count);
+
 // How long this process's lanes have to be: all of them are meant, or see pick.h.
 [[nodiscard]] std::size_t lane_bytes_for(const Common& common, const FailedLine& line);
-// Throws Trouble when it was not said which are meant, or there are none.
+// Throws Trouble when it was not said which are meant.
+void require_selection(const FailedLine& line, const char* verb);
+// Also when there are none.
 [[nodiscard]] Meant require_some(const Common& common, const FailedLine& line, const char* verb);
 
-// failed_change.cc
+// What a dry run found.
+void tell_of_meant(const Common& common, const char* command, const Meant& meant,
+                   const std::string& would);
+
+// failed_retry.cc
 void retry_failed(const Common& common, const FailedLine& line);
+// failed_edit.cc
 void edit_failed(const Common& common, const FailedLine& line);
 // failed_archive.cc
 void archive_failed(const Common& common, const FailedLine& line);
+void export_failed(const Common& common, const FailedLine& line);
+// failed_restore.cc
+void restore_failed(const Common& common, const FailedLine& line);
 
 }  // namespace shmbus::cli

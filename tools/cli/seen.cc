@@ -52,7 +52,7 @@ std::vector<SeenMessage> messages_in(const lane::SeenRecord& record, std::uint64
     return messages;
 }
 
-Json json_of(const SeenMessage& message, const OpenBus& bus) {
+Json head_of(const SeenMessage& message, const OpenBus& bus) {
     const wire::Extensions& more = message.extensions;
     Json object;
     object["schema"] = "shmbus.message/1";
@@ -72,6 +72,11 @@ Json json_of(const SeenMessage& message, const OpenBus& bus) {
     if ((message.meta.flags & wire::has_trace) != 0)
         object["traceparent"] =
             TraceContext{more.trace.trace_id, more.trace.parent_id, more.trace.flags}.text();
+    if ((message.meta.flags & wire::has_lineage) != 0)
+        object["lineage"] = {{"related_to", more.lineage.related_to.text()},
+                             {"conversation", more.lineage.conversation.text()},
+                             {"correlation", more.lineage.correlation.text()}};
+    if ((message.meta.flags & wire::is_mixed_id) != 0) object["mixed_id"] = true;
     object["repeated"] = (message.meta.flags & (wire::is_repeated | wire::is_again)) != 0;
     if ((message.meta.flags & wire::has_failure) != 0)
         object["failure"] = {{"reason", name_of(message.reason())},
@@ -80,6 +85,11 @@ Json json_of(const SeenMessage& message, const OpenBus& bus) {
                              {"signal", more.failure.signal},
                              {"pid", more.failure.pid},
                              {"what", message.what()}};
+    return object;
+}
+
+Json json_of(const SeenMessage& message, const OpenBus& bus) {
+    Json object = head_of(message, bus);
     add_body(object, bus, message.meta.type, message.payload);
     return object;
 }

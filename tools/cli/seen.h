@@ -50,6 +50,8 @@ struct SeenMessage {
 [[nodiscard]] std::vector<SeenMessage> messages_in(const lane::SeenRecord& record,
                                                    std::uint64_t lane);
 
+// All about one message but its payload, as JSON.
+[[nodiscard]] Json head_of(const SeenMessage& message, const OpenBus& bus);
 // One message as JSON, as all commands show it; the payload in the form that is known of it.
 [[nodiscard]] Json json_of(const SeenMessage& message, const OpenBus& bus);
 

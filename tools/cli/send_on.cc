@@ -13,9 +13,16 @@ using namespace std::chrono_literals;
 
 namespace {
 
+[[nodiscard]] MessageId conversation_of(const SeenMessage& message) {
+    if ((message.meta.flags & wire::has_lineage) != 0)
+        return message.extensions.lineage.conversation;
+    const bool is_mixed = (message.meta.flags & wire::is_mixed_id) != 0;
+    return is_mixed ? message.id : wire::root_of(message.id);
+}
+
 [[nodiscard]] wire::Lineage lineage_of_copy(const SeenMessage& message) {
     const bool has_lineage = (message.meta.flags & wire::has_lineage) != 0;
-    return {message.id, has_lineage ? message.extensions.lineage.conversation : message.id,
+    return {message.id, conversation_of(message),
             has_lineage ? message.extensions.lineage.correlation : message.id};
 }
 
@@ -37,12 +44,27 @@ namespace {
             static_cast<std::uint16_t>((message.meta.flags & kept) | wire::has_explicit_id);
         record.flags = static_cast<std::uint16_t>(message.meta.flags &
                                                   (wire::is_repeated | wire::is_mixed_id));
+        if (how.payload) {
+            record.extensions.id = id_of_edited(message, *how.payload);
+            record.extensions.lineage = {message.id, conversation_of(message), message.id};
+            record.extensions.flags |= wire::has_lineage;
+            record.flags |= wire::is_mixed_id;
+        }
     }
     if (how.may_be_repeated) record.flags |= wire::is_repeated;
     return record;
 }
 
 }  // namespace
+
+MessageId id_of_edited(const SeenMessage& message, std::span<const std::byte> payload) {
+    // No output of a handler has this number; its id is mixed from the bytes as well.
+    constexpr std::uint16_t as_edited = 65'533;
+    std::uint64_t sum = 0xCBF29CE484222325U;  // FNV-1a
+    for (const std::byte byte : payload)
+        sum = (sum ^ std::to_integer<std::uint64_t>(byte)) * 0x100000001B3U;
+    return wire::id_of_output({message.id.high ^ sum, message.id.low}, false, as_edited);
+}
 
 void send_on(Member& member, const SeenMessage& message, const SendOn& how) {
     const std::string tried = "sending on " + message.id.text();

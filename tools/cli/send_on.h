@@ -20,8 +20,12 @@ struct SendOn {
     bool is_copy = false;
     bool keeps_failure = false;   // to an error endpoint
     bool may_be_repeated = false;  // it may have been sent on before
-    std::optional<Bytes> payload{};  // instead of its own
+    // Instead of its own: a message of its own as well, which takes the place of this one.
+    std::optional<Bytes> payload{};
 };
+// The id that it has then: of the same bytes always the same.
+[[nodiscard]] MessageId id_of_edited(const SeenMessage& message,
+                                     std::span<const std::byte> payload);
 // Returns when it stands in the other endpoint's lane, or, if it is durable, in the lane into the
 // journal; then wait_until_on_disk() before the first one is let go. Throws Trouble.
 void send_on(Member& member, const SeenMessage& message, const SendOn& how);

@@ -101,6 +101,10 @@ class Bus:
     def waiting(self, endpoint):
         return self.row(endpoint)["waiting"]
 
+    def depth(self, endpoint):
+        row = self.row(endpoint)
+        return row["waiting"] + row["in_hand"] + row["on_disk"]
+
     def is_served(self, endpoint):
         row = self.row(endpoint)
         return row is not None and row["consumers"] > 0

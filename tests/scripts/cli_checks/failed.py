@@ -31,8 +31,6 @@ def failed_messages(stage, type_name):
         bus.good("failed", "retry", by_text["c"])
         eventually(lambda: len(bus.json("failed", "ls")["rows"]) == 5, "the one that failed again")
         require(by_text["c"] in {row["id"] for row in bus.json("failed", "ls")["rows"]}, "its id")
-        bus.good("failed", "edit", by_text["d"], "--data", "D")
-        require(bus.json("failed", "show", by_text["d"])["text"] == "D", "edited")
         archive = bus.folder / "archive"
         bus.good("failed", "archive", by_text["a"], "--file", str(archive))
         record = valid(json.loads(archive.read_text()))
@@ -48,6 +46,162 @@ def failed_messages(stage, type_name):
         require(bus.json("failed", "ls")["rows"] == [], bus.json("failed", "ls"))
         server.terminate()
         server.wait(LIMIT)
+
+
+def edited(stage, type_name):
+    """An edited copy takes the place of the original, with an id of its own that leads back."""
+    with prepare(Bus(stage)) as bus:
+        fail_some(bus, type_name, ["first", "other"]).terminate()
+        archive = bus.folder / "archive"
+        old = next(row["id"] for row in bus.json("failed", "ls")["rows"]
+                   if bus.json("failed", "show", row["id"])["text"] == "first")
+        done = bus.json("failed", "edit", old, "--data", "second", "--archive", str(archive))
+        new = done["edited_as"]
+        require(done["id"] == old and new != old, done)
+        copy = bus.json("failed", "show", new)
+        require(copy["text"] == "second" and copy["failure"]["endpoint"] == "work", copy)
+        require(copy["lineage"] == {"related_to": old, "conversation": old, "correlation": old},
+                copy)
+        ids = {row["id"] for row in bus.json("failed", "ls")["rows"]}
+        require(old not in ids and new in ids and len(ids) == 2, f"not both are sent: {ids}")
+        # A second edit is no repetition of the first one, and keeps the conversation.
+        again = bus.json("failed", "edit", new, "--data", "third")["edited_as"]
+        third = bus.json("failed", "show", again)
+        require(third["text"] == "third" and third["lineage"] == {
+            "related_to": new, "conversation": old, "correlation": new}, third)
+        bus.bad(66, "failed", "edit", old, "--data", "x")
+        # The original is kept, as resolved: it comes back only when it is asked for.
+        row = bus.json("failed", "ls", "--file", str(archive))["rows"][0]
+        require(row["id"] == old and row["state"] == "edited", row)
+        require("0 messages" in bus.good("failed", "restore", "--all", "--file", str(archive)), 0)
+        bus.good("failed", "restore", old, "--file", str(archive))
+        eventually(lambda: bus.depth("error") == 3, lambda: bus.row("error"))
+        require(bus.json("failed", "show", old)["text"] == "first", "the original")
+        bus.good("failed", "retry", again, "--to", "other")
+        eventually(lambda: bus.waiting("other") == 1, lambda: bus.row("other"))
+        sent = bus.lines("peek", "other")[0]
+        require(sent["id"] == again and sent["lineage"]["related_to"] == new, sent)
+
+
+def archived(stage, type_name):
+    """Out of the endpoint, looked at in the file, and back: to the endpoint or to another."""
+    with prepare(Bus(stage)) as bus:
+        texts = ["a", "b", "c", "d"]
+        fail_some(bus, type_name, texts).terminate()
+        archive, copy = str(bus.folder / "archive"), str(bus.folder / "copy")
+        before = bus.json("failed", "ls")["rows"]
+        ids = {bus.json("failed", "show", row["id"])["text"]: row["id"] for row in before}
+        require("4 messages" in bus.good("failed", "export", "--all", "--file", copy), "exported")
+        require(len(bus.json("failed", "ls")["rows"]) == 4, "exported ones stay")
+        bus.good("failed", "archive", "--all", "--file", archive)
+        require(bus.json("failed", "ls")["rows"] == [], "archived ones do not")
+        rows = bus.json("failed", "ls", "--file", archive)["rows"]
+        require([dict(row, state="waiting") for row in rows] == before, rows)
+        require(bus.json("failed", "ls", "--file", archive, "--group-by", "endpoint")["rows"] ==
+                [{"endpoint": "work", "messages": 4}], "groups of an archive")
+        require(bus.json("failed", "show", ids["c"], "--file", archive)["text"] == "c", "show")
+        bus.bad(64, "failed", "restore", "--file", archive)
+        bus.bad(66, "failed", "restore", "f" * 32, "--file", archive)
+        bus.bad(66, "failed", "restore", "--all", "--file", archive + ".none")
+        require("1 messages" in bus.good("failed", "restore", ids["b"], "--file", archive,
+                                         "--dry-run"), "dry run")
+        require(len(bus.json("failed", "ls", "--file", archive)["rows"]) == 4, "a dry run")
+        bus.good("failed", "restore", ids["b"], "--file", archive)
+        eventually(lambda: bus.waiting("error") == 1, lambda: bus.row("error"))
+        back = bus.json("failed", "show", ids["b"])
+        require(back["text"] == "b" and back["failure"]["endpoint"] == "work" and
+                not back["repeated"], back)
+        bus.bad(66, "failed", "restore", ids["b"], "--file", archive)
+        bus.good("failed", "restore", "--all", "--file", archive, "--to", "other")
+        eventually(lambda: bus.waiting("other") == 3, lambda: bus.row("other"))
+        sent = bus.lines("peek", "other")
+        require(sorted(one["text"] for one in sent) == ["a", "c", "d"], sent)
+        require({one["id"] for one in sent} == {ids[text] for text in "acd"}, sent)
+        require(all("failure" not in one for one in sent), sent)
+        require(bus.json("failed", "ls", "--file", archive)["rows"] == [], "none is left in it")
+        # Once more out of the endpoint and back; and out of the copy, which nobody has used yet.
+        for _ in range(2):
+            bus.good("failed", "archive", ids["b"], "--file", archive)
+            bus.good("failed", "restore", ids["b"], "--file", archive)
+            eventually(lambda: bus.waiting("error") == 1, lambda: bus.row("error"))
+        bus.good("failed", "restore", ids["a"], "--file", copy)
+        eventually(lambda: bus.waiting("error") == 2, lambda: bus.row("error"))
+        # To a bus that has never seen them, but knows what they are.
+        with Bus(stage) as other:
+            other.start()
+            require(f'"{type_name}"' in other.bad(66, "failed", "restore", "--all", "--file", copy),
+                    "a type that is not known")
+            other.good("type", "add", type_name, "command",
+                       *(["--durable"] if type_name == "deed" else []))
+            other.good("failed", "restore", "--all", "--file", copy)
+            eventually(lambda: other.waiting("error") == 3, lambda: other.row("error"))
+
+
+def wrong_archives(stage):
+    """What is no archive is refused or told of; nothing of it is believed."""
+    with prepare(Bus(stage)) as bus:
+        fail_some(bus, "job", ["a", "b"]).terminate()
+        archive = bus.folder / "archive"
+        bus.good("failed", "archive", "--all", "--file", str(archive))
+        whole = archive.read_text()
+        first = json.loads(whole.splitlines()[0])
+        # The last line is cut off: its message was not let go, and is told of.
+        archive.write_text(whole[:-20])
+        said = bus.run("--json", "failed", "ls", "--file", str(archive))
+        require(len(json.loads(said.out)["rows"]) == 1 and "line 2" in said.err, said)
+        bus.good("send", "job", "--to", "error", "--data", "c")
+        bus.good("failed", "archive", "--all", "--file", str(archive))
+        require(len(bus.json("failed", "ls", "--file", str(archive))["rows"]) == 2, "a whole line")
+        for wrong in ({"id": "x" * 32}, {"type": 7}, {"hex": "0g"}, {"hex": None},
+                      {"durable": "yes"}, {"failure": {}}, {"lineage": {"related_to": "7"}},
+                      {"failure": dict(first["failure"], attempts=10**30)},
+                      {"failure": dict(first["failure"], attempts=-1)},
+                      {"failure": dict(first["failure"], what=["x"])}):
+            archive.write_text(json.dumps(dict(first, **wrong)) + "\n")
+            bus.bad(65, "failed", "restore", "--all", "--file", str(archive))
+        archive.write_text(json.dumps({name: first[name] for name in ("schema", "id")}) + "\n")
+        bus.bad(65, "failed", "restore", "--all", "--file", str(archive))
+        require(bus.json("failed", "ls", "--file", str(archive))["rows"][0]["type"] is None, "ls")
+        require(bus.waiting("error") == 0, "something was restored")
+        bus.bad(74, "failed", "ls", "--file", str(bus.folder))
+        bus.bad(73, "failed", "archive", "--all", "--file", str(bus.folder / "no" / "such"))
+
+
+def archive_and_restore_are_killed(stage, type_name):
+    """Wherever they are killed, each message is in the endpoint or in the file; twice only marked."""
+    count = 3000
+    with prepare(Bus(stage)) as bus:
+        bus.good("endpoint", "create", "lost", "--error", "--lane-bytes", "4194304")
+        numbers = "".join(f"{number}\n" for number in range(count))
+        bus.good("send", type_name, "--to", "lost", "--lines", stdin=numbers)
+        archive = str(bus.folder / "archive")
+        kills = 0
+        for verb in ("archive", "restore"):
+            for attempt in range(40):
+                child = bus.spawn("failed", "--endpoint", "lost", verb, "--all", "--file", archive)
+                try:
+                    if child.wait(0.01 + 0.003 * attempt) == 0:
+                        break
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    child.wait()
+                    kills += 1
+            eventually(lambda: bus.run("failed", "--endpoint", "lost", verb, "--all", "--file",
+                                       archive).status == 0, verb)
+            if verb == "archive":
+                eventually(lambda: bus.depth("lost") == 0, lambda: bus.row("lost"))
+                rows = bus.json("failed", "ls", "--file", archive)["rows"]
+                require(len(rows) == count, f"{len(rows)} are archived")
+        require(kills > 4, f"only {kills} were killed")
+        eventually(lambda: bus.row("lost")["on_disk"] == 0, lambda: bus.row("lost"))
+        seen = {}
+        for message in bus.lines("peek", "lost"):
+            seen.setdefault(message["text"], []).append(message)
+        require(len(seen) == count, f"{count - len(seen)} lost after {kills} kills")
+        for text, messages in seen.items():
+            require(len({one["id"] for one in messages}) == 1, f"{text} has two ids")
+            require(sum(not one["repeated"] for one in messages) <= 1, f"{text} is not marked")
+            require(type_name == "job" or len(messages) == 1, f"{text} is known to the journal")
 
 
 def failed_on_disk(stage):

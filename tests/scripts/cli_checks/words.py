@@ -155,7 +155,8 @@ def terminals(stage):
         status, said = at_a_terminal(bus, "failed", "edit", failed,
                                      env={"EDITOR": "sed -i s/6162/6364/"})
         require(status == 0, said)
-        require(bus.json("failed", "show", failed[:30])["text"] == "cd", "edited")
+        edited = bus.json("failed", "ls")["rows"][0]["id"]
+        require(bus.json("failed", "show", edited[:30])["text"] == "cd", "edited")
 
 
 def readme(stage):

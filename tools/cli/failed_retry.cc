@@ -1,0 +1,94 @@
+// shmbus failed retry: messages out of the error endpoint, and how they are taken there.
+//
+// Each is sent on, or written down, before it is let go. Killed between, it is there once more and
+// may come twice: transient ones marked as repeated, durable ones not even that, because the
+// journal knows them. How those are passed over that are not meant: pick.h.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <optional>
+
+#include <fmt/core.h>
+
+#include "cli/failed.h"
+#include "cli/send_on.h"
+#include "cli/stock.h"
+#include "cli/trouble.h"
+
+namespace shmbus::cli {
+
+std::size_t lane_bytes_for(const Common& common, const FailedLine& line) {
+    return line.all ? 0 : pick_lane_bytes(common, line.endpoint);
+}
+
+void require_selection(const FailedLine& line, const char* verb) {
+    if (line.id.empty() && line.type.empty() && line.reason.empty() && !line.all)
+        throw Trouble(Exit::usage, std::string("say which messages to ") + verb, "",
+                      std::string("shmbus failed ") + verb + " ID, --type, --reason or --all");
+}
+
+void tell_of_meant(const Common& common, const char* command, const Meant& meant,
+                   const std::string& would) {
+    done(command, true)
+        .add("messages", meant.count)
+        .add("on_disk", meant.on_disk)
+        .tell(common, would + " " + meant.text());
+}
+
+Meant require_some(const Common& common, const FailedLine& line, const char* verb) {
+    require_selection(line, verb);
+    const OpenBus bus(common);
+    Meant meant;
+    meant.on_disk = bus.on_disk(line.endpoint);
+    for_each_failed(bus, line, [&](const SeenMessage&) { return ++meant.count != 0; });
+    if (meant.count == 0 && meant.on_disk == 0 && !line.all) no_such_failed(line);
+    if (meant.count > 1 && !line.id.empty())
+        throw Trouble(Exit::usage, fmt::format("{} messages have ids that begin with {}",
+                                               meant.count, line.id),
+                      "", "shmbus failed ls shows them whole");
+    return meant;
+}
+
+namespace {
+
+// Where it failed, or who handles its type now if that endpoint is gone.
+[[nodiscard]] detail::EndpointHandle way_back(const Member& member, const SeenMessage& message) {
+    const OpenBus& bus = member.bus();
+    if ((message.meta.flags & wire::has_failure) != 0)
+        if (const auto there = bus.reader().endpoint(message.extensions.failure.endpoint))
+            return {there->index, there->row.generation};
+    const std::uint32_t route = bus.reader().route(message.meta.type);
+    if (route != 0)
+        if (const auto there = bus.reader().endpoint(route))
+            return {there->index, there->row.generation};
+    throw Trouble(Exit::unavailable,
+                  "the endpoint where message " + message.id.text() + " failed is gone",
+                  "it was removed", "name another one with --to", "no_endpoint");
+}
+
+}  // namespace
+
+void retry_failed(const Common& common, const FailedLine& line) {
+    const Meant meant = require_some(common, line, "retry");
+    if (line.dry_run) return tell_of_meant(common, "failed retry", meant, "would retry");
+    Member member(common, lane_bytes_for(common, line));
+    const auto from = member.endpoint(line.endpoint);
+    std::optional<detail::EndpointHandle> named;
+    if (!line.to.empty()) named = member.endpoint(line.to);
+    const auto send_back = [&](const SeenMessage& message, bool is_again) {
+        send_on(member, message, {.to = named ? *named : way_back(member, message),
+                                  .from = from,
+                                  .may_be_repeated = is_again});
+    };
+    const Picked picked =
+        pick(member, line.endpoint, meant.most(),
+             {WantedFailed(member.bus(), line), send_back, [&] { wait_until_on_disk(member); }});
+    if (picked.count == 0 && meant.count != 0 && !picked.is_cut)
+        throw Trouble(Exit::try_later, "another process holds these messages", "",
+                      "shmbus endpoint show " + line.endpoint, "in_hand");
+    done("failed retry")
+        .add("messages", picked.count)
+        .tell(common, fmt::format("sent back {} messages", picked.count));
+    require_all(picked, line.endpoint);
+}
+
+}  // namespace shmbus::cli
