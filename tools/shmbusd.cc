@@ -30,12 +30,15 @@
 #include "daemon/server.h"
 #include "daemon/state.h"
 #include "duration_option.h"
+#include "exit_trouble.h"
 #include "wire/names.h"
 
 namespace {
 
 namespace daemon = shmbus::daemon;
 using shmbus::SetupError;
+using shmbus::tools::Exit;
+using shmbus::tools::Trouble;
 
 struct CommandLine {
     std::string bus;
@@ -135,6 +138,20 @@ void choose_journal(const CommandLine& line, const shmbus::detail::BusLocation& 
                                                                std::uint64_t{1} << 20);
 }
 
+// How far it came: what a failure there means to whoever started it.
+enum class Stage { configuring, making, serving };
+[[nodiscard]] Exit status_of(const SetupError& error, Stage stage) {
+    switch (stage) {
+        case Stage::configuring: return Exit::config;
+        case Stage::making: return shmbus::tools::exit_of_making(error);
+        case Stage::serving: break;
+    }
+    // Without a system's answer: damaged, or of another version.
+    if (error.system_error() == 0) return Exit::damaged;
+    const Exit usual = shmbus::tools::exit_of_errno(error.system_error());
+    return usual == Exit::usage ? Exit::config : usual;  // sizes of tables
+}
+
 [[nodiscard]] daemon::Config configuration(CommandLine& line) {
     daemon::Config config;
     if (line.config_file.empty())
@@ -153,23 +170,29 @@ void choose_journal(const CommandLine& line, const shmbus::detail::BusLocation& 
             throw SetupError{"reading the environment", "SHMBUS_LOG=" + level, EINVAL,
                              "the log level is debug, info, warning, error or off"};
     }
-    const std::string name = line.directory.empty() ? line.bus : line.directory + "/";
-    const auto location = shmbus::detail::locate_bus(name);
-    config.directory = location.directory;
-    choose_journal(line, location, config);
     if (line.idle_exit.count() > 0) {
         config.idle_exit = std::chrono::ceil<std::chrono::milliseconds>(line.idle_exit);
         config.remove_when_idle = true;
     }
-    if (location.from_name || line.make_root) make_root(location.root, config.group);
     return config;
 }
 
-int serve(CommandLine& line, Report& report) {
+void find_place(const CommandLine& line, daemon::Config& config) {
+    const std::string name = line.directory.empty() ? line.bus : line.directory + "/";
+    const auto location = shmbus::detail::locate_bus(name);
+    config.directory = location.directory;
+    choose_journal(line, location, config);
+    if (location.from_name || line.make_root) make_root(location.root, config.group);
+}
+
+void serve(CommandLine& line, Report& report, Stage& stage) {
     harden();
-    const daemon::Config config = configuration(line);
+    daemon::Config config = configuration(line);
+    stage = Stage::making;
+    find_place(line, config);
     daemon::Home home(config);
     const daemon::Log log = make_log(line, config);
+    stage = Stage::serving;
     daemon::State state(std::move(home), config, log);
     daemon::Durable durable(state);
     daemon::Server server(state, durable);
@@ -182,7 +205,29 @@ int serve(CommandLine& line, Report& report) {
     server.close();
     durable.close();
     if (idle && config.remove_when_idle && server.may_remove_bus()) state.home().remove();
-    return 0;
+}
+
+int say(const Trouble& trouble) {
+    std::fputs(trouble.text("shmbusd").c_str(), stderr);
+    return static_cast<int>(trouble.status());
+}
+
+int run(CommandLine& line) {
+    Report report(line.report_fd);
+    Stage stage = Stage::configuring;
+    try {
+        serve(line, report, stage);
+        return 0;
+    } catch (const daemon::AnotherDaemon& error) {
+        report.locked(error.what());
+        return say(trouble_of(error, Exit::try_later));
+    } catch (const SetupError& error) {
+        report.failed(error.what());
+        return say(trouble_of(error, status_of(error, stage)));
+    } catch (const std::exception& error) {
+        report.failed(error.what());
+        return say(Trouble(Exit::failed, error.what()));
+    }
 }
 
 void add_options(CLI::App& app, CommandLine& line) {
@@ -212,19 +257,13 @@ int main(int count, char** words) {
     CLI::App app("shmbusd: the daemon of one shmbus bus");
     app.set_version_flag("--version", SHMBUS_VERSION);
     add_options(app, line);
-    CLI11_PARSE(app, count, words);
+    try {
+        app.parse(count, words);
+    } catch (const CLI::ParseError& error) {
+        if (error.get_exit_code() == 0) return app.exit(error);
+        return say(Trouble(Exit::usage, error.what(), "", "shmbusd --help"));
+    }
     if (line.report_fd >= 0 && ::fcntl(line.report_fd, F_SETFD, FD_CLOEXEC) != 0)
         line.report_fd = -1;
-    Report report(line.report_fd);
-    try {
-        return serve(line, report);
-    } catch (const daemon::AnotherDaemon& error) {
-        std::fprintf(stderr, "%s\n", error.what());
-        report.locked(error.what());
-        return 1;
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "%s\n", error.what());
-        report.failed(error.what());
-        return 1;
-    }
+    return run(line);
 }

@@ -31,8 +31,16 @@ void sync(const File& file, const std::string& name) {
         throw SetupError{"syncing a copy", name, errno, "the copy is not to be used"};
 }
 
+[[nodiscard]] File made_directory(const std::string& to) {
+    try {
+        return base::make_private_directory(to);
+    } catch (const SetupError& error) {
+        throw trouble_of(error, exit_of_making(error));
+    }
+}
+
 [[nodiscard]] File empty_directory(const std::string& to) {
-    File directory = base::make_private_directory(to);
+    File directory = made_directory(to);
     for (const auto& entry : std::filesystem::directory_iterator(to))
         if (entry.path().filename() != "LOCK")
             throw Trouble(Exit::cannot_create,

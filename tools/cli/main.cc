@@ -50,7 +50,7 @@ void add_commands(CLI::App& parser, Common& common) {
 
 int say(const Trouble& trouble) {
     std::fflush(stdout);
-    std::fputs(trouble.text().c_str(), stderr);
+    std::fputs(trouble.text("shmbus").c_str(), stderr);
     return static_cast<int>(trouble.status());
 }
 

@@ -4,8 +4,6 @@
 #include "cli/trouble.h"
 
 #include <array>
-#include <cerrno>
-#include <system_error>
 
 #include <fmt/core.h>
 
@@ -52,30 +50,13 @@ constexpr std::array<ExitMeaning, 12> meanings{{
     return Exit::failed;
 }
 
-[[nodiscard]] Exit exit_of_errno(int error) noexcept {
-    switch (error) {
-        case EACCES:
-        case EPERM: return Exit::permission;
-        case EINVAL: return Exit::usage;
-        case ENOENT:
-        case ECONNREFUSED: return Exit::unavailable;
-        case EEXIST:
-        case ENOSPC:
-        case EDQUOT:
-        case EROFS: return Exit::cannot_create;
-        case EWOULDBLOCK:
-        case EBUSY: return Exit::try_later;
-        case EIO: return Exit::io;
-        case 0: return Exit::unavailable;
-        default: return Exit::system;
-    }
-}
-
 // Which command helps with a refusal; "" where the sentence says it.
 [[nodiscard]] std::string_view command_for(ErrorCode code) noexcept {
     switch (code) {
         case ErrorCode::full: return "shmbus endpoint ls; shm-top shows who blocks a queue";
-        case ErrorCode::no_route: return "shmbus type ls; or name a receiver with --to ENDPOINT";
+        case ErrorCode::no_route:
+            return "start its receiver; shmbus endpoint create NAME --handles TYPE; or name one "
+                   "with --to ENDPOINT";
         case ErrorCode::no_endpoint: return "shmbus endpoint ls";
         case ErrorCode::no_daemon: return "shmbus run; shmbus doctor";
         case ErrorCode::no_journal: return "shmbus journal verify; shmbus doctor";
@@ -87,18 +68,6 @@ constexpr std::array<ExitMeaning, 12> meanings{{
 
 }  // namespace
 
-std::string Trouble::text() const {
-    std::string text = std::string("shmbus: ") + what();
-    if (!code_.empty()) text += "  [" + code_ + "]";
-    text += '\n';
-    if (!likely_.empty()) text += "  likely: " + likely_ + "\n";
-    if (!helps_.empty()) text += "  try:    " + helps_ + "\n";
-    if (!code_.empty()) text += "  more:   shmbus help " + code_ + "\n";
-    return text;
-}
-
-std::string system_words(int error) { return std::generic_category().message(error); }
-
 Trouble trouble_of(const Error& error, const std::string& tried) {
     const std::string code(name_of(error.code()));
     // The library's sentence begins with its own name and the code, which stand elsewhere here.
@@ -107,12 +76,6 @@ Trouble trouble_of(const Error& error, const std::string& tried) {
     if (sentence.starts_with(begin)) sentence.erase(0, begin.size());
     return {exit_of(error.code()), tried + ": " + sentence, "",
             std::string(command_for(error.code())), code};
-}
-
-Trouble trouble_of(const SetupError& error) {
-    std::string what = error.tried() + ": " + error.on_what();
-    if (error.system_error() != 0) what += ": " + system_words(error.system_error());
-    return {exit_of_errno(error.system_error()), what, "", error.helps()};
 }
 
 void require(const Result<void>& result, const std::string& tried) {

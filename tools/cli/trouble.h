@@ -1,69 +1,29 @@
-// Why a command could not do it, for people and for scripts: a text in four parts, an exit status.
-//
-//     shmbus: there is no endpoint "bililng" on the bus in /dev/shm/shmbus-0/shop  [no_endpoint]
-//       likely: it is misspelt: "billing" is there
-//       try:    shmbus endpoint ls
-//       more:   shmbus help no_endpoint
+// Why a command of shmbus could not do it: the library's refusals in the form of exit_trouble.h.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <stdexcept>
 #include <string>
-#include <string_view>
-
-#include <sysexits.h>
+#include <utility>
 
 #include <shmbus/result.h>
 
+#include "exit_trouble.h"
+
 namespace shmbus::cli {
 
-// The statuses that this program ends with, those of sysexits.h; `check` has its own four.
-enum class Exit : int {
-    ok = EX_OK,
-    usage = EX_USAGE,               // 64
-    damaged = EX_DATAERR,           // 65
-    unknown_name = EX_NOINPUT,      // 66
-    unavailable = EX_UNAVAILABLE,   // 69
-    failed = EX_SOFTWARE,           // 70
-    system = EX_OSERR,              // 71
-    cannot_create = EX_CANTCREAT,   // 73
-    io = EX_IOERR,                  // 74
-    try_later = EX_TEMPFAIL,        // 75
-    permission = EX_NOPERM,         // 77
-    config = EX_CONFIG,             // 78
-};
-
-class Trouble : public std::runtime_error {
-public:
-    Trouble(Exit status, const std::string& what, std::string likely = {}, std::string helps = {},
-            std::string code = {})
-        : std::runtime_error(what),
-          status_(status),
-          likely_(std::move(likely)),
-          helps_(std::move(helps)),
-          code_(std::move(code)) {}
-    [[nodiscard]] Exit status() const noexcept { return status_; }
-    [[nodiscard]] std::string text() const;
-
-private:
-    Exit status_;
-    std::string likely_;
-    std::string helps_;
-    std::string code_;
-};
+using tools::Exit;
+using tools::exit_of_making;
+using tools::system_words;
+using tools::Trouble;
+using tools::trouble_of;
 
 // Ends the program with this status without saying anything: it was said.
 struct Ended {
     int status = 0;
 };
 
-// What the system calls this errno.
-[[nodiscard]] std::string system_words(int error);
-
-// The library's refusals and failed set-ups in this form.
 [[nodiscard]] Trouble trouble_of(const Error& error, const std::string& tried);
-[[nodiscard]] Trouble trouble_of(const SetupError& error);
 // The value, or the refusal thrown.
 template <class T>
 [[nodiscard]] T value_of(Result<T> result, const std::string& tried) {

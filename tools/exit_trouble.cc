@@ -1,0 +1,59 @@
+// Texts and exit statuses of what went wrong. See the header.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include "exit_trouble.h"
+
+#include <cerrno>
+#include <system_error>
+
+namespace shmbus::tools {
+
+std::string Trouble::text(const std::string& program) const {
+    std::string text = program + ": " + what();
+    if (!code_.empty()) text += "  [" + code_ + "]";
+    text += '\n';
+    if (!likely_.empty()) text += "  likely: " + likely_ + "\n";
+    if (!helps_.empty()) text += "  try:    " + helps_ + "\n";
+    if (!code_.empty()) text += "  more:   shmbus help " + code_ + "\n";
+    return text;
+}
+
+std::string system_words(int error) { return std::generic_category().message(error); }
+
+Exit exit_of_errno(int error) noexcept {
+    switch (error) {
+        case EACCES:
+        case EPERM: return Exit::permission;
+        case EINVAL: return Exit::usage;
+        case ENOENT:
+        case ECONNREFUSED: return Exit::unavailable;
+        case EEXIST:
+        case ENOSPC:
+        case EDQUOT:
+        case EROFS: return Exit::cannot_create;
+        case EWOULDBLOCK:
+        case EBUSY: return Exit::try_later;
+        case EIO: return Exit::io;
+        case 0: return Exit::unavailable;
+        default: return Exit::system;
+    }
+}
+
+Trouble trouble_of(const SetupError& error) {
+    return trouble_of(error, exit_of_errno(error.system_error()));
+}
+
+Trouble trouble_of(const SetupError& error, Exit status) {
+    std::string what = error.tried() + ": " + error.on_what();
+    if (error.system_error() != 0) what += ": " + system_words(error.system_error());
+    return {status, what, "", error.helps()};
+}
+
+Exit exit_of_making(const SetupError& error) noexcept {
+    // Without a system's answer: what is there belongs to somebody else, or is open to others.
+    if (error.system_error() == 0) return Exit::permission;
+    const Exit usual = exit_of_errno(error.system_error());
+    return usual == Exit::unavailable || usual == Exit::system ? Exit::cannot_create : usual;
+}
+
+}  // namespace shmbus::tools
