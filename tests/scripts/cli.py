@@ -17,7 +17,7 @@ import unittest
 # Nothing is written beside the sources.
 sys.dont_write_bytecode = True
 
-from cli_checks import (endpoints, failed, following, formats, health, journal, sending, taking,
+from cli_checks import (endpoints, ends, failed, following, formats, health, journal, sending, taking,
                         words)
 
 CHECKS = [
@@ -31,6 +31,10 @@ CHECKS = [
     ("manual pages are well formed", words.manual_pages),
     ("at a terminal it asks, has colours and opens an editor", words.terminals),
     ("the script in README.md runs as it stands there", words.readme),
+    ("the daemon says in its status why it did not begin", ends.daemon_statuses),
+    ("who may not is told so by every command", ends.without_permission),
+    ("a copy that cannot be made there is no missing bus", ends.places_for_copies),
+    ("what a newcomer types first works, or says what to do", ends.first_words),
     ("every command speaks JSON, as its schema says", formats.in_json),
     ("every command speaks CSV", formats.in_csv),
     ("endpoints are made, shown, emptied and removed", endpoints.endpoints),

@@ -10,12 +10,12 @@
 
 namespace shmbus::cli {
 
-DaemonSays ask_daemon(const detail::BusFolder& folder, std::chrono::milliseconds limit) {
+DaemonSays ask_daemon(const base::File& directory, std::chrono::milliseconds limit) {
     using State = DaemonSays::State;
     const auto deadline = std::chrono::steady_clock::now() + limit;
     DaemonSays says;
     int error = 0;
-    const base::File socket = wire::connect_at(folder.directory(), wire::socket_file, error);
+    const base::File socket = wire::connect_at(directory, wire::socket_file, error);
     // EAGAIN: so many knock that nobody looks after them.
     if (!socket) {
         says.state = error == EAGAIN ? State::silent : State::absent;

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <string>
 
-#include "bus/locate.h"
+#include "base/file.h"
 
 namespace shmbus::cli {
 
@@ -18,7 +18,6 @@ struct DaemonSays {
     std::chrono::nanoseconds uptime{0};
     std::string why;  // foreign: it speaks another version
 };
-[[nodiscard]] DaemonSays ask_daemon(const detail::BusFolder& folder,
-                                    std::chrono::milliseconds limit);
+[[nodiscard]] DaemonSays ask_daemon(const base::File& directory, std::chrono::milliseconds limit);
 
 }  // namespace shmbus::cli

@@ -48,7 +48,7 @@ struct Checked {
 }
 
 [[nodiscard]] Checked check_alive(const OpenBus& bus) {
-    const DaemonSays says = ask_daemon(bus.folder(), 2s);
+    const DaemonSays says = ask_daemon(bus.folder().directory(), 2s);
     switch (says.state) {
         case DaemonSays::State::answers:
             return {State::fine, fmt::format("daemon {} answers", says.pid),

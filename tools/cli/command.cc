@@ -50,7 +50,10 @@ Option Command::option(const std::string& name, std::string& into, const std::st
 }
 Option Command::option(const std::string& name, std::vector<std::string>& into,
                        const std::string& what) const {
-    return added(*app_, name, into, what);
+    CLI::Option* const made = app_->add_option(name, into, what);
+    // "--type A ENDPOINT": one word each time, or it would take those that are told by place.
+    if (name.starts_with('-')) made->allow_extra_args(false);
+    return Option(made);
 }
 Option Command::option(const std::string& name, std::uint64_t& into,
                        const std::string& what) const {

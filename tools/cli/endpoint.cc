@@ -20,6 +20,7 @@ struct EndpointLine {
     std::string name;
     std::vector<std::string> names;
     std::size_t lane_bytes = 0;
+    std::vector<std::string> handles;
     bool is_error_endpoint = false;
     bool yes = false;
     bool dry_run = false;
@@ -52,9 +53,28 @@ void list_endpoints(const Common& common, const EndpointLine& line) {
 
 // ---- changing
 
+// Their types, before anything is made.
+[[nodiscard]] std::vector<directory::Type> commands_of(const OpenBus& bus,
+                                                       const std::vector<std::string>& names) {
+    std::vector<directory::Type> types;
+    for (const std::string& name : names) {
+        types.push_back(bus.type(name));
+        if (types.back().row.kind != static_cast<std::uint8_t>(Kind::command))
+            throw Trouble(Exit::usage, "\"" + name + "\" is a " +
+                                           name_of_kind(types.back().row.kind) + ", not a command",
+                          "commands go to who handles them, events to who subscribes",
+                          "shmbus sub add ENDPOINT " + name);
+    }
+    return types;
+}
+
 void create_endpoints(const Common& common, const EndpointLine& line) {
     for (const std::string& name : line.names) require_name(name);
+    if (line.names.size() > 1 && !line.handles.empty())
+        throw Trouble(Exit::usage, "a command is handled by one endpoint, and here are several",
+                      "", "shmbus endpoint create NAME --handles TYPE");
     const auto session = join(common);
+    const auto commands = commands_of(OpenBus(common), line.handles);
     detail::EndpointSpec spec;
     if (line.is_error_endpoint) spec.kind = directory::EndpointKind::error;
     spec.lane_bytes = line.lane_bytes;
@@ -63,7 +83,11 @@ void create_endpoints(const Common& common, const EndpointLine& line) {
         const auto one = session->create_endpoint(name, spec);
         // Those that were made before it are told of as well.
         if (!one && common.format != Format::table) made.print(common);
-        const std::uint32_t number = value_of(one, "making endpoint " + name).index;
+        const detail::EndpointHandle handle = value_of(one, "making endpoint " + name);
+        const std::uint32_t number = handle.index;
+        for (const directory::Type& type : commands)
+            require(session->announce(handle, type.index),
+                    "sending " + std::string(type.name()) + " to " + name);
         made.add({name, number});
         if (common.format == Format::table)
             print_line(fmt::format("endpoint {} has number {}", name, number));
@@ -108,6 +132,8 @@ void add_endpoint_commands(const Command& app, const Common& common) {
     create.option("name", line->names, "Its name, or those of several").required();
     create.option("--lane-bytes", line->lane_bytes,
                        "Size of the lanes into it, a power of two; default: the daemon's");
+    create.option("--handles", line->handles,
+                  "A command that is sent here from now on, as when a program announces it");
     create.flag("--error", line->is_error_endpoint, "It is for messages that failed");
     create.runs([&common, line] { create_endpoints(common, *line); });
     const Command remove = endpoint.add("rm", "Remove one that nobody uses any more");

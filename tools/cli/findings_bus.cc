@@ -31,7 +31,7 @@ using Grade = Finding::Grade;
 }
 
 [[nodiscard]] bool look_at_daemon(const OpenBus& bus, Findings& into) {
-    const DaemonSays says = ask_daemon(bus.folder(), 2s);
+    const DaemonSays says = ask_daemon(bus.folder().directory(), 2s);
     switch (says.state) {
         case DaemonSays::State::answers:
             into.push_back({Grade::good, "daemon",

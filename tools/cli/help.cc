@@ -61,7 +61,8 @@ constexpr Advice advice[] = {
     {ErrorCode::closed, "The handle was moved from, or is used in a forked child.",
      "open the bus again after fork"},
     {ErrorCode::no_route, "No endpoint has announced that it handles the command.",
-     "start its receiver; shmbus type show TYPE; name a receiver with --to"},
+     "start its receiver; shmbus endpoint create NAME --handles TYPE says where it goes also "
+     "while none runs; --to names a receiver for one message"},
     {ErrorCode::no_endpoint, "The name is misspelt, or nobody has made it yet.",
      "shmbus endpoint ls; shmbus endpoint create NAME"},
     {ErrorCode::no_daemon, "It was never started, has ended, or may not be started by the library "

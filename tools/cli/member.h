@@ -35,7 +35,8 @@ private:
 
 class Member {
 public:
-    // Joins; starts a daemon if none runs and the environment allows it. Throws SetupError.
+    // Joins; starts a daemon if none runs and the environment allows it. Throws SetupError,
+    // Trouble.
     // `lane_bytes` 0: as long as the receivers ask for.
     explicit Member(const Common& common, std::size_t lane_bytes = 0);
     Member(const Member&) = delete;
@@ -59,7 +60,9 @@ private:
     TypeShelf shelf_;
 };
 
-// Only the conversation with the daemon. Throws SetupError.
+// Only the conversation with the daemon. Throws SetupError, Trouble.
 [[nodiscard]] std::unique_ptr<detail::Session> join(const Common& common);
+// A bus that has no daemon gets one, as with everything that changes something. Throws as join().
+void require_daemon(const Common& common);
 
 }  // namespace shmbus::cli

@@ -132,6 +132,8 @@ void report(const Common& common, const SendLine& line, const Sent& sent, Kind k
 }
 
 void send(const Common& common, const SendLine& line, Kind kind) {
+    // Before the type is looked for: what a newcomer types first is answered by a bus.
+    require_daemon(common);
     const OpenBus bus(common);
     const directory::Type type = bus.type(line.type);
     if (type.row.kind != static_cast<std::uint8_t>(kind))
