@@ -61,7 +61,7 @@ void fill(const std::string& path) {
 std::uint64_t move_wanted(const std::string& path, int dies_at) {
     cli::Common common;
     common.bus = path;
-    cli::Member member(common, cli::pick_lane_bytes(common, "from"));
+    cli::Member member(common, cli::lane_bytes_to_send_on(common, "from", cli::Sends::some));
     const std::uint32_t type = member.bus().type("pick.wanted").index;
     cli::SendOn how{.to = member.endpoint("to"), .from = member.endpoint("from")};
     int batches = 0;

@@ -17,7 +17,7 @@
 namespace shmbus::cli {
 
 std::size_t lane_bytes_for(const Common& common, const FailedLine& line) {
-    return line.all ? 0 : pick_lane_bytes(common, line.endpoint);
+    return lane_bytes_to_send_on(common, line.endpoint, line.all ? Sends::all : Sends::some);
 }
 
 void require_selection(const FailedLine& line, const char* verb) {

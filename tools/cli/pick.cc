@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "cli/pick.h"
 
+#include <algorithm>
 #include <bit>
 #include <utility>
 
@@ -11,15 +12,43 @@
 
 namespace shmbus::cli {
 
-std::size_t pick_lane_bytes(const Common& common, const std::string& endpoint) {
+namespace {
+
+// Lanes are seldom shorter than the first, and as long as the second when nobody says otherwise.
+constexpr std::uint64_t least_lane_bytes = 16'384;
+constexpr std::uint64_t usual_lane_bytes = 1 << 20;
+// What a record has besides its payload, at most.
+constexpr std::uint64_t most_head_bytes = 512;
+
+// In which the longest message of it fits. Those on disk are seen by nobody; they came by lanes
+// like those that are there, in which they took no more than a quarter either.
+[[nodiscard]] std::uint64_t lane_for_longest(const OpenBus& bus, const look::Endpoint& seen) {
+    std::uint64_t longest = 0;
+    SeenEndpoint(bus, bus.endpoint(seen.name)).for_each([&](const SeenMessage& message) {
+        longest = std::max<std::uint64_t>(longest, message.payload.size());
+        return true;
+    });
+    if (seen.on_disk != 0)
+        for (const look::Lane& lane : seen.lanes)
+            longest = std::max(longest, lane.capacity_bytes / 4);
+    return std::bit_ceil(4 * (longest + most_head_bytes));
+}
+
+}  // namespace
+
+std::size_t lane_bytes_to_send_on(const Common& common, const std::string& endpoint, Sends sends) {
     const OpenBus bus(common);
     const look::Snapshot all = bus.look();
     const look::Endpoint& seen = bus.endpoint(all, endpoint);
+    const std::uint64_t usual = std::max<std::uint64_t>(seen.lane_bytes, usual_lane_bytes);
+    const std::uint64_t longest = lane_for_longest(bus, seen);
+    std::uint64_t needed = longest <= least_lane_bytes ? 0 : std::max(longest, usual);
+    if (sends == Sends::all) return needed;
     std::uint64_t used_bytes = 0;
     for (const look::Lane& lane : seen.lanes) used_bytes += lane.used_bytes();
     // A message may come round again before the room of its first place is free.
-    const std::uint64_t needed = std::bit_ceil(2 * used_bytes);
-    return needed <= seen.lane_bytes ? 0 : needed;
+    const std::uint64_t round = std::bit_ceil(2 * used_bytes);
+    return round <= seen.lane_bytes ? needed : std::max(needed, round);
 }
 
 Picked pick(Member& member, const std::string& endpoint, std::uint64_t most, Doing doing) {

@@ -15,9 +15,11 @@
 
 namespace shmbus::cli {
 
-// How long the lanes of a process have to be that picks out of this endpoint: all that is there may
-// be sent behind the others.
-[[nodiscard]] std::size_t pick_lane_bytes(const Common& common, const std::string& endpoint);
+// How long the lanes of a process have to be that sends on what is in this endpoint: a message may
+// take a quarter of one. When it picks some out, all that is there may be sent behind the others.
+enum class Sends : std::uint8_t { all, some };
+[[nodiscard]] std::size_t lane_bytes_to_send_on(const Common& common, const std::string& endpoint,
+                                                Sends sends);
 
 struct Picked {
     std::uint64_t count = 0;

@@ -103,7 +103,7 @@ void say_what_is_left(const TakeLine& line, std::uint64_t found, std::uint64_t o
 }
 
 void copy(const Common& common, const TakeLine& line) {
-    Member member(common);
+    Member member(common, lane_bytes_to_send_on(common, line.from, Sends::all));
     const OpenBus& bus = member.bus();
     const auto from = bus.endpoint(line.from);
     const SendOn how{.to = member.endpoint(line.to),
@@ -173,7 +173,8 @@ void move(const Common& common, const TakeLine& line) {
             .tell(common, fmt::format("would move {} from {} to {}", meant.text(), line.from,
                                       line.to));
     }
-    Member member(common, line.is_all() ? 0 : pick_lane_bytes(common, line.from));
+    Member member(common, lane_bytes_to_send_on(common, line.from,
+                                                line.is_all() ? Sends::all : Sends::some));
     const Picked moved = move_some(member, line);
     if (moved.count == 0 && !moved.is_cut && !line.id.empty()) no_such(line);
     done_with("move", line)
