@@ -1,6 +1,8 @@
 // shmbus serve: handles messages with a shell command, so that a script is a receiver.
 //
 // SPDX-License-Identifier: BSL-1.0
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -29,6 +31,8 @@ struct ServeLine {
     bool quiet = false;
 };
 
+constexpr std::chrono::milliseconds longest_wait{100};
+
 class Server {
 public:
     Server(const Common& common, const ServeLine& line)
@@ -54,8 +58,18 @@ public:
             endpoint_->add_handler(type, {&Server::call, self});
         }
     }
-    void run() { endpoint_->run({}); }
-    void stop() noexcept { endpoint_->stop(); }
+    // One at a time: what is not begun is left to others when we have enough.
+    void run() {
+        // Ends: told to, after as many as were wanted, or when nobody takes the output.
+        // relaxed: nothing is passed along with it.
+        while (goes_on_.load(std::memory_order_relaxed))
+            if (endpoint_->poll(1) == 0) static_cast<void>(endpoint_->wait(longest_wait));
+        if (output_failed_) throw *output_failed_;
+    }
+    void stop() noexcept {
+        goes_on_.store(false, std::memory_order_relaxed);  // relaxed: as above
+        endpoint_->stop();  // who waits is woken
+    }
 
 private:
     static FailureReason call(void* self, std::span<const std::byte> payload, Context& context) {
@@ -79,7 +93,7 @@ private:
         else if (!line_.quiet) show(envelope, end.output);
         if (envelope.reply_to != 0 && reply_ == nullptr && !std::exchange(has_said_, true))
             std::fprintf(stderr, "shmbus: somebody waits for an answer; --reply TYPE gives one\n");
-        if (line_.count != 0 && ++handled_ >= line_.count) endpoint_->stop();
+        if (line_.count != 0 && ++handled_ >= line_.count) stop();
     }
     void answer(const Bytes& output) {
         if (reply_->bytes != 0 && reply_->bytes != output.size())
@@ -97,9 +111,15 @@ private:
             add_body(object, member_.bus(), 0, output);
             print_line(object.dump(-1, ' ', false, Json::error_handler_t::replace));
         } else {
-            std::fwrite(output.data(), 1, output.size(), stdout);
+            print({reinterpret_cast<const char*>(output.data()), output.size()});
         }
-        std::fflush(stdout);
+        try {
+            flush_output();
+        } catch (const Trouble& trouble) {
+            // It is handled all the same, the command has said so; others are not begun.
+            output_failed_ = trouble;
+            stop();
+        }
     }
 
     const Common& common_;
@@ -109,6 +129,8 @@ private:
     const TypeDescriptor* reply_ = nullptr;
     std::uint64_t handled_ = 0;
     bool has_said_ = false;
+    std::atomic<bool> goes_on_{true};
+    std::optional<Trouble> output_failed_;
     std::unique_ptr<detail::EndpointCore> endpoint_;  // last: it goes first
 };
 
