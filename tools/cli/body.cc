@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "cli/trouble.h"
 
@@ -47,6 +48,30 @@ namespace {
     const std::size_t first = text.find_first_not_of(" \t\r\n");
     return first != std::string::npos && text[first] == '{' && type.row.bytes != 0 &&
            text.size() != type.row.bytes && fields_of(bus, type).has_value();
+}
+
+// Refuses a field that stands there twice, of which the last one would count in silence.
+[[nodiscard]] nlohmann::json parsed(const std::string& text) {
+    using Parser = nlohmann::json;
+    std::set<std::string> names;
+    std::string twice;
+    const auto look = [&](int depth, Parser::parse_event_t event, const Parser& value) {
+        if (event == Parser::parse_event_t::key && depth == 1 &&
+            !names.insert(value.get<std::string>()).second)
+            twice = value.get<std::string>();
+        return true;
+    };
+    const std::string begin = text.substr(0, 80);
+    try {
+        Parser object = Parser::parse(text, look);
+        if (twice.empty()) return object;
+    } catch (const Parser::exception& error) {
+        const std::string why = error.what();
+        throw Trouble(Exit::damaged, "this is no JSON: " + begin, why.substr(why.find("] ") + 2));
+    }
+    throw Trouble(Exit::damaged, "the field \"" + twice + "\" stands there twice: " + begin,
+                  "one of them is meant for another field",
+                  "shmbus type show tells how the message reads");
 }
 
 }  // namespace
@@ -128,9 +153,7 @@ Bytes bytes_of_json(const OpenBus& bus, const directory::Type& type, const std::
                       "the bus does not know the fields of " + std::string(type.name()),
                       "its declaration does not tell them, or no program told the bus yet",
                       "give its bytes with --data, --hex or --file");
-    const nlohmann::json object = nlohmann::json::parse(json, nullptr, false);
-    if (object.is_discarded())
-        throw Trouble(Exit::damaged, "this is no JSON: " + json.substr(0, 80));
+    const nlohmann::json object = parsed(json);
     try {
         return tools::bytes_of_json(*fields, object, type.row.bytes);
     } catch (const SetupError& error) {

@@ -3,6 +3,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "cli/command.h"
 
+#include <charconv>
+#include <cmath>
+#include <limits>
+
 #include <CLI/CLI.hpp>
 
 #include "duration_option.h"
@@ -43,6 +47,26 @@ template <class T>
     return Option(app.add_option(name, into, what));
 }
 
+// The parser itself takes -1 for a very large number, and what is too large for the largest.
+template <class T>
+[[nodiscard]] T whole_number(const std::string& name, const std::string& text) {
+    T value = 0;
+    const char* const end = text.data() + text.size();
+    const auto [stopped, error] = std::from_chars(text.data(), end, value);
+    if (error == std::errc{} && stopped == end) return value;
+    throw CLI::ValidationError(name, '"' + text + "\" is no whole number from 0 to " +
+                                         std::to_string(std::numeric_limits<T>::max()));
+}
+
+template <class T, class Into>
+[[nodiscard]] Option number(CLI::App& app, const std::string& name, Into& into,
+                            const std::string& what) {
+    const auto read = [&into, name](const std::string& text) {
+        into = whole_number<T>(name, text);
+    };
+    return Option(app.add_option_function<std::string>(name, read, what)->type_name("N"));
+}
+
 }  // namespace
 
 Option Command::option(const std::string& name, std::string& into, const std::string& what) const {
@@ -57,14 +81,19 @@ Option Command::option(const std::string& name, std::vector<std::string>& into,
 }
 Option Command::option(const std::string& name, std::uint64_t& into,
                        const std::string& what) const {
-    return added(*app_, name, into, what);
+    return number<std::uint64_t>(*app_, name, into, what);
 }
 Option Command::option(const std::string& name, std::uint32_t& into,
                        const std::string& what) const {
-    return added(*app_, name, into, what);
+    return number<std::uint32_t>(*app_, name, into, what);
 }
 Option Command::option(const std::string& name, double& into, const std::string& what) const {
-    return added(*app_, name, into, what);
+    const auto read = [&into, name](const double& value) {
+        if (!std::isfinite(value) || value < 0)
+            throw CLI::ValidationError(name, "it is a number, and not below 0");
+        into = value;
+    };
+    return Option(app_->add_option_function<double>(name, read, what));
 }
 Option Command::option(const std::string& name, std::chrono::nanoseconds& into,
                        const std::string& what) const {
@@ -72,8 +101,7 @@ Option Command::option(const std::string& name, std::chrono::nanoseconds& into,
 }
 Option Command::option(const std::string& name, std::optional<std::uint64_t>& into,
                        const std::string& what) const {
-    return Option(app_->add_option_function<std::uint64_t>(
-        name, [&into](std::uint64_t value) { into = value; }, what));
+    return number<std::uint64_t>(*app_, name, into, what);
 }
 Option Command::option(const std::string& name, std::optional<std::string>& into,
                        const std::string& what) const {

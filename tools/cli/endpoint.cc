@@ -60,8 +60,8 @@ void list_endpoints(const Common& common, const EndpointLine& line) {
     for (const std::string& name : names) {
         types.push_back(bus.type(name));
         if (types.back().row.kind != static_cast<std::uint8_t>(Kind::command))
-            throw Trouble(Exit::usage, "\"" + name + "\" is a " +
-                                           name_of_kind(types.back().row.kind) + ", not a command",
+            throw Trouble(Exit::usage, "\"" + name + "\" is " +
+                                           one_of_kind(types.back().row.kind) + ", not a command",
                           "commands go to who handles them, events to who subscribes",
                           "shmbus sub add ENDPOINT " + name);
     }

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <sstream>
 
 #include <CLI/CLI.hpp>
 
@@ -56,30 +57,44 @@ int say(const Trouble& trouble) {
 
 // What the parser says, in our form. It throws for --help and --version as well.
 int say(const CLI::App& app, const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);
+    if (error.get_exit_code() == 0) {
+        std::ostringstream text;
+        app.exit(error, text, text);
+        print(text.str());
+        flush_output();
+        return 0;
+    }
     return say(Trouble(Exit::usage, error.what(), "", "shmbus --help"));
 }
 
-int run(int count, char** words) {
-    Common common;
-    CLI::App app("shmbus: look at a bus, change it, take part in it");
-    add_commands(app, common);
+// A monitoring system knows four statuses, and takes any other for the end of its own program.
+int status_for(const CLI::App& app, int status) {
+    return app.got_subcommand("check") && status > 3 ? 3 : status;
+}
+
+int parse_and_run(CLI::App& app, int count, char** words) {
     try {
         become_plugin(app, count, words);
         app.parse(count, words);
         flush_output();
+        return 0;
+    } catch (const CLI::ParseError& error) {
+        return say(app, error);
+    }
+}
+
+int run(CLI::App& app, int count, char** words) {
+    try {
+        return parse_and_run(app, count, words);
     } catch (const Ended& ended) {
         return ended.status;
     } catch (const Trouble& trouble) {
         return say(trouble);
     } catch (const shmbus::SetupError& error) {
         return say(trouble_of(error));
-    } catch (const CLI::ParseError& error) {
-        return say(app, error);
     } catch (const std::exception& error) {
         return say(Trouble(Exit::failed, error.what()));
     }
-    return 0;
 }
 
 }  // namespace
@@ -88,5 +103,8 @@ int main(int count, char** words) {
     // A reader that goes away ends us as it ends every program in a pipe; whoever started us may
     // have this signal ignored.
     std::signal(SIGPIPE, SIG_DFL);
-    return run(count, words);
+    Common common;
+    CLI::App app("shmbus: look at a bus, change it, take part in it");
+    add_commands(app, common);
+    return status_for(app, run(app, count, words));
 }

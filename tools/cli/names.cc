@@ -35,6 +35,11 @@ const char* name_of_kind(std::uint8_t kind) noexcept {
     return names[kind < 4 ? kind : 0];
 }
 
+const char* one_of_kind(std::uint8_t kind) noexcept {
+    const char* const names[] = {"a type of no kind", "a command", "an event", "a reply"};
+    return names[kind < 4 ? kind : 0];
+}
+
 const char* name_of_durability(std::uint8_t value) noexcept {
     const char* const names[] = {"?", "transient", "durable"};
     return names[value < 3 ? value : 0];

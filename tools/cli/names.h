@@ -16,7 +16,9 @@ namespace shmbus::cli {
 
 [[nodiscard]] const char* name_of(directory::EndpointKind kind) noexcept;
 [[nodiscard]] const char* name_of(WhenFull policy) noexcept;
-[[nodiscard]] const char* name_of_kind(std::uint8_t kind) noexcept;        // of a type row
+[[nodiscard]] const char* name_of_kind(std::uint8_t kind) noexcept;  // of a type row
+// "a command", "an event".
+[[nodiscard]] const char* one_of_kind(std::uint8_t kind) noexcept;
 [[nodiscard]] const char* name_of_durability(std::uint8_t value) noexcept;  // of a type row
 
 // Throws Trouble when nothing on a bus can be called so.

@@ -27,7 +27,7 @@ void request(const Common& common, const RequestLine& line) {
     Member member(common);
     const auto type = member.bus().type(line.type);
     if (type.row.kind != static_cast<std::uint8_t>(Kind::command))
-        throw Trouble(Exit::usage, "\"" + line.type + "\" is a " + name_of_kind(type.row.kind) +
+        throw Trouble(Exit::usage, "\"" + line.type + "\" is " + one_of_kind(type.row.kind) +
                                        ": only commands are answered");
     const std::string tried = "requesting " + line.type;
     RequestOptions options;

@@ -137,7 +137,7 @@ void send(const Common& common, const SendLine& line, Kind kind) {
     const OpenBus bus(common);
     const directory::Type type = bus.type(line.type);
     if (type.row.kind != static_cast<std::uint8_t>(kind))
-        throw Trouble(Exit::usage, "\"" + line.type + "\" is a " + name_of_kind(type.row.kind), "",
+        throw Trouble(Exit::usage, "\"" + line.type + "\" is " + one_of_kind(type.row.kind), "",
                       kind == Kind::event ? "shmbus send " + line.type
                                           : "shmbus publish " + line.type);
     const std::vector<Bytes> bodies = bodies_of(bus, line, type);

@@ -55,8 +55,8 @@ struct Pair {
     const auto endpoint = bus.endpoint(line.endpoint);
     const auto type = bus.type(line.event);
     if (type.row.kind != static_cast<std::uint8_t>(Kind::event))
-        throw Trouble(Exit::usage, "\"" + line.event + "\" is a " +
-                                       name_of_kind(type.row.kind) + ", not an event",
+        throw Trouble(Exit::usage, "\"" + line.event + "\" is " +
+                                       one_of_kind(type.row.kind) + ", not an event",
                       "only events are subscribed to; a command goes to who handles it",
                       "shmbus type show " + line.event);
     return {{endpoint.index, endpoint.row.generation}, type.index};

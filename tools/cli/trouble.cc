@@ -74,6 +74,7 @@ Trouble trouble_of(const Error& error, const std::string& tried) {
     std::string sentence = error.text();
     const std::string begin = "shmbus: " + code + ": ";
     if (sentence.starts_with(begin)) sentence.erase(0, begin.size());
+    if (sentence.ends_with("?.")) sentence.pop_back();
     return {exit_of(error.code()), tried + ": " + sentence, "",
             std::string(command_for(error.code())), code};
 }

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 from cli_checks.bus import Bus, prepare
-from cli_checks.ground import BUILD, DAEMON, LIMIT, eventually, require
+from cli_checks.ground import BUILD, DAEMON, LIMIT, TOOL, eventually, require
 
 
 def sending(stage):
@@ -80,10 +80,38 @@ def fields(stage):
         seen = bus.lines("peek", "greeter")
         require([one["fields"] for one in seen] == [{"times": 3}, {"times": 4}], seen)
         require("3" in bus.good("tail", "greeter"), "tail")
-        for wrong in ('{"bogus": 1}', '{"times": "x"}', '{"times": -1}', "{"):
-            bus.bad(65, "send", "example.greet", "--fields", wrong)
+        for wrong in ('{"bogus": 1}', '{"times": "x"}', '{"times": -1}', "{", "", "7", "[]",
+                      '{"times": 4294967296}', '{"times": 1e30}', '{"times": 1e999}',
+                      '{"times": 1.5}', '{"times": NaN}', '{"times": null}', '{"times": [1]}',
+                      '{"times": 1} x', '{"times": 1, "times": 2}', '{"times\\u0000": 1}'):
+            said = bus.bad(65, "send", "example.greet", "--fields", wrong)
+            require("likely:" in said or "try:" in said, said)
+        require(len(bus.lines("peek", "greeter")) == 2, "something wrong was sent")
+        # What is not named is zero.
+        bus.good("send", "example.greet", "--fields", "{}")
+        require(bus.lines("peek", "greeter")[2]["fields"] == {"times": 0}, "zero")
         bus.good("type", "add", "plain", "command")
         bus.bad(65, "send", "plain", "--to", "greeter", "--fields", "{}")
+
+
+def serving_so_many(stage):
+    """As many as were wanted are taken, and no more; none when nobody takes the output."""
+    with prepare(Bus(stage)) as bus:
+        bus.good("send", "job", "--to", "work", "--lines", stdin="a\nb\nc\nd\ne\n")
+        serve = ["serve", "work", "--type", "job", "--command",
+                 'cat; echo ":$SHMBUS_MESSAGE_ATTEMPT$SHMBUS_MESSAGE_REDELIVERED"']
+        require(bus.good(*serve, "--count", "2") == "a:10\nb:10\n", "two of five")
+        require(bus.depth("work") == 3, bus.row("work"))
+        with open("/dev/full", "w", encoding="ascii") as full:
+            said = subprocess.run([TOOL, *serve], env=bus.environment, stdout=full,
+                                  stderr=subprocess.PIPE, text=True, timeout=LIMIT)
+        require(said.returncode == 74 and "full" in said.stderr, said)
+        require(bus.depth("work") == 2, bus.row("work"))
+        require(bus.good(*serve, "--count", "2") == "d:10\ne:10\n", "the last two")
+        for form, start in (("json", '{"schema":"shmbus.served/1"'), ("csv", "id,type,bytes,hex")):
+            bus.good("send", "job", "--data", "a")
+            said = bus.good("--format", form, *serve, "--count", "1")
+            require(said.startswith(start), said)
 
 
 def serving_and_asking(stage):

@@ -43,6 +43,38 @@ def taking(stage):
         bus.bad(66, "get", "work", "--yes")
 
 
+def large_messages(stage):
+    """What a script could send can be copied, moved, archived, restored and retried."""
+    with prepare(Bus(stage)) as bus:
+        body = bus.folder / "body"
+        body.write_bytes(bytes(range(256)) * 4096)  # 1 MiB, no text
+        digits = body.read_bytes().hex()
+        for name in ("job", "deed"):
+            bus.good("send", name, "--to", "work", "--file", str(body))
+
+        def is_whole(endpoint, count):
+            eventually(lambda: bus.depth(endpoint) == count, lambda: bus.row(endpoint))
+            require([one["hex"] == digits for one in bus.lines("peek", endpoint)] == [True] * count,
+                    endpoint)
+        bus.good("copy", "work", "other")
+        is_whole("other", 2)
+        bus.good("move", "other", "work")
+        is_whole("work", 4)
+        bus.good("move", "work", "other", "--type", "deed")
+        is_whole("other", 2)
+        bus.good("move", "work", "error")
+        bus.good("move", "other", "error")
+        archive = str(bus.folder / "archive")
+        bus.good("failed", "archive", "--all", "--file", archive)
+        bus.good("failed", "restore", "--all", "--file", archive)
+        is_whole("error", 4)
+        bus.good("failed", "retry", "--all", "--to", "work")
+        is_whole("work", 4)
+        got = subprocess.run([TOOL, "get", "work", "--yes", "--raw"], env=bus.environment,
+                             capture_output=True, timeout=LIMIT)
+        require(got.returncode == 0 and got.stdout == body.read_bytes(), got.stderr)
+
+
 def failure_is_no_death(stage):
     """Three deaths would make the next consumer give a message up; what fails here is none."""
     with prepare(Bus(stage)) as bus:
@@ -74,10 +106,18 @@ def output_that_fails(stage):
                               stderr=subprocess.PIPE, text=True, timeout=LIMIT)
         os.close(writing)
         require(said.returncode == -signal.SIGPIPE and said.stderr == "", said)
-        with open("/dev/full", "w", encoding="ascii") as full:
-            said = subprocess.run([TOOL, "metrics"], env=bus.environment, stdout=full,
-                                  stderr=subprocess.PIPE, text=True, timeout=LIMIT)
-        require(said.returncode == 74 and "full" in said.stderr, said)
+        for words, status in ((["metrics"], 74), (["--help"], 74), (["--version"], 74),
+                              (["endpoint", "ls", "--help"], 74), (["peek", "work"], 74),
+                              (["--json", "ls"], 74), (["completion", "bash"], 74),
+                              (["failed", "--endpoint", "work", "export", "--all", "--file", "-"],
+                               74),
+                              # Four statuses are all that a monitoring system knows.
+                              (["check"], 3), (["check", "--help"], 3)):
+            with open("/dev/full", "w", encoding="ascii") as full:
+                said = subprocess.run([TOOL, *words], env=bus.environment, stdout=full,
+                                      stderr=subprocess.PIPE, text=True, timeout=LIMIT)
+            require(said.returncode == status and ("No space" in said.stderr or
+                                                   "full" in said.stderr), (words, said))
         # Also while nothing comes that could be written.
         follower = bus.spawn("tail", "-f", "work")
         follower.stdout.readline()  # the heads of the columns

@@ -34,10 +34,34 @@ def wrong_words(stage):
         bus.bad(64, "ls", "--bogus")
         bus.bad(64, "--format", "xml", "ls")
         bus.bad(64, "--bus", "no good name", "ls")
+        # Four statuses are all that a monitoring system knows.
+        bus.bad(3, "check", "bogus")
+        bus.bad(3, "check", "--bogus")
         require("Exit statuses" in bus.good("--help"), "statuses in the help")
         require(re.match(r"\d+\.\d+\.\d+\n", bus.good("version")), "version")
         require(bus.json("version")["version"] + "\n" == bus.good("--version"), "versions")
         require(bus.json("env")["bus_directory"] == str(bus.place), "env")
+
+
+def wrong_numbers(stage):
+    """Refused as they stand there: none is taken for the nearest that there is."""
+    with prepare(Bus(stage)) as bus:
+        bus.good("send", "job", "--to", "work", "--data", "x")
+        places = [["send", "job", "--to", "work", "--data", "x", "--count"],
+                  ["peek", "work", "-n"], ["tail", "work", "-n"], ["tail", "work", "--count"],
+                  ["get", "work", "--yes", "-n"], ["copy", "work", "other", "-n"],
+                  ["move", "work", "other", "-n"], ["check", "backlog", "--warn"],
+                  ["check", "backlog", "--crit"], ["type", "add", "t", "command", "--bytes"],
+                  ["endpoint", "create", "e", "--lane-bytes"],
+                  ["serve", "work", "--type", "job", "--command", "true", "--attempts"]]
+        for words in places:
+            for text in ("-1", "99999999999999999999", "1e3", "0x10", "1.5", " 1", "", "1 "):
+                said = bus.bad(3 if words[0] == "check" else 64, *words[:-1], f"{words[-1]}={text}" if words[-1][1] == "-"
+                               else f"{words[-1]}{text}")
+                require("whole number" in said or not text, said)
+        for text in ("-1", "nan", "inf", "-inf", "fast", "1e999"):
+            bus.bad(64, "send", "job", "--to", "work", "--data", "x", f"--rate={text}")
+        require(bus.depth("work") == 1 and bus.depth("other") == 0, bus.row("work"))
 
 
 def plugins(stage):
