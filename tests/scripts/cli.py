@@ -23,6 +23,7 @@ from cli_checks import (endpoints, ends, failed, following, formats, health, jou
 CHECKS = [
     ("looking at no bus says so, and makes none", words.without_a_bus),
     ("words that are not understood end with 64", words.wrong_words),
+    ("what is not there, or not for it, is refused by every verb", words.wrong_names),
     ("numbers are whole, and never the nearest that there is", words.wrong_numbers),
     ("a command that is a program of its own is found in the PATH", words.plugins),
     ("every error code is explained", words.every_code_is_explained),

@@ -98,6 +98,14 @@ void show_failed(const Common& common, const FailedLine& line) {
     if (!is_found) no_such_failed(line);
 }
 
+[[nodiscard]] std::vector<std::string> all_reasons() {
+    std::vector<std::string> names;
+    constexpr auto last = static_cast<std::uint8_t>(FailureReason::not_decodable);
+    for (std::uint8_t one = 0; one <= last; ++one)
+        names.emplace_back(name_of(static_cast<FailureReason>(one)));
+    return names;
+}
+
 }  // namespace
 
 void for_each_failed(const OpenBus& bus, const FailedLine& line,
@@ -152,8 +160,11 @@ void add_failed_commands(const Command& app, const Common& common) {
     const Command list = failed.add("ls", "List them, or count them by group");
     list.option("--group-by", line->group_by, "reason, type or endpoint")
         .one_of({"reason", "type", "endpoint"});
+    const auto add_reason = [line](const Command& command, const char* what) {
+        command.option("--reason", line->reason, what).one_of(all_reasons());
+    };
     list.option("--type", line->type, "Only messages of this type");
-    list.option("--reason", line->reason, "Only with this reason");
+    add_reason(list, "Only with this reason");
     const auto add_file = [line](const Command& command, const char* what) {
         return command.option("--file", line->file, what);
     };
@@ -163,12 +174,12 @@ void add_failed_commands(const Command& app, const Common& common) {
     show.option("id", line->id, "Its id, or the beginning of it").required();
     add_file(show, "In an archive instead");
     show.runs([&common, line] { show_failed(common, *line); });
-    const auto add = [failed, line](const char* name, const char* what) {
+    const auto add = [failed, line, add_reason](const char* name, const char* what) {
         const Command command = failed.add(name, what);
         command.option("id", line->id, "One message: its id, or the beginning of it");
         command.flag("--all", line->all, "All of them");
         command.option("--type", line->type, "All of this type");
-        command.option("--reason", line->reason, "All with this reason");
+        add_reason(command, "All with this reason");
         command.flag("--dry-run", line->dry_run, "Only say what would be done");
         return command;
     };

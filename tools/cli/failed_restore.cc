@@ -61,8 +61,8 @@ struct Restorable {
 }
 
 [[nodiscard]] detail::EndpointHandle target_of(Member& member, const FailedLine& line) {
-    if (!line.to.empty()) return member.endpoint(line.to);
-    if (member.bus().reader().find_endpoint(line.endpoint)) return member.endpoint(line.endpoint);
+    if (!line.to.empty()) return member.receiver(line.to);
+    if (member.bus().reader().find_endpoint(line.endpoint)) return member.receiver(line.endpoint);
     // A bus on which nothing has failed yet has none.
     detail::EndpointSpec spec;
     spec.kind = directory::EndpointKind::error;

@@ -73,7 +73,7 @@ void retry_failed(const Common& common, const FailedLine& line) {
     Member member(common, lane_bytes_for(common, line));
     const auto from = member.endpoint(line.endpoint);
     std::optional<detail::EndpointHandle> named;
-    if (!line.to.empty()) named = member.endpoint(line.to);
+    if (!line.to.empty()) named = member.receiver(line.to);
     const auto send_back = [&](const SeenMessage& message, bool is_again) {
         send_on(member, message, {.to = named ? *named : way_back(member, message),
                                   .from = from,

@@ -93,6 +93,7 @@ void verify(const Common& common, const std::string& path) {
 }
 
 void accept_loss(const Common& common, const std::string& path, const JournalLine& line) {
+    static_cast<void>(StillJournal(path));  // says what is wrong where there is none
     journal::RealStorage storage(path, journal::RealStorage::Mode::must_exist);
     const Report before = journal::inspect(storage);
     journal::Options options;

@@ -55,6 +55,13 @@ int say(const Trouble& trouble) {
     return static_cast<int>(trouble.status());
 }
 
+// The help of the command that was meant, as far as it was understood.
+[[nodiscard]] std::string help_for(const CLI::App& app, const std::string& words = "shmbus") {
+    const auto meant = app.get_subcommands();
+    return meant.empty() ? words + " --help"
+                         : help_for(*meant.front(), words + " " + meant.front()->get_name());
+}
+
 // What the parser says, in our form. It throws for --help and --version as well.
 int say(const CLI::App& app, const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) {
@@ -64,7 +71,7 @@ int say(const CLI::App& app, const CLI::ParseError& error) {
         flush_output();
         return 0;
     }
-    return say(Trouble(Exit::usage, error.what(), "", "shmbus --help"));
+    return say(Trouble(Exit::usage, error.what(), "", help_for(app)));
 }
 
 // A monitoring system knows four statuses, and takes any other for the end of its own program.

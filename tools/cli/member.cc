@@ -50,6 +50,10 @@ const TypeDescriptor& TypeShelf::of(const directory::DirectoryReader& reader, st
 
 namespace {
 
+[[nodiscard]] detail::EndpointHandle handle_of(const directory::Endpoint& endpoint) {
+    return {endpoint.index, endpoint.row.generation};
+}
+
 // Why the daemon did not take us on.
 [[noreturn]] void not_joined(const detail::BusLocation& location, const SetupError& error) {
     DaemonSays says;
@@ -106,8 +110,16 @@ const TypeDescriptor& Member::type(std::string_view name) {
 }
 
 detail::EndpointHandle Member::endpoint(std::string_view name) const {
+    return handle_of(bus_.endpoint(name));
+}
+
+detail::EndpointHandle Member::receiver(std::string_view name) const {
     const directory::Endpoint found = bus_.endpoint(name);
-    return {found.index, found.row.generation};
+    if (directory::is_private(found.row.kind))
+        throw Trouble(Exit::permission, "\"" + std::string(name) +
+                                            "\" is private: nothing is put there by hand",
+                      "", "shmbus endpoint ls");
+    return handle_of(found);
 }
 
 std::unique_ptr<detail::Session> join(const Common& common) {

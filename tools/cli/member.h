@@ -53,6 +53,8 @@ public:
         return shelf_.of(bus_.reader(), index);
     }
     [[nodiscard]] detail::EndpointHandle endpoint(std::string_view name) const;
+    // One that takes what is sent to it; throws Trouble when it is somebody's own.
+    [[nodiscard]] detail::EndpointHandle receiver(std::string_view name) const;
 
 private:
     std::shared_ptr<detail::BusCore> core_;

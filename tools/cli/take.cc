@@ -106,7 +106,7 @@ void copy(const Common& common, const TakeLine& line) {
     Member member(common, lane_bytes_to_send_on(common, line.from, Sends::all));
     const OpenBus& bus = member.bus();
     const auto from = bus.endpoint(line.from);
-    const SendOn how{.to = member.endpoint(line.to),
+    const SendOn how{.to = member.receiver(line.to),
                      .from = {from.index, from.row.generation},
                      .is_copy = true};
     const Wanted wanted(bus, line);
@@ -152,7 +152,7 @@ void copy(const Common& common, const TakeLine& line) {
 
 [[nodiscard]] Picked move_some(Member& member, const TakeLine& line) {
     const auto from = member.endpoint(line.from);
-    SendOn how{.to = member.endpoint(line.to), .from = from};
+    SendOn how{.to = member.receiver(line.to), .from = from};
     const auto send = [&](const SeenMessage& message, bool is_again) {
         how.may_be_repeated = is_again;
         send_on(member, message, how);

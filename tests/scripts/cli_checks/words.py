@@ -64,6 +64,89 @@ def wrong_numbers(stage):
         require(bus.depth("work") == 1 and bus.depth("other") == 0, bus.row("work"))
 
 
+NOT_THERE = """
+66 endpoint show nope
+66 endpoint rm nope
+66 endpoint purge nope --yes
+66 sub add nope news
+66 sub add work nope
+64 sub add work job
+66 sub rm nope news
+66 sub rm work nope
+66 type show nope
+75 type add job event
+64 type add job bogus
+66 send nope --data x
+66 send job --to nope --data x
+66 publish nope --data x
+66 request nope --data x
+66 request job --to nope --data x
+66 serve work --type nope --command cat
+66 serve work --type job --reply nope --command cat
+66 tail nope
+66 tail work --type nope
+66 peek nope
+66 get nope --yes
+66 copy nope work
+66 copy work nope
+66 move nope work
+66 move work nope
+66 move work other --type nope
+66 move work other --id nope
+66 failed ls --type nope
+64 failed ls --reason nope
+66 failed --endpoint nope ls
+66 failed show nope
+66 failed --endpoint nope retry --all
+64 failed retry --reason nope
+66 failed retry nope
+66 failed retry --all --to nope
+66 failed edit nope --data x
+66 failed archive nope --file /dev/null
+66 failed export nope --file /dev/null
+66 failed restore --all --file /nope
+66 journal --dir /nope stat
+66 journal --dir /nope verify
+66 journal --dir /nope dump
+66 journal --dir /nope compact
+66 journal --dir /nope accept-loss --all
+66 journal --dir /nope backup /tmp
+64 journal accept-loss 5-3
+66 help nope
+64 metrics --listen nope
+64 completion zsh
+78 run --config /nope
+69 --bus /nope ls
+69 --bus nope ls
+77 get shmbus.journal --yes
+77 copy work shmbus.journal
+77 move work shmbus.journal
+77 failed retry --all --to shmbus.journal
+75 endpoint rm shmbus.journal
+77 endpoint purge shmbus.journal --yes
+66 send job --to shmbus.journal --data x
+75 sub add shmbus.journal news
+"""
+
+
+def wrong_names(stage):
+    """Each verb with something that is not there, or not for it."""
+    with prepare(Bus(stage)) as bus:
+        bus.good("send", "deed", "--to", "other", "--data", "makes the journal")
+        bus.good("send", "job", "--to", "work", "--data", "x")
+        bus.good("send", "job", "--to", "error", "--data", "x")
+        for line in NOT_THERE.strip().splitlines():
+            status, *words = line.split()
+            said = bus.run(*words)
+            require(said.status == int(status) and said.err.startswith("shmbus") and not said.out,
+                    f"{line}: {said}")
+        # Where it was not understood, the help of just that command is named.
+        for words in (["journal", "backup"], ["failed", "retry", "--bogus"], ["endpoint"], []):
+            said = bus.bad(64, *words)
+            meant = [word for word in words if word != "--bogus"]
+            require("try:    " + " ".join(["shmbus", *meant, "--help"]) in said, said)
+
+
 def plugins(stage):
     with Bus(stage) as bus:
         plugin = bus.folder / "shmbus-hello"
