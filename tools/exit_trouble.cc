@@ -10,6 +10,8 @@ namespace shmbus::tools {
 
 std::string Trouble::text(const std::string& program) const {
     std::string text = program + ": " + what();
+    // Of what others wrote as lines of their own.
+    while (text.ends_with('\n')) text.pop_back();
     if (!code_.empty()) text += "  [" + code_ + "]";
     text += '\n';
     if (!likely_.empty()) text += "  likely: " + likely_ + "\n";
@@ -25,6 +27,7 @@ Exit exit_of_errno(int error) noexcept {
         case EACCES:
         case EPERM: return Exit::permission;
         case EINVAL: return Exit::usage;
+        case EPROTO: return Exit::damaged;  // of our own files, as whoever reads them says
         case ENOENT:
         case ECONNREFUSED: return Exit::unavailable;
         case EEXIST:

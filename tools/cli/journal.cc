@@ -2,9 +2,11 @@
 // records are in journal_dump.cc, those that copy or rewrite it in journal_keep.cc.
 //
 // SPDX-License-Identifier: BSL-1.0
-#include <cerrno>
+#include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <memory>
+#include <string_view>
 
 #include <fmt/core.h>
 
@@ -81,23 +83,40 @@ void verify(const Common& common, const std::string& path) {
 }
 
 [[nodiscard]] journal::Range range_of(const std::string& text) {
-    unsigned long long first = 0;
-    unsigned long long last = 0;
-    char rest = 0;
-    const int got = std::sscanf(text.c_str(), "%llu-%llu%c", &first, &last, &rest);
-    if (got == 1) last = first;
-    if ((got != 1 && got != 2) || first == 0 || last < first)
-        throw SetupError{"reading a range of LSNs", text, EINVAL,
-                         "write FIRST-LAST, as 'shmbus journal verify' shows them"};
+    const std::size_t dash = std::min(text.find('-'), text.size());
+    const auto number = [](std::string_view digits) {
+        std::uint64_t value = 0;  // no record has this number
+        const char* const end = digits.data() + digits.size();
+        const auto [stopped, error] = std::from_chars(digits.data(), end, value);
+        return error == std::errc{} && stopped == end ? value : 0;
+    };
+    const std::string_view all(text);
+    const std::uint64_t first = number(all.substr(0, dash));
+    const std::uint64_t last = dash == all.size() ? first : number(all.substr(dash + 1));
+    if (first == 0 || last < first)
+        throw Trouble(Exit::usage, '"' + text + "\" is no range of records", "",
+                      "write FIRST-LAST, as 'shmbus journal verify' shows them");
     return {first, last};
+}
+
+void tell_of_accepted(const Common& common, const Report& report) {
+    Listing listing("shmbus.journal_accept_loss/1",
+                    {"file", "offset", "what", "first_lsn", "last_lsn"});
+    for (const Damage& damage : report.damages) {
+        if (!damage.loses) continue;
+        if (common.format == Format::table) print_line(damage.text());
+        listing.add({damage.file, damage.offset, damage.what, damage.lsns.first,
+                     damage.lsns.last});
+    }
+    if (common.format != Format::table) listing.print(common);
 }
 
 void accept_loss(const Common& common, const std::string& path, const JournalLine& line) {
     static_cast<void>(StillJournal(path));  // says what is wrong where there is none
-    journal::RealStorage storage(path, journal::RealStorage::Mode::must_exist);
-    const Report before = journal::inspect(storage);
     journal::Options options;
     for (const std::string& text : line.ranges) options.accepted_losses.add(range_of(text));
+    journal::RealStorage storage(path, journal::RealStorage::Mode::must_exist);
+    const Report before = journal::inspect(storage);
     bool some_left = false;
     for (const Damage& damage : before.damages) {
         if (!damage.loses || damage.accepted) continue;
@@ -107,24 +126,19 @@ void accept_loss(const Common& common, const std::string& path, const JournalLin
             some_left = true;
         }
     }
-    if (some_left || !before.stops_service()) {
-        fmt::print(stderr, "{}\n", some_left ? "nothing was changed: accept all of it, by ranges "
-                                               "or with --all"
-                                             : "nothing is lost, so there is nothing to accept");
-        throw Ended{static_cast<int>(some_left ? Exit::damaged : Exit::ok)};
+    if (some_left)
+        throw Trouble(Exit::damaged, "nothing was changed: some of what is lost was not accepted",
+                      "it is accepted as a whole, or not at all",
+                      "accept all of it, by ranges or with --all");
+    if (!before.stops_service()) {
+        if (common.format != Format::table) return tell_of_accepted(common, before);
+        fmt::print(stderr, "nothing is lost, so there is nothing to accept\n");
+        return;
     }
     journal::Journal accepted(storage, options);
     if (!accepted.why_stopped().empty())
         throw SetupError{"accepting a loss", path, 0, accepted.why_stopped()};
-    Listing listing("shmbus.journal_accept_loss/1",
-                    {"file", "offset", "what", "first_lsn", "last_lsn"});
-    for (const Damage& damage : accepted.report().damages) {
-        if (!damage.loses) continue;
-        if (common.format == Format::table) print_line(damage.text());
-        listing.add({damage.file, damage.offset, damage.what, damage.lsns.first,
-                     damage.lsns.last});
-    }
-    if (common.format != Format::table) listing.print(common);
+    tell_of_accepted(common, accepted.report());
     accepted.close();
 }
 

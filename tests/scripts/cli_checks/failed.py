@@ -204,6 +204,35 @@ def archive_and_restore_are_killed(stage, type_name):
             require(type_name == "job" or len(messages) == 1, f"{text} is known to the journal")
 
 
+def two_at_once(stage):
+    """Two of the same share the work: none is lost, and without a death none is twice."""
+    count = 4000
+    with prepare(Bus(stage)) as bus:
+        archive = str(bus.folder / "archive")
+        numbers = [str(number) for number in range(count)]
+        bus.good("endpoint", "create", "lost", "there", "--lane-bytes", "4194304")
+        bus.good("send", "job", "--to", "lost", "--lines", stdin="\n".join(numbers) + "\n")
+
+        def twice(*words):
+            children = [bus.spawn(*words) for _ in range(2)]
+            for child in children:
+                said = child.communicate(timeout=LIMIT)
+                require(child.returncode in (0, 75), f"{words}: {child.returncode} {said}")
+        twice("move", "lost", "there")
+        eventually(lambda: bus.depth("there") == count, lambda: bus.row("there"))
+        for _ in range(3):
+            twice("failed", "--endpoint", "there", "archive", "--all", "--file", archive)
+            bus.good("failed", "--endpoint", "there", "archive", "--all", "--file", archive)
+            require(bus.depth("there") == 0, bus.row("there"))
+            twice("failed", "--endpoint", "there", "restore", "--all", "--file", archive)
+            bus.good("failed", "--endpoint", "there", "restore", "--all", "--file", archive)
+            eventually(lambda: bus.depth("there") == count, lambda: bus.row("there"))
+        twice("failed", "--endpoint", "there", "retry", "--all", "--to", "work")
+        bus.good("failed", "--endpoint", "there", "retry", "--all", "--to", "work")
+        eventually(lambda: bus.depth("work") == count, lambda: bus.row("work"))
+        require(sorted(one["text"] for one in bus.lines("peek", "work")) == sorted(numbers), "all")
+
+
 def failed_on_disk(stage):
     """More failed messages than fit into the lane: all of them are meant all the same."""
     count = 2000

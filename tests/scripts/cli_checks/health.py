@@ -48,6 +48,8 @@ def health(stage):
         require(said.status == 69 and "inbox of other" in said.out, said)
         require('"other"' in bus.bad(65, "endpoint", "show", "other"), "it cannot be shown")
         require(bus.row("other")["waiting"] is None and bus.waiting("work") == 0, "listed, unknown")
+        inbox.write_bytes(whole[:100])
+        require("100 bytes" in bus.bad(65, "peek", "other"), "a file that was cut short")
         inbox.write_bytes(whole)
         lane = next((bus.place / "lanes").iterdir())
         shutil.copy(lane, lane.parent / "00000000000000ff")

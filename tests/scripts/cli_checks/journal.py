@@ -2,6 +2,9 @@
 
 SPDX-License-Identifier: BSL-1.0
 """
+import csv
+import io
+import json
 import shutil
 import signal
 import subprocess
@@ -142,3 +145,32 @@ def restore(stage):
         require(bus.json("journal", "verify")["last_lsn"] == made["last_lsn"], "restored")
         bus.start()
         eventually(lambda: bus.row("work") is not None and bus.waiting("work") > 0, "its messages")
+
+
+def losses(stage):
+    """What is lost is named in every form, and accepted as a whole or not at all."""
+    with prepare(Bus(stage)) as bus:
+        body = b"to be lost".ljust(300)
+        bus.good("send", "deed", "--to", "work", "--data", body.decode(), "--count", "5")
+        bus.stop()
+        require(bus.json("journal", "accept-loss", "--all")["rows"] == [], "nothing is lost")
+        segment = next(one for one in bus.journal.glob("seg-*") if body in one.read_bytes())
+        whole = segment.read_bytes()
+        segment.write_bytes(whole.replace(body, b"x" * len(body), 2))
+        said = bus.run("--json", "journal", "verify")
+        damages = valid(json.loads(said.out))["damages"]
+        require(said.status == 65 and len(damages) == 2, said)
+        rows = list(csv.DictReader(io.StringIO(bus.run("--format", "csv", "journal", "verify").out)))
+        require(len(rows) == 1 and rows[0]["in_service"] == "no", rows)
+        for text in ("5-3", "0", "-5", "x", "1-99999999999999999999", "1-", "1 - 2", "1-2-3", "+1"):
+            bus.bad(64, "journal", "accept-loss", "--", text)
+        require("as a whole" in bus.run("journal", "accept-loss",
+                                        str(damages[0]["first_lsn"])).err, "a part of it")
+        for words in (["compact"], ["backup", str(bus.folder / "copy")]):
+            text = bus.bad(65, "journal", *words)
+            require("verify" in text and "\n\n" not in text, text)
+        accepted = bus.json("journal", "accept-loss",
+                            *[f"{one['first_lsn']}-{one['last_lsn']}" for one in damages])["rows"]
+        require([row["first_lsn"] for row in accepted] == [one["first_lsn"] for one in damages],
+                accepted)
+        require(bus.json("journal", "verify")["in_service"], "accepted")
