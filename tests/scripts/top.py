@@ -688,6 +688,10 @@ def check_refusals(stage):
         nowhere.stderr)
     plain = stage.top(stdin=subprocess.DEVNULL)
     equal(plain.returncode, 64, "status without a terminal")
+    # As shmbus says it: what happened, and what helps.
+    for said in (nowhere, plain, stage.top("--nonsense")):
+        begins = [line[:10] for line in said.stderr.splitlines()]
+        equal(begins[0][:9] + begins[-1], "shm-top:   try:    ", said.stderr)
     unknown = stage.screen(80, 24, "sh -c 'TERM=nonsense " + " ".join(stage.top_words()) +
                            "; echo status=$?; exec cat'")
     assert "TERM" in unknown.waits_for("status=64"), unknown.text()

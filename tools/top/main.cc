@@ -24,6 +24,7 @@
 
 #include "base/clock.h"
 #include "duration_option.h"
+#include "exit_trouble.h"
 #include "look/json.h"
 #include "look/look.h"
 #include "look/openmetrics.h"
@@ -38,6 +39,8 @@ namespace {
 namespace look = shmbus::look;
 namespace top = shmbus::top;
 using shmbus::SetupError;
+using shmbus::tools::Exit;
+using shmbus::tools::Trouble;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t most_messages = 500;
@@ -248,9 +251,14 @@ int run(const CommandLine& line) {
     return show(line, looker, model);
 }
 
-[[nodiscard]] int status_of(const SetupError& error) {
-    if (error.system_error() == EACCES || error.system_error() == EPERM) return EX_NOPERM;
-    return EX_DATAERR;
+[[nodiscard]] Exit status_of(const SetupError& error) {
+    if (error.system_error() == EACCES || error.system_error() == EPERM) return Exit::permission;
+    return Exit::damaged;
+}
+
+int say(const Trouble& trouble) {
+    std::cerr << trouble.text("shm-top");
+    return static_cast<int>(trouble.status());
 }
 
 }  // namespace
@@ -267,18 +275,15 @@ int main(int count, char** words) {
         app.parse(count, words);
         return run(line);
     } catch (const CLI::ParseError& error) {
-        return app.exit(error) == 0 ? EX_OK : EX_USAGE;
+        if (error.get_exit_code() == 0) return app.exit(error);
+        return say(Trouble(Exit::usage, error.what(), "", "shm-top --help"));
     } catch (const look::NoBus& error) {
-        std::cerr << error.what() << '\n';
-        return EX_UNAVAILABLE;
+        return say(trouble_of(error, Exit::unavailable));
     } catch (const top::NoTerminal& error) {
-        std::cerr << error.what() << '\n';
-        return EX_USAGE;
+        return say(trouble_of(error, Exit::usage));
     } catch (const SetupError& error) {
-        std::cerr << error.what() << '\n';
-        return status_of(error);
+        return say(trouble_of(error, status_of(error)));
     } catch (const std::exception& error) {
-        std::cerr << "shm-top: " << error.what() << '\n';
-        return EX_SOFTWARE;
+        return say(Trouble(Exit::failed, error.what()));
     }
 }
