@@ -11,6 +11,7 @@
 #include <memory>
 
 #include "cli/common.h"
+#include "cli/open_bus.h"
 #include "look/look.h"
 #include "look/openmetrics.h"
 #include "look/serve_metrics.h"
@@ -36,6 +37,7 @@ void serve(look::MetricsServer& server) {
 
 void run(const Common& common, const MetricsLine& wanted) {
     require_table(common, "metrics", "it prints what Prometheus reads");
+    static_cast<void>(OpenBus(common));  // says as all commands do when there is none
     const look::Place place = look::place_of(common.bus, wanted.journal);
     if (wanted.address.empty()) {
         const auto format = wanted.is_openmetrics ? look::MetricsFormat::openmetrics
