@@ -20,6 +20,13 @@ std::string Trouble::text(const std::string& program) const {
     return text;
 }
 
+std::string Trouble::sentence() const {
+    std::string text = what();
+    for (const std::string& more : {likely_, helps_})
+        if (!more.empty()) text += "; " + more;
+    return text;
+}
+
 std::string system_words(int error) { return std::generic_category().message(error); }
 
 Exit exit_of_errno(int error) noexcept {

@@ -46,6 +46,8 @@ public:
           code_(std::move(code)) {}
     [[nodiscard]] Exit status() const noexcept { return status_; }
     [[nodiscard]] std::string text(const std::string& program) const;
+    // The same in one line, for who tells of it as a reason of something else.
+    [[nodiscard]] std::string sentence() const;
 
 private:
     Exit status_;

@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <exception>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -23,36 +22,22 @@
 #include <shmbus/result.h>
 
 #include "base/file.h"
-#include "bus/locate.h"
-#include "daemon/config.h"
 #include "daemon/durable.h"
 #include "daemon/home.h"
 #include "daemon/server.h"
 #include "daemon/state.h"
 #include "duration_option.h"
 #include "exit_trouble.h"
+#include "shmbusd_line.h"
 #include "wire/names.h"
 
 namespace {
 
 namespace daemon = shmbus::daemon;
 using shmbus::SetupError;
+using shmbus::tools::CommandLine;
 using shmbus::tools::Exit;
 using shmbus::tools::Trouble;
-
-struct CommandLine {
-    std::string bus;
-    std::string directory;
-    std::string config_file;
-    std::string group;
-    std::string journal;
-    bool foreground = false;
-    std::chrono::nanoseconds idle_exit{0};
-    // For the library, which starts the daemon in the background.
-    bool detached = false;
-    bool make_root = false;
-    int report_fd = -1;
-};
 
 // Tells the process that started us how it went: "R", "L <text>" when another daemon has the bus,
 // or "E <text>". Without one nothing is told.
@@ -110,34 +95,6 @@ void harden() {
     }
 }
 
-// The directory in which buses lie that are known by name. One that an administrator made is taken
-// as it is, unless others may write there: they could put another bus in our place.
-void make_root(const std::string& root, std::optional<gid_t> group) {
-    struct stat there {};
-    if (::stat(root.c_str(), &there) != 0) {
-        static_cast<void>(shmbus::base::make_private_directory(root, group));
-        return;
-    }
-    const bool ours = there.st_uid == ::geteuid() || there.st_uid == 0;
-    const bool safe = (there.st_mode & 0002) == 0 || (there.st_mode & S_ISVTX) != 0;
-    if (!S_ISDIR(there.st_mode) || !ours || !safe)
-        throw SetupError{"using a directory for buses", root, 0,
-                         "it belongs to another user or everybody may write there; set SHMBUS_DIR "
-                         "to a directory of your own"};
-}
-
-// One inside the directory of the bus is made of smaller files: it is in memory, most likely.
-void choose_journal(const CommandLine& line, const shmbus::detail::BusLocation& location,
-                    daemon::Config& config) {
-    if (!line.journal.empty()) config.journal = std::filesystem::absolute(line.journal).string();
-    if (config.journal.empty()) config.journal = shmbus::detail::environment("SHMBUS_JOURNAL");
-    if (!config.journal.empty()) return;
-    config.journal = shmbus::detail::usual_journal(location);
-    if (config.journal.starts_with(location.directory + "/"))
-        config.journal_segment_bytes = std::min<std::uint64_t>(config.journal_segment_bytes,
-                                                               std::uint64_t{1} << 20);
-}
-
 // How far it came: what a failure there means to whoever started it.
 enum class Stage { configuring, making, serving };
 [[nodiscard]] Exit status_of(const SetupError& error, Stage stage) {
@@ -152,44 +109,11 @@ enum class Stage { configuring, making, serving };
     return usual == Exit::usage ? Exit::config : usual;  // sizes of tables
 }
 
-[[nodiscard]] daemon::Config configuration(CommandLine& line) {
-    daemon::Config config;
-    if (line.config_file.empty())
-        line.config_file = shmbus::detail::environment("SHMBUS_CONFIG");
-    if (!line.config_file.empty()) daemon::read_config(line.config_file, config);
-    if (!line.group.empty()) {
-        config.group = daemon::group_of_name(line.group);
-        if (!config.group)
-            throw SetupError{"letting a group use the bus", "the group '" + line.group + "'", 0,
-                             "there is no such group; 'getent group' lists those that are"};
-    }
-    const std::string level = shmbus::detail::environment("SHMBUS_LOG");
-    if (!level.empty()) {
-        config.log_level = level;
-        if (level_of(level) == spdlog::level::off && level != "off")
-            throw SetupError{"reading the environment", "SHMBUS_LOG=" + level, EINVAL,
-                             "the log level is debug, info, warning, error or off"};
-    }
-    if (line.idle_exit.count() > 0) {
-        config.idle_exit = std::chrono::ceil<std::chrono::milliseconds>(line.idle_exit);
-        config.remove_when_idle = true;
-    }
-    return config;
-}
-
-void find_place(const CommandLine& line, daemon::Config& config) {
-    const std::string name = line.directory.empty() ? line.bus : line.directory + "/";
-    const auto location = shmbus::detail::locate_bus(name);
-    config.directory = location.directory;
-    choose_journal(line, location, config);
-    if (location.from_name || line.make_root) make_root(location.root, config.group);
-}
-
 void serve(CommandLine& line, Report& report, Stage& stage) {
     harden();
-    daemon::Config config = configuration(line);
+    daemon::Config config = shmbus::tools::configuration(line);
     stage = Stage::making;
-    find_place(line, config);
+    shmbus::tools::find_place(line, config);
     daemon::Home home(config);
     const daemon::Log log = make_log(line, config);
     stage = Stage::serving;
@@ -212,6 +136,12 @@ int say(const Trouble& trouble) {
     return static_cast<int>(trouble.status());
 }
 
+// To whoever started us as well.
+int fail(Report& report, const Trouble& trouble) {
+    report.failed(trouble.sentence());
+    return say(trouble);
+}
+
 int run(CommandLine& line) {
     Report report(line.report_fd);
     Stage stage = Stage::configuring;
@@ -222,11 +152,9 @@ int run(CommandLine& line) {
         report.locked(error.what());
         return say(trouble_of(error, Exit::try_later));
     } catch (const SetupError& error) {
-        report.failed(error.what());
-        return say(trouble_of(error, status_of(error, stage)));
+        return fail(report, trouble_of(error, status_of(error, stage)));
     } catch (const std::exception& error) {
-        report.failed(error.what());
-        return say(Trouble(Exit::failed, error.what()));
+        return fail(report, Trouble(Exit::failed, error.what()));
     }
 }
 

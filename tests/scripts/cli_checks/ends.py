@@ -108,6 +108,11 @@ def first_words(stage):
         finally:
             os.kill(daemon, signal.SIGTERM)
     with Bus(stage) as bus:
+        # Why the daemon did not begin is one of three lines, not lines of its own.
+        text = bus.bad(69, "type", "add", "order", "command",
+                       env={"SHMBUS_START_DAEMON": "1", "SHMBUS_CONFIG": "/nope"})
+        require(len(text.splitlines()) == 4 and "/nope" in text, text)
+    with Bus(stage) as bus:
         text = bus.bad(69, "publish", "order", "--data", "x")
         require("turned off" in text and "shmbus run" in text, text)
 
