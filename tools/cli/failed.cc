@@ -185,6 +185,7 @@ void add_failed_commands(const Command& app, const Common& common) {
     };
     const Command retry = add("retry", "Send them back to where they failed, under their ids");
     retry.option("--to", line->to, "To this endpoint instead");
+    retry.option("--rate", line->rate, "So many a second; default: as quickly as they go");
     retry.runs([&common, line] { retry_failed(common, *line); });
     const Command archive = add("archive", "Write them to a file as JSON lines and take them out");
     add_file(archive, "Appended to; - : standard output").required();

@@ -22,6 +22,7 @@ struct FailedLine {
     std::string reason;
     bool all = false;
     bool dry_run = false;
+    double rate = 0;
     std::string to;
     std::string file;  // an archive
     BodyLine body;

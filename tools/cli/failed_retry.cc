@@ -10,6 +10,7 @@
 #include <fmt/core.h>
 
 #include "cli/failed.h"
+#include "cli/pace.h"
 #include "cli/send_on.h"
 #include "cli/stock.h"
 #include "cli/trouble.h"
@@ -74,7 +75,9 @@ void retry_failed(const Common& common, const FailedLine& line) {
     const auto from = member.endpoint(line.endpoint);
     std::optional<detail::EndpointHandle> named;
     if (!line.to.empty()) named = member.receiver(line.to);
+    Pace pace(line.rate);
     const auto send_back = [&](const SeenMessage& message, bool is_again) {
+        pace.keep();
         send_on(member, message, {.to = named ? *named : way_back(member, message),
                                   .from = from,
                                   .may_be_repeated = is_again});

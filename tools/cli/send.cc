@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
-#include <thread>
 
 #include <fmt/core.h>
 
@@ -14,14 +13,13 @@
 #include "cli/listing.h"
 #include "cli/member.h"
 #include "cli/messages.h"
+#include "cli/pace.h"
 #include "cli/trouble.h"
 
 namespace shmbus::cli {
 
 namespace {
 
-using Seconds = std::chrono::duration<double>;
-using std::chrono::duration_cast;
 using std::chrono::nanoseconds;
 
 struct SendLine {
@@ -61,13 +59,6 @@ struct SendLine {
     if (line.durable) return Durability::durable;
     if (line.transient) return Durability::transient;
     return std::nullopt;
-}
-
-// Waits so that `sent` messages have taken their time at this many a second.
-void keep_pace(std::chrono::steady_clock::time_point begin, std::uint64_t sent, double rate) {
-    if (rate <= 0) return;
-    std::this_thread::sleep_until(
-        begin + duration_cast<nanoseconds>(Seconds(static_cast<double>(sent) / rate)));
 }
 
 struct Sent {
@@ -146,10 +137,10 @@ void send(const Common& common, const SendLine& line, Kind kind) {
     const bool is_single = bodies.size() * line.count == 1;
     Member member(common, is_single ? least_lane(longest) : 0);
     Sending sending(member, line);
-    const auto begin = std::chrono::steady_clock::now();
+    Pace pace(line.rate);
     for (std::uint64_t time = 0; time < line.count; ++time)
         for (const Bytes& body : bodies) {
-            keep_pace(begin, sending.sent().messages, line.rate);
+            pace.keep();
             sending.send(body);
         }
     sending.wait_for_receipt();

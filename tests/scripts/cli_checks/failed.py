@@ -4,6 +4,7 @@ SPDX-License-Identifier: BSL-1.0
 """
 import json
 import subprocess
+import time
 
 from cli_checks.bus import Bus, fail_some, prepare
 from cli_checks.ground import LIMIT, eventually, require, valid
@@ -41,7 +42,9 @@ def failed_messages(stage, type_name):
         bus.good("failed", "retry", by_text["b"])
         eventually(lambda: bus.row("work")["in_hand"] + bus.waiting("work") == 0, "b handled")
         require(len(bus.json("failed", "ls")["rows"]) == 3, bus.json("failed", "ls"))
-        bus.good("failed", "retry", "--type", type_name)
+        begin = time.monotonic()
+        bus.good("failed", "retry", "--type", type_name, "--rate", "10")
+        require(time.monotonic() - begin > 0.19, "three of them keep the pace of ten a second")
         eventually(lambda: bus.row("work")["in_hand"] + bus.waiting("work") == 0, "all handled")
         require(bus.json("failed", "ls")["rows"] == [], bus.json("failed", "ls"))
         server.terminate()

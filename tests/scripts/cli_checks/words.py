@@ -225,12 +225,14 @@ def completion_in_bash(stage):
                   'try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _shmbus; '
                   'echo "${COMPREPLY[*]}"; }\n'
                   'try shmbus end\ntry shmbus endpoint show w\ntry shmbus --bus shop send j\n'
-                  'try shmbus journal --d\n')
+                  'try shmbus journal --d\ntry shmbus failed re\ntry shmbus failed retry --ra\n'
+                  'try shmbus endpoint create --ha\n')
         said = subprocess.run(["bash", "-c", script], env=bus.environment, capture_output=True,
                               text=True, timeout=LIMIT)
         lines = said.stdout.splitlines()
         require(lines[:2] == ["endpoint", "work"] and lines[2].split() == ["job", "job.answer"]
-                and lines[3] == "--dir", said)
+                and lines[3] == "--dir" and lines[4].split() == ["retry", "restore"]
+                and lines[5] == "--rate" and lines[6] == "--handles", said)
 
 
 def manual_pages(stage):
