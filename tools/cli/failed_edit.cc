@@ -2,8 +2,8 @@
 //
 // The copy has an id of its own, made from that of the original and from its bytes: edited once
 // more after a death between, with the same bytes, it is the same message, marked as repeated. Its
-// related-to and its correlation are the original's id. The original is taken out, when the copy is
-// there and, with --file, when it stands in an archive.
+// related-to and its correlation are the original's id. The original is taken out when it stands in
+// the archive, if one is named, and the copy is there.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include <cerrno>
@@ -78,22 +78,22 @@ void edit_failed(const Common& common, const FailedLine& line) {
     const auto replace = [&](const SeenMessage& message, bool is_again) {
         old_id = message.id.text();
         new_id = id_of_edited(message, *payload).text();
+        if (archive) {
+            // First: when it cannot be kept, nothing is done.
+            Json original = json_of(message, member.bus());
+            original["edited_as"] = new_id;
+            archive->add(original);
+            archive->write();
+        }
         send_on(member, message, {.to = handle,
                                   .from = handle,
                                   .keeps_failure = true,
                                   .may_be_repeated = is_again,
                                   .payload = payload});
-        if (!archive) return;
-        Json original = json_of(message, member.bus());
-        original["edited_as"] = new_id;
-        archive->add(original);
     };
-    const auto keep = [&] {
-        wait_until_on_disk(member);
-        if (archive) archive->write();
-    };
-    const Picked picked = pick(member, line.endpoint, 1,
-                               {WantedFailed(member.bus(), line), replace, keep});
+    const Picked picked =
+        pick(member, line.endpoint, 1,
+             {WantedFailed(member.bus(), line), replace, [&] { wait_until_on_disk(member); }});
     require_all(picked, line.endpoint);
     if (picked.count == 0) no_such_failed(line);
     done("failed edit")

@@ -58,6 +58,9 @@ def edited(stage, type_name):
         archive = bus.folder / "archive"
         old = next(row["id"] for row in bus.json("failed", "ls")["rows"]
                    if bus.json("failed", "show", row["id"])["text"] == "first")
+        # When the original cannot be kept, nothing is done.
+        bus.bad(74, "failed", "edit", old, "--data", "second", "--archive", "/dev/full")
+        require(bus.depth("error") == 2, bus.row("error"))
         done = bus.json("failed", "edit", old, "--data", "second", "--archive", str(archive))
         new = done["edited_as"]
         require(done["id"] == old and new != old, done)
@@ -138,6 +141,36 @@ def archived(stage, type_name):
                        *(["--durable"] if type_name == "deed" else []))
             other.good("failed", "restore", "--all", "--file", copy)
             eventually(lambda: other.waiting("error") == 3, lambda: other.row("error"))
+
+
+def begun_restores(stage, type_name):
+    """What a restore had begun when it was killed may be on the bus: it comes again, marked."""
+    with prepare(Bus(stage)) as bus:
+        fail_some(bus, type_name, ["a", "b"]).terminate()
+        archive = bus.folder / "archive"
+        bus.good("failed", "archive", "--all", "--file", str(archive))
+        first = json.loads(archive.read_text().splitlines()[0])
+        with archive.open("a", encoding="ascii") as file:
+            file.write(json.dumps({"schema": "shmbus.restoring/1", "id": first["id"],
+                                   "attempt": 7}) + "\n")
+        as_left = archive.read_text()
+        states = {row["id"]: row["state"]
+                  for row in bus.json("failed", "ls", "--file", str(archive))["rows"]}
+        require(states.pop(first["id"]) == "restoring" and set(states.values()) == {"archived"},
+                states)
+        bus.good("failed", "restore", "--all", "--file", str(archive))
+        eventually(lambda: bus.depth("error") == 2, lambda: bus.row("error"))
+        marks = {one["id"]: one["repeated"] for one in bus.lines("peek", "error")}
+        require([one for one, is_marked in marks.items() if is_marked] == [first["id"]], marks)
+        # Killed once more, before it could note that it was done.
+        archive.write_text(as_left)
+        bus.good("failed", "restore", first["id"], "--file", str(archive))
+        if type_name == "deed":
+            bus.good("send", "deed", "--to", "error", "--data", "behind it")
+        eventually(lambda: bus.depth("error") == 3, lambda: bus.row("error"))
+        copies = [one for one in bus.lines("peek", "error") if one["id"] == first["id"]]
+        require(len(copies) == (1 if type_name == "deed" else 2), copies)
+        require(all(one["repeated"] for one in copies), copies)
 
 
 def wrong_archives(stage):
