@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "exit_trouble.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
@@ -14,8 +15,8 @@ std::string Trouble::text(const std::string& program) const {
     while (text.ends_with('\n')) text.pop_back();
     if (!code_.empty()) text += "  [" + code_ + "]";
     text += '\n';
-    if (!likely_.empty()) text += "  likely: " + likely_ + "\n";
-    if (!helps_.empty()) text += "  try:    " + helps_ + "\n";
+    if (!likely_.empty()) text += "  likely: " + in_one_line(likely_) + "\n";
+    if (!helps_.empty()) text += "  try:    " + in_one_line(helps_) + "\n";
     if (!code_.empty()) text += "  more:   shmbus help " + code_ + "\n";
     return text;
 }
@@ -25,6 +26,17 @@ std::string Trouble::sentence() const {
     for (const std::string& more : {likely_, helps_})
         if (!more.empty()) text += "; " + more;
     return text;
+}
+
+std::string in_one_line(const std::string& text) {
+    std::string line;
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t end = std::min(text.find('\n', at), text.size());
+        at = std::min(text.find_first_not_of(' ', at), end);
+        if (at < end) line += (line.empty() ? "" : "; ") + text.substr(at, end - at);
+        at = end + 1;
+    }
+    return line;
 }
 
 std::string system_words(int error) { return std::generic_category().message(error); }

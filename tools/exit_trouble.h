@@ -56,6 +56,8 @@ private:
     std::string code_;
 };
 
+// What others told in lines of their own, in one.
+[[nodiscard]] std::string in_one_line(const std::string& text);
 // What the system calls this errno.
 [[nodiscard]] std::string system_words(int error);
 [[nodiscard]] Exit exit_of_errno(int error) noexcept;

@@ -89,6 +89,7 @@ CHECKS = [
      journal.journal),
     ("a restore that is cut off leaves nothing that is believed", journal.restore),
     ("what a journal has lost is named, and accepted as a whole or not at all", journal.losses),
+    ("why durable messages are refused is told in one line", journal.one_that_is_gone),
     ("doctor and check tell what is wrong", health.health),
     ("another user is told that it may not", health.other_users),
     ("ten thousand endpoints are listed", endpoints.many_endpoints),

@@ -75,7 +75,7 @@ Trouble trouble_of(const Error& error, const std::string& tried) {
     const std::string begin = "shmbus: " + code + ": ";
     if (sentence.starts_with(begin)) sentence.erase(0, begin.size());
     if (sentence.ends_with("?.")) sentence.pop_back();
-    return {exit_of(error.code()), tried + ": " + sentence, "",
+    return {exit_of(error.code()), tried + ": " + tools::in_one_line(sentence), "",
             std::string(command_for(error.code())), code};
 }
 

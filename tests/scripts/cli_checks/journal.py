@@ -174,3 +174,15 @@ def losses(stage):
         require([row["first_lsn"] for row in accepted] == [one["first_lsn"] for one in damages],
                 accepted)
         require(bus.json("journal", "verify")["in_service"], "accepted")
+
+
+def one_that_is_gone(stage):
+    """The daemon's reason, which has lines of its own, is one line of ours."""
+    with prepare(Bus(stage)) as bus:
+        bus.good("send", "deed", "--to", "work", "--data", "x")
+        bus.stop()
+        shutil.rmtree(bus.journal)
+        bus.start()
+        text = bus.bad(75, "send", "deed", "--to", "work", "--data", "x")
+        require(str(bus.journal) in text and len(text.splitlines()) == 2, text)
+        bus.good("send", "job", "--to", "work", "--data", "goes on")
