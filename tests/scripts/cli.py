@@ -54,6 +54,7 @@ CHECKS = [
      taking.output_that_fails),
     ("times are understood with their units, and nothing else is", sending.durations),
     ("a script handles as many as were wanted, and no more", sending.serving_so_many),
+    ("bytes that are no text are shown as digits", sending.bytes_that_are_no_text),
     ("a script asks and a script answers", sending.serving_and_asking),
     ("failed messages are listed, retried, edited and archived",
      lambda stage: failed.failed_messages(stage, "job")),

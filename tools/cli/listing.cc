@@ -28,8 +28,13 @@ namespace {
 
 // Names of things come from other processes: no byte of them may steer a terminal.
 [[nodiscard]] std::string harmless(std::string text) {
-    for (char& c : text)
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
+    const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
+    for (std::size_t at = 0; at < text.size(); ++at) {
+        // U+0080 to U+009F steer as well.
+        const bool is_high = at + 1 < text.size() && byte(at) == 0xC2 && byte(at + 1) < 0xA0;
+        if (is_high || byte(at) < 0x20 || byte(at) == 0x7F) text[at] = '?';
+        if (is_high) text[++at] = '?';
+    }
     return text;
 }
 

@@ -114,6 +114,34 @@ def serving_so_many(stage):
             require(said.startswith(start), said)
 
 
+def bytes_that_are_no_text(stage):
+    """What is no text, or would steer a terminal, is shown as digits; JSON stays JSON."""
+    no_text = ["00", "1b5b324a", "7f", "c29b324a", "c080", "c19b", "e0809b", "f08080af", "eda080",
+               "edbfbf", "f4908080", "f880808080", "ff", "c3", "e282", "61c3", "e2", "80"]
+    text = {"c3a4": "\u00e4", "e282ac": "\u20ac", "f09f9880": "\U0001f600", "c2a0": "\u00a0",
+            "610a62": "a\nb", "ed9fbf": "\ud7ff", "f48fbfbf": "\U0010ffff"}
+    with prepare(Bus(stage)) as bus:
+        for digits in no_text + list(text):
+            bus.good("send", "job", "--to", "work", "--hex", digits)
+        seen = {one["hex"]: one.get("text") for one in bus.lines("peek", "work")}
+        require(seen == {**dict.fromkeys(no_text), **text}, seen)
+        said = bus.good("peek", "work")
+        require(all(line.endswith("  " + digits) for line, digits
+                    in zip(said.splitlines()[1:], no_text)), said)
+        bus.good("endpoint", "purge", "work", "--yes")
+        bus.spawn("serve", "work", "--type", "job", "--reply", "job.answer", "--command", "cat")
+        eventually(lambda: bus.is_served("work"), "a server")
+        # What a name or a reason in an archive says steers no terminal either.
+        archive = bus.folder / "archive"
+        archive.write_text('{"schema":"shmbus.message/1","id":"%032d","type":"\\u009b2J\\u001b[2J"}\n'
+                           % 7)
+        said = bus.good("failed", "ls", "--file", str(archive))
+        require("??2J?[2J" in said, said)
+        for digits in ("eda080", "c29b", "ff00"):
+            answer = bus.json("request", "job", "--hex", digits)
+            require(answer["hex"] == digits and "text" not in answer, answer)
+
+
 def serving_and_asking(stage):
     with prepare(Bus(stage)) as bus:
         bus.bad(69, "request", "job", "--data", "x")
