@@ -34,6 +34,7 @@ CHECKS = [
     ("at a terminal it asks, has colours and opens an editor", words.terminals),
     ("the script in README.md runs as it stands there", words.readme),
     ("the daemon says in its status why it did not begin", ends.daemon_statuses),
+    ("a daemon that is stopped is waited for in vain, and not for ever", ends.stopped_daemon),
     ("who may not is told so by every command", ends.without_permission),
     ("a copy that cannot be made there is no missing bus", ends.places_for_copies),
     ("what a newcomer types first works, or says what to do", ends.first_words),

@@ -135,3 +135,33 @@ def first_traffic(bus):
     # Options that are said several times take one word each.
     require(len(bus.lines("tail", "--type", "order", "orders")) == 1, "tail")
     require(len(bus.lines("peek", "--type", "order", "--type", "ordered", "orders")) == 1, "peek")
+
+
+def stopped_daemon(stage):
+    """Whatever asks it ends in time, and says that it does not answer; what looks does not ask."""
+    with prepare(Bus(stage)) as bus:
+        bus.good("send", "job", "--to", "work", "--data", "x")
+        bus.good("send", "job", "--to", "error", "--data", "x")
+        archive = str(bus.folder / "archive")
+        bus.good("failed", "export", "--all", "--file", archive)
+        bus.daemon.send_signal(signal.SIGSTOP)
+        try:
+            asking = {line: bus.spawn(*line.split()) for line in (
+                "type add z command", "endpoint create z", "endpoint rm other", "sub add work news",
+                "endpoint purge work --yes", "send job --to work --data y",
+                "send deed --to work --data y", "publish news --data y",
+                "request job --to work --data y", "get work --yes", "copy work other",
+                "move work other", "failed retry --all --to work", f"failed edit {'6'} --data y",
+                f"failed archive --all --file {archive}.2",
+                f"failed restore --all --file {archive}",
+                "serve work --type job --command cat")}
+            for line in ("ls", "endpoint ls", "endpoint show work", "peek work", "tail work",
+                         "failed ls", "process ls", "metrics"):
+                bus.good(*line.split())
+            for line, child in asking.items():
+                said = child.communicate(timeout=LIMIT)[1]
+                require(child.returncode == 75 and "does not answer" in said, f"{line}: {said}")
+        finally:
+            bus.daemon.send_signal(signal.SIGCONT)
+        eventually(lambda: bus.depth("work") == 1 and bus.depth("error") == 1, "nothing was done")
+        bus.good("endpoint", "purge", "work", "--yes")
