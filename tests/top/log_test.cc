@@ -23,7 +23,7 @@ using Lines = std::vector<std::string>;
 
 namespace {
 
-constexpr top::Size small{24, 80};
+constexpr top::Size log_size{24, 80};
 
 Lines texts_of(const std::vector<LogLine>& lines) {
     Lines texts;
@@ -163,7 +163,7 @@ TEST_CASE("what happens again soon is one line with a count, and the log has an 
 TEST_CASE("the log follows its end, stays where it is read, and says where more is") {
     Model shown = model();
     shown.now.daemon.log = "/dev/shm/shmbus-0/shop/daemon.log";
-    static_cast<void>(top::press(shown, top::key_of('6'), small));
+    static_cast<void>(top::press(shown, top::key_of('6'), log_size));
     REQUIRE(shown.view.screen == Screen::log);
     const std::string first = screen_of(shown);
     CHECK(first.find("first look at this bus") != std::string::npos);
@@ -178,7 +178,7 @@ TEST_CASE("the log follows its end, stays where it is read, and says where more 
     }
     CHECK(screen_of(shown).find("daemon 5099 serves the bus") != std::string::npos);
     shown.view.is_paused = true;
-    for (int at = 0; at < 3; ++at) static_cast<void>(top::press(shown, Key::page_up, small));
+    for (int at = 0; at < 3; ++at) static_cast<void>(top::press(shown, Key::page_up, log_size));
     const std::string upwards = screen_of(shown);
     CHECK(upwards.find("daemon 5099 serves") == std::string::npos);
     const std::string chosen = shown.log.lines()[top::chosen_row(shown)].text;
@@ -186,7 +186,7 @@ TEST_CASE("the log follows its end, stays where it is read, and says where more 
     next.taken_ns = 102 * 60'000'000'000ULL;
     top::update(shown, std::move(next));
     CHECK(shown.log.lines()[top::chosen_row(shown)].text == chosen);
-    static_cast<void>(top::press(shown, Key::end, small));
+    static_cast<void>(top::press(shown, Key::end, log_size));
     CHECK(screen_of(shown).find("daemon 4121 serves the bus") != std::string::npos);
 }
 
@@ -205,14 +205,14 @@ TEST_CASE("Tab leads through all six screens and round again") {
     Model shown = model();
     std::vector<Screen> seen;
     for (int at = 0; at < 6; ++at) {
-        static_cast<void>(top::press(shown, Key::tab, small));
+        static_cast<void>(top::press(shown, Key::tab, log_size));
         seen.push_back(shown.view.screen);
     }
     CHECK(seen == std::vector{Screen::processes, Screen::types, Screen::journal, Screen::messages,
                               Screen::log, Screen::endpoints});
     // Nothing has ever failed here.
     shown.now.endpoints.erase(shown.now.endpoints.begin() + 3);
-    for (int at = 0; at < 4; ++at) static_cast<void>(top::press(shown, Key::tab, small));
+    for (int at = 0; at < 4; ++at) static_cast<void>(top::press(shown, Key::tab, log_size));
     CHECK(shown.view.screen == Screen::log);
 }
 }

@@ -18,7 +18,6 @@ namespace shmbus::look {
 namespace {
 
 using journal::block_bytes;
-using journal::Place;
 
 // What is read of the batches behind the superblock's place, in one look.
 constexpr std::uint64_t most_read_bytes = std::uint64_t{4} << 20;
@@ -104,7 +103,7 @@ public:
              number <= superblock_.newest_segment && left_ > 0; ++number)
             if (begins(number)) follow(number, journal::first_batch_offset);
     }
-    [[nodiscard]] const Place& place() const noexcept { return place_; }
+    [[nodiscard]] const journal::Place& place() const noexcept { return place_; }
     [[nodiscard]] bool is_cut_off() const noexcept { return left_ == 0; }
 
 private:
@@ -145,7 +144,7 @@ private:
 
     const Files& files_;
     const journal::Superblock& superblock_;
-    Place place_;
+    journal::Place place_;
     std::uint64_t left_ = most_read_bytes;
 };
 

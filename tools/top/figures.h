@@ -15,6 +15,9 @@ enum class Alphabet : std::uint8_t { ascii, unicode };
 
 // "0", "118", "12.9k", "65.5k", "1.20M": at most five characters.
 [[nodiscard]] std::string count_text(double value);
+[[nodiscard]] inline std::string number(std::uint64_t value) {
+    return count_text(static_cast<double>(value));
+}
 [[nodiscard]] std::string bytes_text(std::uint64_t bytes);
 // "190ns", "2.4us", "41.0ms", "7.1s", "4m12s", "3h05m", "12d": at most six characters.
 [[nodiscard]] std::string span_text(std::uint64_t ns);

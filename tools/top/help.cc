@@ -13,7 +13,7 @@ namespace shmbus::top {
 namespace {
 
 // Within 80 columns, the second parts in 64 of them.
-constexpr std::array<std::pair<const char*, const char*>, 43> lines{{
+constexpr std::array<std::pair<const char*, const char*>, 43> help_texts{{
     {"1 2 3 4 5 6 Tab", "endpoints, processes, types, journal, failed messages, log"},
     {"Up Down j k", "choose; PgUp PgDn Home End g G"},
     {"Enter l, Esc h", "open the endpoint, draw the lane; back"},
@@ -61,19 +61,19 @@ constexpr std::array<std::pair<const char*, const char*>, 43> lines{{
 
 }  // namespace
 
-std::size_t help_lines() noexcept { return lines.size(); }
+std::size_t help_lines() noexcept { return help_texts.size(); }
 
 Page draw_help(const Model& model, Size size) {
     const std::size_t rows = size.rows - std::min<std::size_t>(size.rows, 1);
     const std::size_t begin =
-        std::min(chosen_row(model), lines.size() - std::min(rows, lines.size()));
-    const std::size_t end = std::min(lines.size(), begin + rows);
+        std::min(chosen_row(model), help_texts.size() - std::min(rows, help_texts.size()));
+    const std::size_t end = std::min(help_texts.size(), begin + rows);
     Page page{{{"help", Style::head}}};
-    if (end - begin < lines.size())
+    if (end - begin < help_texts.size())
         page.back().push_back(
-            {fmt::format("  lines {} to {} of {}", begin + 1, end, lines.size()), Style::dim});
+            {fmt::format("  lines {} to {} of {}", begin + 1, end, help_texts.size()), Style::dim});
     for (std::size_t at = begin; at < end; ++at)
-        page.push_back({{left(lines[at].first, 16), Style::key}, {lines[at].second}});
+        page.push_back({{left(help_texts[at].first, 16), Style::key}, {help_texts[at].second}});
     return page;
 }
 

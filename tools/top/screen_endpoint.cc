@@ -14,10 +14,6 @@
 namespace shmbus::top {
 namespace {
 
-[[nodiscard]] std::string number(std::uint64_t value) {
-    return count_text(static_cast<double>(value));
-}
-
 [[nodiscard]] std::string pid_text(const Model& model, Reference process) {
     if (process == wire::daemon_reference)
         return model.now.daemon.pid ? std::to_string(*model.now.daemon.pid) : "-";

@@ -15,10 +15,6 @@
 namespace shmbus::top {
 namespace {
 
-[[nodiscard]] std::string number(std::uint64_t value) {
-    return count_text(static_cast<double>(value));
-}
-
 [[nodiscard]] Span life_of(const look::Process& process) {
     if (process.life == look::Life::dead) return {"DEAD", Style::bad};
     if (process.is_stopped) return {"stopped", Style::warn};
