@@ -22,7 +22,6 @@ struct MessageRun {
     const std::byte* payload = nullptr;  // of the first; afterwards: of the first not handled
     std::size_t bytes = 0;               // of each
     std::size_t step = 0;                // from one to the next
-    std::size_t ahead = 0;               // from one to the line that is worth asking for with it
     std::uint64_t place = 0;             // of the first; afterwards: of the first not handled
     std::uint64_t each = 0;              // from one place to the next
     std::uint64_t begun = 0;             // marks a place whose message is in a handler
@@ -76,16 +75,13 @@ template <class T, class F>
 FailureReason call_handler_in_turn(void* callable, MessageRun& run, Context& context) {
     const std::byte* payload = run.payload;
     std::uint64_t place = run.place;
-    const std::size_t bytes = run.bytes, step = run.step, ahead = run.ahead;
+    const std::size_t bytes = run.bytes, step = run.step;
     const std::uint64_t each = run.each, begun = run.begun;
     std::atomic<std::uint64_t>* const cursor = run.cursor;
     std::uint64_t* const in_hand = run.in_hand;
     const std::uint64_t* const until = run.until;
     FailureReason reason = FailureReason::none;
     do {
-        // Its line travels while handlers run: between distant cores worth half as much throughput
-        // again.
-        __builtin_prefetch(payload + ahead, 0, 3);
         // Done up to here and this one begun: one store. relaxed: only the holder of the hand
         // writes it; who reads it behind a death does so after the kernel has proved the death.
         // The compiler's fences: what handlers store stays on its side of that.

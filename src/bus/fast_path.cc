@@ -62,11 +62,7 @@ Place FastPath::fail(lane::Batch& batch, std::string_view why) noexcept {
     const Call call = quick.call;
     void* const callable = quick.callable;
     const std::size_t bytes = quick.bytes;
-    const std::size_t ahead = batch.stride;
     for (; count != 0; --count) {
-        // The record that stands in this one's place in the next batch: its line travels while
-        // handlers run.
-        __builtin_prefetch(payload + ahead, 0, 3);
         if (!handle_one(batch, place, {payload, bytes}, call, callable)) [[unlikely]] break;
         payload += step;
         place = place.plus(each);
@@ -90,7 +86,6 @@ Place FastPath::fail(lane::Batch& batch, std::string_view why) noexcept {
     run.payload = payload;
     run.bytes = known.bytes;
     run.step = step;
-    run.ahead = batch.stride;
     run.place = place.word();
     run.each = each.word();
     run.begun = begun_mark;

@@ -11,8 +11,6 @@ namespace shmbus::lane {
 namespace {
 
 constexpr std::uint32_t quiet_until_cold = 4096;
-// Batches of so many come only with a backlog.
-constexpr std::uint32_t look_ahead_from = 32;
 // Takes between two looks at peers, the clock and new lanes.
 constexpr std::uint32_t takes_between_looks = 64;
 constexpr std::size_t cold_looks = 8;
@@ -214,12 +212,6 @@ Batch* Consumer::take_from(ReaderLane& lane, std::uint64_t head, std::uint32_t l
     batch.hand = &mine;
     batch.count = count;
     batch.adopted = false;
-    // Lines of the next batch are worth asking for when all of it is there; those that are still
-    // to be written would be taken from their writer. The data is mapped twice, so a stride of at
-    // most an eighth of it stays inside.
-    batch.stride = 0;
-    if (count >= look_ahead_from && lane.published(end + (end - position) - batch.units_each))
-        batch.stride = static_cast<std::uint32_t>((end - position) * wire::unit_bytes);
     batch_size_.took(count);
     open_batches_ |= 1U << free;
     lane.quiet = 0;

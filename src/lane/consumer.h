@@ -36,9 +36,6 @@ struct Batch {
     std::uint64_t end = 0;  // where its last record ends
     std::uint32_t count = 0;
     bool adopted = false;  // its taker died: deliver what is not done, marked
-    // Bytes from a record to the one in its place in the next batch, when a backlog promises one;
-    // else 0.
-    std::uint32_t stride = 0;
     // Records with one and the same meta word, which nearly all batches consist of, are not listed:
     // they follow the first at this distance. 0: they are listed.
     std::uint32_t units_each = 0;
