@@ -84,6 +84,8 @@ std::string beside_this_program() {
 }  // namespace
 
 void find_daemon() {
+    // Its log is asked who it is, whatever the user's shell says.
+    ::setenv("SHMBUS_LOG", "info", 1);
     if (std::getenv("SHMBUS_DAEMON") != nullptr) return;
     const std::string path = beside_this_program();
     if (::access(path.c_str(), X_OK) != 0) {
@@ -114,8 +116,14 @@ BusHouse::BusHouse() {
     directory_ = keeper_ > 0 ? read_all(answer.read_end) : "no bus: cannot fork";
     ::close(answer.read_end);
     std::string trouble = directory_.empty() ? "no bus: its keeper died" : directory_;
-    if (directory_.starts_with('/') && schedules_daemon()) return;
-    if (directory_.starts_with('/')) trouble = "the daemon cannot be scheduled as this process is";
+    if (directory_.starts_with('/')) {
+        try {
+            if (schedules_daemon()) return;
+            trouble = "the daemon cannot be scheduled as this process is";
+        } catch (const std::runtime_error& error) {
+            trouble = error.what();
+        }
+    }
     close();
     throw std::runtime_error(trouble);
 }

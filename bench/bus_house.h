@@ -14,7 +14,8 @@
 namespace shmbus::bench {
 
 // Where the daemon's binary is: SHMBUS_DAEMON, or beside this program in the build tree. Sets
-// SHMBUS_DAEMON for all children. Throws std::runtime_error if there is none.
+// SHMBUS_DAEMON for all children, and SHMBUS_LOG such that the daemon's log says who it is. Throws
+// std::runtime_error if there is none.
 void find_daemon();
 
 // A variable of this process's environment, and of what it forks, for as long as this lives. Not

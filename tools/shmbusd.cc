@@ -95,6 +95,13 @@ void harden() {
     }
 }
 
+// The starter's: it would be held against removing and unmounting for as long as a bus is used. All
+// that is named from there is known by its absolute path by now.
+void leave_working_directory() {
+    if (::chdir("/") != 0)
+        throw SetupError{"leaving the working directory", "/", errno, "see the system's answer"};
+}
+
 // How far it came: what a failure there means to whoever started it.
 enum class Stage { configuring, making, serving };
 [[nodiscard]] Exit status_of(const SetupError& error, Stage stage) {
@@ -114,6 +121,7 @@ void serve(CommandLine& line, Report& report, Stage& stage) {
     daemon::Config config = shmbus::tools::configuration(line);
     stage = Stage::making;
     shmbus::tools::find_place(line, config);
+    if (line.detached) leave_working_directory();
     daemon::Home home(config);
     const daemon::Log log = make_log(line, config);
     stage = Stage::serving;

@@ -46,9 +46,12 @@ void make_root(const std::string& root, std::optional<gid_t> group) {
 // One inside the directory of the bus is made of smaller files: it is in memory, most likely.
 void choose_journal(const CommandLine& line, const detail::BusLocation& location,
                     daemon::Config& config) {
-    if (!line.journal.empty()) config.journal = std::filesystem::absolute(line.journal).string();
+    if (!line.journal.empty()) config.journal = line.journal;
     if (config.journal.empty()) config.journal = detail::environment("SHMBUS_JOURNAL");
-    if (!config.journal.empty()) return;
+    if (!config.journal.empty()) {
+        config.journal = std::filesystem::absolute(config.journal).string();
+        return;
+    }
     config.journal = detail::usual_journal(location);
     if (config.journal.starts_with(location.directory + "/"))
         config.journal_segment_bytes = std::min<std::uint64_t>(config.journal_segment_bytes,

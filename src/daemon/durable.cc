@@ -127,6 +127,8 @@ void Durable::take_back_rows(Service& service) {
         if (service.journal.report().is_new) gone();
         return;
     }
+    // Before the rows: it takes memory where the journal has trouble to tell of.
+    const std::uint64_t durable_lsn = service.journal.status().durable_lsn;
     if (!service.journal.ledger().items.empty()) {
         for (const DirectoryWriter::Changed row : kept_rows(tables))
             if (row.table != Table::endpoints ||
@@ -138,7 +140,7 @@ void Durable::take_back_rows(Service& service) {
                     "directory in shared memory, and it comes back with the journal"};
         restore_rows(service.journal.ledger(), state_);
     }
-    tables.set_kept(service.journal.status().durable_lsn);
+    tables.set_kept(durable_lsn);
 }
 
 // Endpoints that were removed, and lanes that went, when no journal could be told.
@@ -293,11 +295,13 @@ Outcome Durable::keep_pending() {
 void Durable::keep_changes() {
     if (!wanted_) return;
     bool durable_ones = false;
-    for (const DirectoryWriter::Changed row : state_.tables().take_changes()) {
-        if (row.table == Table::endpoints || row.table == Table::types ||
-            row.table == Table::subscriptions)
-            pending_rows_.insert(row);
-    }
+    std::set<DirectoryWriter::Changed> changes = state_.tables().take_changes();
+    std::erase_if(changes, [](const DirectoryWriter::Changed& row) {
+        return row.table != Table::endpoints && row.table != Table::types &&
+               row.table != Table::subscriptions;
+    });
+    // Takes no memory: what is in neither list any more would not come back after a reboot.
+    pending_rows_.merge(changes);
     if (pending_rows_.empty()) return;
     const std::set<DirectoryWriter::Changed> due = pending_rows_;
     if (service_ != nullptr && keep_pending() == Outcome::ok && commit()) return;

@@ -74,7 +74,8 @@ void Intake::refresh(journal::Journal& journal) {
     const auto& tables = state_.tables();
     const auto now = std::chrono::steady_clock::now();
     if (tables.version() == known_version_ && !(lacks_lanes_ && now >= next_try_)) return;
-    known_version_ = tables.version();
+    // None, until all is done: where no memory is left for it, it is done again.
+    known_version_ = 0;
     lacks_lanes_ = false;
     next_try_ = now + try_again_after;
     audiences_.clear();
@@ -90,6 +91,7 @@ void Intake::refresh(journal::Journal& journal) {
     // Only to be forgotten sooner: without it the journal remembers a lane for a day.
     for (const auto& [id, gone] : sources_) static_cast<void>(journal.lane_gone(id));
     sources_ = std::move(kept);
+    known_version_ = tables.version();
 }
 
 bool Intake::open(std::uint64_t lane_id, Source& source, const journal::Journal& journal) const {

@@ -168,9 +168,20 @@ void DirectoryWriter::mark(Table table, std::uint32_t index) {
     base::check(index > 0 && index < shape_.rows_of(table),
                 "a row of the directory is in its table");
     marked_.push_back({table, index});
-    if (notes_changes_) changes_.push_back({table, index});
+    if (notes_changes_) note({table, index});
     std::uint32_t& used = head_.used[static_cast<std::size_t>(table)];
     used = std::max(used, index + 1);
+}
+
+// Nobody may ask for them for days, while the same rows change: where there is no place left each
+// is kept once, so that there are at most about twice as many as rows.
+void DirectoryWriter::note(Changed row) {
+    if (changes_.size() == changes_.capacity()) {
+        std::sort(changes_.begin(), changes_.end());
+        changes_.erase(std::unique(changes_.begin(), changes_.end()), changes_.end());
+        changes_.reserve(2 * changes_.size() + 1);
+    }
+    changes_.push_back(row);
 }
 
 std::set<DirectoryWriter::Changed> DirectoryWriter::take_changes() {

@@ -119,6 +119,7 @@ private:
     void write_row(std::size_t copy, Marked row);
     void write_head(std::size_t copy);
     void mark(Table table, std::uint32_t index);
+    void note(Changed row);
     [[nodiscard]] Version& version_word() const noexcept {
         return mapping_.at<Version>(version_at);
     }

@@ -179,8 +179,8 @@ std::uint64_t OpenBatch::most_ranges() const noexcept {
 
 Outcome OpenBatch::up_to(std::uint64_t lane, std::uint64_t position) {
     if (!core_.stopped.empty()) return Outcome::stopped;
-    if (moving_.contains(lane)) {
-        if (position <= consumed_of(lane)) return Outcome::ok;
+    if (const auto known = moving_.find(lane); known != moving_.end()) {
+        if (position <= known->second.position) return Outcome::ok;
     } else {
         // The head of the record that tells of all of them, and this one's place in it.
         const std::uint64_t bytes = sizeof(RecordHead) + 2 * sizeof(std::uint64_t);
@@ -188,8 +188,10 @@ Outcome OpenBatch::up_to(std::uint64_t lane, std::uint64_t position) {
             return outcome;
     }
     make_place(positions_, 1);
-    ++moving_[lane];
-    positions_.emplace_back(lane, position);
+    Moving& own = moving_[lane];
+    positions_.push_back({lane, own.position});
+    ++own.count;
+    own.position = position;
     return Outcome::ok;
 }
 
@@ -197,8 +199,8 @@ std::uint64_t OpenBatch::consumed_of(std::uint64_t lane) const {
     std::uint64_t position = 0;
     if (const auto found = core_.ledger.lanes.find(lane); found != core_.ledger.lanes.end())
         position = found->second.position;
-    for (const auto& [of, to] : positions_)
-        if (of == lane) position = std::max(position, to);
+    if (const auto found = moving_.find(lane); found != moving_.end())
+        position = std::max(position, found->second.position);
     return position;
 }
 
@@ -223,8 +225,11 @@ void OpenBatch::take_back(const Journal::Mark& to) {
         settled_.pop_back();
     }
     if (settled_.empty()) settled_bytes_ = 0;
-    for (; positions_.size() > to.positions; positions_.pop_back())
-        if (--moving_[positions_.back().first] == 0) moving_.erase(positions_.back().first);
+    for (; positions_.size() > to.positions; positions_.pop_back()) {
+        const auto own = moving_.find(positions_.back().lane);
+        own->second.position = positions_.back().before;
+        if (--own->second.count == 0) moving_.erase(own);
+    }
     audiences_.resize(to.audiences);
 }
 
@@ -245,13 +250,9 @@ void OpenBatch::add_settled() {
 }
 
 void OpenBatch::add_positions() {
-    if (positions_.empty()) return;
-    // The highest of each lane.
-    std::map<std::uint64_t, std::uint64_t> highest;
-    for (const auto& [lane, position] : positions_)
-        highest[lane] = std::max(highest[lane], position);
+    if (moving_.empty()) return;
     std::vector<std::uint64_t> list;
-    for (const auto& [lane, position] : highest) list.insert(list.end(), {lane, position});
+    for (const auto& [lane, own] : moving_) list.insert(list.end(), {lane, own.position});
     RecordHead head;
     head.kind = Kind::up_to;
     add(head, std::as_bytes(std::span(list)));

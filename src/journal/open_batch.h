@@ -79,8 +79,16 @@ private:
     };
     std::map<Endpoint, Settling> settling_;       // by whose they are; count 0: nobody's
     std::uint64_t settled_bytes_ = 0;             // an upper bound for what will tell of them
-    std::vector<std::pair<std::uint64_t, std::uint64_t>> positions_;
-    std::map<std::uint64_t, std::uint32_t> moving_;  // how many of them are of which lane
+    struct Moved {
+        std::uint64_t lane = 0;
+        std::uint64_t before = 0;  // in this batch; for when it is taken back
+    };
+    std::vector<Moved> positions_;  // in the order in which they were told
+    struct Moving {
+        std::uint32_t count = 0;     // of positions_
+        std::uint64_t position = 0;  // the highest of them
+    };
+    std::map<std::uint64_t, Moving> moving_;  // by lane
     std::vector<std::pair<std::vector<Endpoint>, std::uint32_t>> audiences_;  // new in this batch
     std::map<std::uint32_t, std::uint32_t> sequences_;  // last given in this batch
 };

@@ -11,6 +11,7 @@
 
 #include <doctest/doctest.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "daemon/fixture.h"
@@ -43,7 +44,7 @@ TEST_CASE("a second daemon for a bus ends at once with a clear text and disturbs
     const auto session = test::join(folder.bus());
     Daemon second(folder.bus());
     CHECK(second.trouble().find("a bus that has one") != std::string::npos);
-    CHECK(second.process().end() == 1);
+    CHECK(second.process().end() == EX_TEMPFAIL);
     CHECK(session->status().value().daemon_pid ==
           static_cast<std::uint64_t>(first.process().pid()));
 }
@@ -84,13 +85,13 @@ TEST_CASE("a directory that others may enter, or that is a link, is refused") {
     REQUIRE(::chmod(folder.bus().c_str(), 0755) == 0);
     Daemon open_to_all(folder.bus());
     CHECK(open_to_all.trouble().find("0700") != std::string::npos);
-    CHECK(open_to_all.process().end() == 1);
+    CHECK(open_to_all.process().end() == EX_NOPERM);
     REQUIRE(::chmod(folder.bus().c_str(), 0700) == 0);
     const std::string link = folder.path() + "/link";
     REQUIRE(::symlink(folder.bus().c_str(), link.c_str()) == 0);
     Daemon through_link(link);
     CHECK(through_link.trouble() != "");
-    CHECK(through_link.process().end() == 1);
+    CHECK(through_link.process().end() == EX_CANTCREAT);
 }
 
 TEST_CASE("a directory file that is empty, zero-filled or half made is replaced") {
@@ -115,7 +116,7 @@ TEST_CASE("a directory file of another version, or a stranger's, is refused and 
         make_bus_with_directory_file(folder, bytes);
         Daemon daemon(folder.bus());
         CHECK(daemon.trouble().find("taking up the directory") != std::string::npos);
-        CHECK(daemon.process().end() == 1);
+        CHECK(daemon.process().end() == EX_DATAERR);
         CHECK(bytes_of(folder.bus() + "/directory") == bytes);
     }
 }
@@ -213,7 +214,7 @@ TEST_CASE("a misspelt key or a bad value in the configuration is refused with it
         Daemon daemon(folder.bus(), {"--config", file});
         CAPTURE(daemon.trouble());
         CHECK(daemon.trouble().find(expected) != std::string::npos);
-        CHECK(daemon.process().end() == 1);
+        CHECK(daemon.process().end() == EX_CONFIG);
     }
 }
 

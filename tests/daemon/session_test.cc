@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <csignal>
 #include <cstdint>
+#include <cstdlib>
+#include <filesystem>
 #include <set>
 #include <string>
 #include <vector>
@@ -10,6 +12,7 @@
 #include <doctest/doctest.h>
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -67,11 +70,30 @@ int start_daemon_from_a_corner(const std::string& bus) {
     const auto daemon = static_cast<pid_t>(session->status().value().daemon_pid);
     const cpu_set_t theirs = cores_of(daemon);
     const cpu_set_t first = cores_of(1);
-    const bool is_free = CPU_EQUAL(&theirs, &first) != 0;
+    // What we get of them: our control group may have fewer.
+    if (::sched_setaffinity(0, sizeof(first), &first) != 0) return 1;
+    const cpu_set_t ours = cores_of(0);
+    const bool is_free = CPU_EQUAL(&theirs, &ours) != 0;
     const bool is_usual = ::sched_getscheduler(daemon) == SCHED_OTHER;
     const bool is_served = place_at_disk(daemon) != idle_class;
     ::kill(daemon, SIGTERM);
     return is_free ? is_usual ? is_served ? 0 : 4 : 3 : 2;
+}
+
+// As a program whose directory is removed or unmounted behind it: started in one, with a journal
+// that is named from there. 0: the daemon is in none, and the journal is where it was meant.
+int start_daemon_from_a_folder(const std::string& folder) {
+    const std::string here = folder + "/here";
+    if (::mkdir(here.c_str(), 0700) != 0 || ::chdir(here.c_str()) != 0 ||
+        ::setenv("SHMBUS_JOURNAL", "kept", 1) != 0)
+        return 1;
+    auto session = test::join(folder + "/bus", 5s, true);
+    const auto daemon = static_cast<pid_t>(session->status().value().daemon_pid);
+    const bool has_journal = session->journal().has_value();
+    const bool is_there = ::access((here + "/kept").c_str(), F_OK) == 0;
+    const auto where = std::filesystem::read_symlink("/proc/" + std::to_string(daemon) + "/cwd");
+    ::kill(daemon, SIGTERM);
+    return !has_journal ? 2 : !is_there ? 3 : where != "/" ? 4 : 0;
 }
 
 std::vector<std::uint32_t> endpoints_of(const shmbus::detail::Session& session,
@@ -406,6 +428,17 @@ TEST_CASE("a daemon that the library starts runs beside its starter, not on its 
     REQUIRE(WIFEXITED(status));
     INFO("1: no corner, 2: cores, 3: class, 4: disk");
     CHECK(WEXITSTATUS(status) == 0);
+    CHECK(test::eventually([&] {
+        return ::access((folder.bus() + "/control.sock").c_str(), F_OK) != 0;
+    }));
+}
+
+TEST_CASE("a daemon that the library starts stays in no folder, and finds what was named there") {
+    const Folder folder;
+    shmbus::test::Child starter([&] { return start_daemon_from_a_folder(folder.path()); });
+    const int status = starter.reap();
+    INFO("1: no folder, 2: no journal, 3: it is elsewhere, 4: in a folder: ", WEXITSTATUS(status));
+    CHECK(shmbus::test::exited_with(status, 0));
     CHECK(test::eventually([&] {
         return ::access((folder.bus() + "/control.sock").c_str(), F_OK) != 0;
     }));

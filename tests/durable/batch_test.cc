@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstring>
@@ -75,6 +76,77 @@ TEST_CASE("what comes while a batch smaller than the last one is gathered shares
     Worker worker(bus);
     CHECK(handle_until(worker.endpoint, [&] { return worker.order.size() == 22; }));
     CHECK(worker.marked() == 0);
+}
+
+TEST_CASE("what is sent again while its batch is gathered is one message") {
+    ServedBus served;
+    Gate& gate = Gate::make();
+    served.at_step = [&](const char* name) { gate.pass(name); };
+    served.serve();
+    Bus bus = served.open();
+    bus.declare_endpoint<Work>("worker");
+    send_numbers(bus, 1, 1);
+    gate.stop_between("to be committed", [&] { send(bus, 2, 2); }, [&] { send(bus, 3, 6); });
+    REQUIRE(bus.sync(20s));
+    const auto send_named = [&](std::uint64_t number, std::uint64_t name) {
+        shmbus::SendOptions options;
+        options.id = {0xABC, name};
+        REQUIRE(bus.send(Work{number, 2 * number}, options));
+    };
+    const std::uint64_t before = gate.commits;
+    gate.stop_between(
+        "collected",
+        [&] {
+            send_named(7, 1);
+        },
+        [&] {
+            send_named(7, 1);
+            send_named(8, 2);
+            send_named(8, 2);
+        });
+    REQUIRE(bus.sync(20s));
+    CHECK(gate.commits == before + 1);
+    Worker worker(bus);
+    send_numbers(bus, 9, 9);
+    CHECK(handle_until(worker.endpoint, [&] { return worker.has_all(9); }));
+    CHECK(worker.order.size() == 9);
+}
+
+TEST_CASE("a daemon that is killed while it gathers has lost nothing and doubles nothing") {
+    ServedBus served;
+    Gate& gate = Gate::make();
+    served.at_step = [&](const char* name) { gate.pass(name); };
+    served.serve();
+    Bus bus = served.open();
+    bus.declare_endpoint<Work>("worker");
+    send_numbers(bus, 1, 1);
+    gate.stop_between("to be committed", [&] { send(bus, 2, 2); }, [&] { send(bus, 3, 12); });
+    REQUIRE(bus.sync(20s));
+    SUBCASE("before its sync") {
+        gate.stop_between("collected", [&] { send(bus, 13, 13); }, [&] {
+            send(bus, 14, 22);
+            gate.at = "to be committed";
+            gate.is_reached = false;
+            CHECK(wait_until([&] { return gate.is_reached.load(); }));
+            served.kill_daemon();
+        });
+    }
+    SUBCASE("behind its sync, before its receipts") {
+        gate.stop_between("collected", [&] { send(bus, 13, 13); }, [&] {
+            send(bus, 14, 22);
+            gate.at = "committed";
+            gate.is_reached = false;
+            CHECK(wait_until([&] { return gate.is_reached.load(); }));
+            served.kill_daemon();
+        });
+    }
+    served.serve();
+    REQUIRE(bus.sync(20s));
+    Worker worker(bus);
+    send_numbers(bus, 23, 23);
+    CHECK(handle_until(worker.endpoint, [&] { return worker.has_all(23); }));
+    CHECK(worker.order.size() == 23);
+    CHECK(std::ranges::is_sorted(worker.order));
 }
 
 }  // namespace durable_tests

@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdint>
@@ -16,6 +17,7 @@
 #include <string_view>
 #include <utility>
 
+#include <malloc.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -159,6 +161,55 @@ std::uint64_t start_fails_at = 0;
     return has_failed ? Start::whole : Start::without_failure;
 }
 
+// Whether a daemon that no memory is left for when a request makes it look into its lanes reads
+// them afterwards: `sent` messages are then on disk.
+enum class Look : int { whole = 10, without_failure, lane_lost };
+
+[[nodiscard]] Look look_fails(const daemon::Config& config, std::uint64_t at, std::uint64_t sent) {
+    daemon::State state(daemon::Home(config), config, [](auto, const auto&) {});
+    daemon::Durable durable(state);
+    fail_at(at, false);
+    try {
+        // Nobody's: so it looks at all that is there.
+        static_cast<void>(durable.why_needed(shmbus::wire::make_reference(4'000, 1)));
+    } catch (const std::bad_alloc&) {
+    }
+    own_new().fails_at = 0;
+    const bool has_failed = own_new().has_failed;
+    while (durable.turn()) {
+    }
+    const std::uint32_t index = state.find_endpoint("worker");
+    const auto generation = state.tables().row<shmbus::directory::EndpointRow>(index).generation;
+    const std::string left = durable.why_needed(shmbus::wire::make_reference(index, generation));
+    if (!left.starts_with(std::to_string(sent) + " durable messages")) return Look::lane_lost;
+    return has_failed ? Look::whole : Look::without_failure;
+}
+
+// What becomes of it that this allocation of keeping a new endpoint's row fails, when it is asked
+// again, as a client does. Out of service, the journal takes no rows until it is back.
+enum class Keeping : int { acknowledged = 10, without_failure, out_of_service };
+
+[[nodiscard]] Keeping keeping_fails(const daemon::Config& config, int at) {
+    daemon::State state(daemon::Home(config), config, [](auto, const auto&) {});
+    daemon::Durable durable(state);
+    shmbus::directory::EndpointRow row{};
+    row.kind = shmbus::directory::EndpointKind::ordinary;
+    row.lane_bytes = 4096;
+    row.uid = ::geteuid();
+    state.make_endpoint(row, "late" + std::to_string(at));
+    state.tables().commit();
+    fail_at(static_cast<std::uint64_t>(at), false);
+    try {
+        durable.keep_changes();
+    } catch (const std::bad_alloc&) {
+    }
+    own_new().fails_at = 0;
+    if (!own_new().has_failed) return Keeping::without_failure;
+    durable.keep_changes();
+    const std::string why = durable.why_needed(shmbus::wire::make_reference(4'000, 1));
+    return why.empty() ? Keeping::acknowledged : Keeping::out_of_service;
+}
+
 }  // namespace
 
 TEST_SUITE("durable") {
@@ -192,6 +243,85 @@ TEST_CASE("what no memory was left for at the first start after a reboot comes b
         CHECK((outcome == Start::whole || outcome == Start::without_failure));
     }
     MESSAGE("failed up to allocation ", at - 2);
+    CHECK(at > 3);
+}
+
+TEST_CASE("rows that change again and again take no more memory each time") {
+    ServedBus served;
+    daemon::State state(daemon::Home(served.config), served.config, [](auto, const auto&) {});
+    auto& tables = state.tables();
+    using shmbus::directory::LaneRow;
+    static_cast<void>(tables.take_changes());
+    const auto used = [] { return ::mallinfo2().uordblks + ::mallinfo2().hblkhd; };
+    const std::size_t before = used();
+    for (int time = 0; time < 10'000; ++time) {
+        for (std::uint32_t row = 1; row <= 50; ++row)
+            static_cast<void>(tables.change<LaneRow>(row));
+        tables.commit();
+    }
+    CHECK(used() < before + (64 << 10));
+    CHECK(tables.take_changes().size() == 50);
+}
+
+TEST_CASE("a request's look into the lanes that no memory is left for loses none of them") {
+    ServedBus served;
+    served.serve();
+    Bus bus = served.open();
+    bus.declare_endpoint<Work>("worker");
+    send_numbers(bus, 1, 1);
+    std::uint64_t sent = 1;
+    std::uint64_t at = 1;
+    // Ends: with the first allocation that such a look does not make.
+    for (bool has_failed = true; has_failed; ++at) {
+        REQUIRE(at < 1000);
+        served.kill_daemon();
+        REQUIRE(bus.send(Work{++sent, 2 * sent}));
+        const pid_t child = ::fork();
+        REQUIRE(child >= 0);
+        if (child == 0) ::_exit(static_cast<int>(look_fails(served.config, at, sent)));
+        int status = 0;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        INFO("allocation ", at);
+        REQUIRE(WIFEXITED(status));
+        const auto look = static_cast<Look>(WEXITSTATUS(status));
+        has_failed = look != Look::without_failure;
+        CHECK(look != Look::lane_lost);
+    }
+    CHECK(at > 5);
+}
+
+TEST_CASE("a row that no memory was left for is on disk once it is acknowledged all the same") {
+    ServedBus served;
+    served.serve();
+    {
+        Bus bus = served.open();
+        bus.declare_endpoint<Work>("worker");
+        send_numbers(bus, 1, 1);
+    }
+    served.kill_daemon();
+    const auto kept_endpoints = [&] {
+        shmbus::journal::RealStorage storage(served.journal());
+        const shmbus::journal::Journal journal(storage);
+        constexpr auto table = static_cast<std::uint16_t>(shmbus::directory::Table::endpoints);
+        return std::ranges::count_if(journal.ledger().items, [](const auto& item) {
+            return item.first.type == table;
+        });
+    };
+    const auto before = kept_endpoints();
+    int at = 1;
+    // Ends: with the first allocation that is not made.
+    for (auto keeping = Keeping::acknowledged; keeping != Keeping::without_failure; ++at) {
+        REQUIRE(at < 1000);
+        const pid_t child = ::fork();
+        REQUIRE(child >= 0);
+        if (child == 0) ::_exit(static_cast<int>(keeping_fails(served.config, at)));
+        int status = 0;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        INFO("allocation ", at);
+        REQUIRE(WIFEXITED(status));
+        keeping = static_cast<Keeping>(WEXITSTATUS(status));
+        if (keeping != Keeping::out_of_service) CHECK(kept_endpoints() == before + at);
+    }
     CHECK(at > 3);
 }
 

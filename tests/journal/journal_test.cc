@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <ctime>
 #include <set>
 #include <string>
 
@@ -463,6 +464,58 @@ TEST_CASE("a lane of which a batch tells has its place in it however full the ba
         CHECK(bench.journal->consumed_of(77) == taken);
     }
     CHECK(refused > 0);  // or nothing was shown
+}
+
+// A daemon tells of each lane as often as it looks, and a thousand senders are not many.
+TEST_CASE("telling how far a lane was read takes no longer with many others in the batch") {
+    // Of this thread's time, so that others on its core do not count.
+    const auto microseconds_for = [](std::uint64_t lanes) {
+        Bench bench;
+        timespec begin{};
+        timespec end{};
+        REQUIRE(::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin) == 0);
+        std::uint64_t told = 0;
+        for (std::uint64_t look = 1; look <= 4; ++look)
+            for (std::uint64_t lane = 1; lane <= lanes; ++lane)
+                told += bench.journal->up_to(lane, look) == Outcome::ok ? 1 : 0;
+        REQUIRE(::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end) == 0);
+        REQUIRE(told == 4 * lanes);
+        return 1e6 * static_cast<double>(end.tv_sec - begin.tv_sec) +
+               1e-3 * static_cast<double>(end.tv_nsec - begin.tv_nsec);
+    };
+    // Ten times as many: ten times as long, and a hundred times where each looks at all.
+    double least = 1e9;
+    for (int round = 0; round < 5; ++round)
+        least = std::min(least, microseconds_for(1000) / microseconds_for(100));
+    MESSAGE("so many times as long: ", least);
+    CHECK(least < 30);
+}
+
+TEST_CASE("what a batch tells of a lane is what it told before, when the rest is taken back") {
+    Bench bench;
+    bench.up_to(9, 100);
+    bench.commit();
+    const Journal::Mark none = bench.journal->mark();
+    bench.up_to(9, 110);
+    bench.up_to(7, 5);
+    const Journal::Mark one = bench.journal->mark();
+    bench.up_to(9, 120);
+    bench.up_to(9, 130);
+    bench.up_to(8, 0);
+    CHECK(bench.journal->consumed_of(9) == 130);
+    bench.journal->take_back(one);
+    CHECK(bench.journal->consumed_of(9) == 110);
+    CHECK(bench.journal->consumed_of(7) == 5);
+    bench.journal->take_back(none);
+    CHECK(bench.journal->consumed_of(9) == 100);
+    CHECK(bench.journal->consumed_of(7) == 0);
+    // Nothing of it is left: lower than what was told and taken back is news.
+    bench.up_to(9, 105);
+    // And lower than what the journal knows is none.
+    bench.up_to(9, 90);
+    bench.commit();
+    bench.reopen();
+    CHECK(bench.journal->consumed_of(9) == 105);
 }
 
 TEST_CASE("a lane's position and a kept id survive restart, checkpoints and removal") {

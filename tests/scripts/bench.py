@@ -166,6 +166,11 @@ def check_loss(folder, before):
     require("VOID" in page and "Before and after" in page, "the page does not say so")
 
 
+def check_quiet_shell():
+    ran = bench("request", "--seconds", 1, SHMBUS_LOG="off")
+    require("no daemon named" not in ran.stderr, ran.stderr)
+
+
 def check_fairness(folder):
     """Started under a real-time class it says why not. As the kernel lets us: see main."""
     command = ["chrt", "-r", "1", BENCH, "run", "--quick", "--seconds", "2", "--out", folder]
@@ -232,6 +237,7 @@ def main():
                      lambda: check_compare(folder, results))
         checks.check("a planted loss voids the figures and fails the run",
                      lambda: check_loss(folder.with_name("loss"), folder / "a"))
+        checks.check("a bus is measured, however little its daemon may log", check_quiet_shell)
         may = subprocess.run(["chrt", "-r", "1", "true"], capture_output=True, check=False)
         if may.returncode == 0:
             checks.check("a run under a real-time class is refused",
