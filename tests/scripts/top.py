@@ -164,6 +164,23 @@ def check_failures(stage):
     screen.press("q")
 
 
+def check_script_text(stage):
+    """What a script sends has ends of lines in it; it is text all the same."""
+    def shmbus(*words, said=""):
+        made = subprocess.run([SHMBUS, "--bus", stage.bus, *words], input=said, text=True,
+                              capture_output=True, check=False)
+        equal((made.returncode, made.stderr), (0, ""), " ".join(words))
+    shmbus("type", "add", "note", "command")
+    shmbus("endpoint", "create", "notes", "--handles", "note")
+    shmbus("send", "note", said='{\n\t"a": 1\n}\n')
+    shmbus("send", "note", said="\x1b[31mred\n")
+    screen = stage.screen(80, 24, " ".join(stage.top_words("-d", "0.2", "--endpoint", "notes")))
+    screen.waits_for("depth 2")
+    screen.press("m")
+    screen.waits_for('{  "a": 1 }', "1b5b33316d7265640a")
+    screen.press("q")
+
+
 def check_lag(stage, web):
     """While the daemon is stopped, what is sent durably is not on disk, and that is shown."""
     os.kill(stage.daemon.pid, signal.SIGSTOP)
@@ -767,6 +784,7 @@ def main():
         with Stage() as stage:
             checks.check("a failed message is seen in the error endpoint, with its reason",
                          lambda: check_failures(stage))
+            checks.check("what a script sent is shown as text", lambda: check_script_text(stage))
 
 
 if __name__ == "__main__":

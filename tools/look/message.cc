@@ -34,14 +34,20 @@ constexpr std::size_t most_shown_bytes = 256;
     }
 }
 
+// On one line: what scripts send has ends of lines in it, and one at its end.
 [[nodiscard]] std::string text_of_bytes(std::span<const std::byte> payload) {
-    const bool is_text = std::all_of(payload.begin(), payload.end(), [](std::byte byte) {
+    const auto is_space = [](unsigned char c) { return c == '\n' || c == '\t' || c == '\r'; };
+    const bool is_text = std::all_of(payload.begin(), payload.end(), [&](std::byte byte) {
         const auto c = std::to_integer<unsigned char>(byte);
-        return c >= ' ' && c <= '~';
+        return (c >= ' ' && c <= '~') || is_space(c);
     });
     const auto shown = payload.first(std::min(payload.size(), most_shown_bytes));
     if (!is_text) return tools::hex_of(shown);
-    return std::string(reinterpret_cast<const char*>(shown.data()), shown.size());
+    std::string text(reinterpret_cast<const char*>(shown.data()), shown.size());
+    for (char& c : text)
+        if (is_space(static_cast<unsigned char>(c))) c = ' ';
+    text.resize(text.find_last_not_of(' ') + 1);
+    return text;
 }
 
 [[nodiscard]] std::string text_of(const wire::FailureRecord& failure, const Snapshot& seen) {
