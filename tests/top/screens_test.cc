@@ -150,6 +150,22 @@ TEST_CASE("only the living are counted as having an endpoint open, the unknown m
     CHECK(cons("shipping") == "0");
 }
 
+TEST_CASE("the age of a message that does not say when it was sent is marked as the least it is") {
+    Model shown = model();
+    const auto sales = [&] { return line_with(top::draw(shown, small), "B sales"); };
+    look::Endpoint& seen = shown.now.endpoints[0];
+    seen.lanes[0].oldest_is_at_least = true;
+    CHECK(has(sales(), " >7.1s "));
+    // The one in a hand is known, the one that waits may be older.
+    seen.lanes[0].oldest_ns.reset();
+    CHECK(has(sales(), " >7.1s "));
+    seen.lanes[0].oldest_ns = 5'000'000'000;
+    seen.lanes[0].oldest_is_at_least = false;
+    CHECK(has(sales(), "  7.1s "));
+    CHECK(top::least_text(41'000'000) == ">41ms");
+    CHECK(top::least_text(std::nullopt) == "-");
+}
+
 TEST_CASE("every screen fits its terminal, and in ASCII has nothing else") {
     for (const Size size : {small, large, Size{1, 1}, Size{3, 10}, Size{10, 300}})
         for (const Alphabet alphabet : {Alphabet::ascii, Alphabet::unicode})
@@ -320,6 +336,29 @@ TEST_CASE("nothing is written where that was not wanted") {
     shown.view.is_read_only = true;
     CHECK(top::press(shown, top::key_of('w'), small) == top::Wish::nothing);
     CHECK(has(text_of(top::draw(shown, small)), "--read-only"));
+}
+
+TEST_CASE("a filter that is none is refused, and a long one hides neither itself nor the pause") {
+    Model shown = model();
+    // Ctrl-U throws away what stood there, as in a shell.
+    const auto filter = [&](const std::string& text) {
+        press(shown, "f\x15" + text + "\n");
+        return shown.view.filter;
+    };
+    CHECK(filter("depth>5") == "depth>5");
+    CHECK(filter("fill<0.5") == "fill<0.5");
+    for (const char* const wrong : {"depth>abc", "depth>", "depth>5x", "depht>5", "in>>5"}) {
+        CAPTURE(wrong);
+        CHECK(filter(wrong) == "fill<0.5");
+        CHECK(has(text_of(top::draw(shown, small)), "'" + std::string(wrong) + "' is no filter"));
+    }
+    CHECK(filter("").empty());
+    const std::string longer(40, 'x');
+    CHECK(filter(longer) == longer);
+    shown.view.is_paused = true;
+    const std::string said = text_of(top::draw(shown, small));
+    CHECK(has(said, "PAUSED"));
+    CHECK(has(said, "no endpoint passes the filter " + longer));
 }
 
 TEST_CASE("marked endpoints stay on top, whatever the order and the filter") {

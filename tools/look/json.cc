@@ -148,6 +148,7 @@ template <class T>
             {"on_disk_is_current", snapshot.is_disk_known()},
             {"fill", or_null(endpoint.fill())},
             {"oldest_ns", or_null(endpoint.oldest_ns())},
+            {"oldest_is_at_least", endpoint.oldest_is_at_least()},
             {"journal_lag", endpoint.journal_lag},
             {"received_total", endpoint.received()},
             {"settled_total", endpoint.settled},

@@ -93,6 +93,12 @@ OptionalNumber Endpoint::oldest_ns() const noexcept {
     return most;
 }
 
+bool Endpoint::oldest_is_at_least() const noexcept {
+    return oldest_ns() && std::any_of(lanes.begin(), lanes.end(), [](const Lane& lane) {
+               return lane.waiting > 0 && (!lane.oldest_ns || lane.oldest_is_at_least);
+           });
+}
+
 bool Endpoint::is_full() const noexcept {
     return std::any_of(lanes.begin(), lanes.end(),
                        [](const Lane& lane) { return lane.wants_room; });

@@ -212,6 +212,8 @@ struct Endpoint {
     // Of the fullest lane, 0 to 1; nothing without lanes.
     [[nodiscard]] std::optional<double> fill() const noexcept;
     [[nodiscard]] OptionalNumber oldest_ns() const noexcept;
+    // Some message waits whose age is not known, or not exactly.
+    [[nodiscard]] bool oldest_is_at_least() const noexcept;
     [[nodiscard]] bool is_full() const noexcept;  // some writer waits for room
     [[nodiscard]] bool is_damaged() const noexcept;
     // Over all lanes that ever were: sends that found no room; messages let go for want of room;

@@ -31,6 +31,19 @@ namespace {
     return three_digits(value) + *units;
 }
 
+// At most five characters.
+[[nodiscard]] std::string short_span_text(std::uint64_t ns) {
+    std::string text = span_text(ns);
+    if (text.size() <= 5) return text;
+    // "41.0ms" without its fraction, "12h05m" and "10m00s" without their smaller parts.
+    const std::size_t point = text.find('.');
+    if (point != std::string::npos)
+        text.erase(point, 2);
+    else
+        text.resize(text.find_first_of("hm") + 1);
+    return text;
+}
+
 constexpr std::array eighths{"", "▏", "▎", "▍", "▌", "▋", "▊", "▉", "█"};
 constexpr std::array heights{"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
 constexpr std::array ascii_heights{"_", ".", ":", "-", "=", "+", "*", "#"};
@@ -63,17 +76,11 @@ std::string span_text(std::uint64_t ns) {
 std::string span_text(const std::optional<std::uint64_t>& ns) { return ns ? span_text(*ns) : "-"; }
 
 std::string ever_text(const std::optional<std::uint64_t>& ns) {
-    if (!ns) return "-";
-    std::string text = span_text(*ns);
-    if (text.size() > 5) {
-        // "41.0ms" without its fraction, "12h05m" and "10m00s" without their smaller parts.
-        const std::size_t point = text.find('.');
-        if (point != std::string::npos)
-            text.erase(point, 2);
-        else
-            text.resize(text.find_first_of("hm") + 1);
-    }
-    return text + '*';
+    return ns ? short_span_text(*ns) + '*' : "-";
+}
+
+std::string least_text(const std::optional<std::uint64_t>& ns) {
+    return ns ? '>' + short_span_text(*ns) : "-";
 }
 
 std::string share_text(const std::optional<double>& share) {

@@ -25,6 +25,8 @@ enum class Alphabet : std::uint8_t { ascii, unicode };
 // The same of what is known of all time alone, none having come in the last interval: marked, so
 // that it is told from the others without colours, and not longer: "2.4us*", "41ms*", "3h*".
 [[nodiscard]] std::string ever_text(const std::optional<std::uint64_t>& ns);
+// The same of what is as long or longer: ">2.4us", ">41ms", ">3h".
+[[nodiscard]] std::string least_text(const std::optional<std::uint64_t>& ns);
 // "99 %"
 [[nodiscard]] std::string share_text(const std::optional<double>& share);
 // "12:41:09", of this machine's local time.

@@ -39,7 +39,7 @@ constexpr std::array<std::pair<const char*, const char*>, 43> help_texts{{
     {"P50 P99", "time in the handler"},
     {"CRIT", "99 % took less from being sent to being handled"},
     {"*", "behind a time: of all time, none came in the last interval"},
-    {"OLDEST", "age of the oldest message, as far as it is known"},
+    {"OLDEST", "age of the oldest message; with a >: that old, or older"},
     {"CONS", "processes that have it open and live (? that may live)"},
     {"RETRY/s", "handed out again, after a death or a failure"},
     {"FAIL", "given up; in an error endpoint: messages that lie there"},

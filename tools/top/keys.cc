@@ -29,7 +29,13 @@ void end_input(Model& model) {
     View& view = model.view;
     const Input input = view.input;
     view.input = Input::none;
-    if (input == Input::filter) view.filter = view.typed;
+    if (input == Input::filter) {
+        if (is_filter(view.typed))
+            view.filter = view.typed;
+        else
+            view.said = fmt::format("'{}' is no filter: depth, fill, in, out or fail, > or <, and "
+                                    "a number", view.typed);
+    }
     if (input == Input::find) {
         view.find = view.typed;
         go_to(model, Screen::endpoints);
@@ -54,6 +60,8 @@ void type(Model& model, Key key) {
         view.input = Input::none;
     else if (key == Key::backspace && !view.typed.empty())
         view.typed.pop_back();
+    else if (key == Key::clear)
+        view.typed.clear();
     else if (code >= ' ' && code < 127 && view.typed.size() < 60)
         view.typed += static_cast<char>(code);
 }

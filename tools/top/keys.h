@@ -13,6 +13,7 @@ namespace shmbus::top {
 enum class Key : std::uint16_t {
     enter = '\n',
     tab = '\t',
+    clear = 21,  // Ctrl-U
     escape = 27,
     backspace = 127,
     up = 256,

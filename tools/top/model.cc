@@ -4,6 +4,8 @@
 #include "top/model.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <cstdlib>
 #include <utility>
 
@@ -213,6 +215,19 @@ Style style_of(State state) noexcept {
             return Style::dim;
     }
     return Style::plain;
+}
+
+bool is_filter(const std::string& filter) {
+    const std::size_t sign = filter.find_first_of("<>");
+    if (sign == std::string::npos) return true;
+    constexpr std::array figures{"depth", "fill", "in", "out", "fail"};
+    if (std::find(figures.begin(), figures.end(), filter.substr(0, sign)) == figures.end())
+        return false;
+    const char* const begin = filter.data() + sign + 1;
+    const char* const end = filter.data() + filter.size();
+    double limit = 0;
+    const auto [rest, error] = std::from_chars(begin, end, limit);
+    return error == std::errc{} && rest == end;
 }
 
 bool passes(const Model& model, const look::Endpoint& endpoint, const std::string& filter) {

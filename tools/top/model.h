@@ -143,6 +143,8 @@ void see_nothing(Model& model, std::string why, std::uint64_t now_ns);
 // in order. Without a filter reply inboxes that are empty are left out.
 [[nodiscard]] std::vector<const look::Endpoint*> shown_endpoints(const Model& model);
 // True when the filter lets it through: a part of its name, or "depth>1000".
+// A part of a name, or one of the figures that can be compared, with a number.
+[[nodiscard]] bool is_filter(const std::string& filter);
 [[nodiscard]] bool passes(const Model& model, const look::Endpoint& endpoint,
                           const std::string& filter);
 

@@ -130,8 +130,8 @@ namespace {
                                   : lane.state == directory::RowState::pending ? "ahead"
                                                                                : "open";
         const double fill = lane.fill().value_or(0);
-        std::string oldest = span_text(lane.oldest_ns);
-        if (lane.oldest_ns && lane.oldest_is_at_least) oldest = fmt::format(">{}", oldest);
+        const std::string oldest =
+            lane.oldest_is_at_least ? least_text(lane.oldest_ns) : span_text(lane.oldest_ns);
         Line line = table.row({{wire::lane_file(lane.id)},
                                {plain(model.now.process_name(lane.writer))},
                                {pid_text(model, lane.writer)},

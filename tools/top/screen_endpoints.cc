@@ -49,7 +49,8 @@ public:
             case Column::critical:
                 return quantile(&look::EndpointRates::critical_ns, 0.99);
             case Column::oldest:
-                return {span_text(endpoint_.oldest_ns())};
+                return {endpoint_.oldest_is_at_least() ? least_text(endpoint_.oldest_ns())
+                                                       : span_text(endpoint_.oldest_ns())};
             case Column::consumers:
                 return is_journal ? Span{"-"} : consumers();
             case Column::retries:
@@ -158,8 +159,9 @@ Page draw_endpoints(const Model& model, Size size) {
         page.push_back(row == at ? chosen(std::move(line), size.columns) : std::move(line));
     }
     if (rows.empty())
-        page.push_back({{model.view.filter.empty() ? "no endpoint was made on this bus yet"
-                                                   : "no endpoint passes the filter",
+        page.push_back({{model.view.filter.empty()
+                             ? "no endpoint was made on this bus yet"
+                             : "no endpoint passes the filter " + model.view.filter,
                          Style::dim}});
     return page;
 }

@@ -127,13 +127,17 @@ constexpr std::size_t lines_around = summary_lines + 1;
             break;
     }
     if (!now.is_of_this_boot) line.push_back({"  of an earlier boot, or a copy", Style::warn});
-    std::string end =
-        fmt::format("{}  every {} s", clock_text(now.taken_ns), model.view.interval_s);
-    if (model.view.is_paused) end = "PAUSED  " + end;
-    if (!model.view.filter.empty()) end = "filter " + model.view.filter + "  " + end;
+    // The interval goes first where there is no room, then the filter.
+    const std::string clock = (model.view.is_paused ? "PAUSED  " : "") + clock_text(now.taken_ns);
+    const std::string every = fmt::format("  every {} s", model.view.interval_s);
+    const std::string filter =
+        model.view.filter.empty() ? "" : "filter " + model.view.filter + "  ";
     const std::size_t used = width(line);
-    if (used + end.size() + 2 > columns) end = clock_text(now.taken_ns);
-    if (used + end.size() + 2 <= columns) line.push_back({right(end, columns - used)});
+    for (const std::string& end : {filter + clock + every, filter + clock, clock})
+        if (used + end.size() + 2 <= columns) {
+            line.push_back({right(end, columns - used)});
+            break;
+        }
     return line;
 }
 
