@@ -572,8 +572,8 @@ def check_terminal(stage):
     try:
         command = " ".join(stage.top_words("-d", "0.1"))
         shell = stage.screen(80, 24, "sh -c 'PS1=; export PS1; exec sh'")
-        for round_number in range(6):
-            how = ("q", "C-c", "SIGTERM", "SIGHUP", "SIGTERM", "q")[round_number]
+        ends = ("q", "C-c", "SIGTERM", "SIGHUP", "C-\\", "SIGTERM", "q")
+        for round_number, how in enumerate(ends):
             shell.press(f"clear; stty -g >{stage.folder}/before; {command} --endpoint sales; "
                         f"echo status=$? end-{round_number}; stty -g >{stage.folder}/after", "Enter")
             shell.waits_for("processing")
@@ -594,7 +594,7 @@ def check_terminal(stage):
             else:
                 shell.press(how)
             shown = shell.waits_for(f"end-{round_number}")
-            wanted = {"SIGTERM": 143, "SIGHUP": 129}.get(how, 0)
+            wanted = {"SIGTERM": 143, "SIGHUP": 129, "C-\\": 131}.get(how, 0)
             assert f"status={wanted} end-{round_number}" in shown, shown
             after = pathlib.Path(stage.folder, "after")
             wait_for("stty", lambda: after.exists() and after.read_text())
@@ -712,6 +712,9 @@ def check_refusals(stage):
     unknown = stage.screen(80, 24, "sh -c 'TERM=nonsense " + " ".join(stage.top_words()) +
                            "; echo status=$?; exec cat'")
     assert "TERM" in unknown.waits_for("status=64"), unknown.text()
+    dumb = stage.screen(80, 24, "sh -c 'TERM=dumb " + " ".join(stage.top_words()) +
+                        "; echo status=$?; exec cat'")
+    assert "cursor" in dumb.waits_for("status=64"), dumb.text()
     assert "-b" in plain.stderr, plain.stderr
     equal(stage.top("--json", "-n", "1", "--nonsense").returncode, 64, "status of wrong usage")
     wrong = stage.top("-b", "-o", "depht")

@@ -27,7 +27,8 @@ void catch_signals() noexcept {
     struct sigaction action {};
     action.sa_handler = remember_signal;
     // Without SA_RESTART, so that waiting for a key ends.
-    for (const int number : {SIGINT, SIGTERM, SIGHUP}) ::sigaction(number, &action, nullptr);
+    for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT})
+        ::sigaction(number, &action, nullptr);
 }
 
 [[nodiscard]] short pair_of(Style style) noexcept { return static_cast<short>(style) + 1; }
@@ -111,6 +112,12 @@ Terminal::Terminal(bool has_colours) {
     if (::newterm(nullptr, stdout, stdin) == nullptr)
         throw NoTerminal{"showing a screen", "a terminal of the kind that TERM names", 0,
                          "set TERM to what this terminal is, for example xterm; or use -b"};
+    // A printer, or the window of an editor: it would show nothing but what is written last.
+    if (::tigetstr("cup") == nullptr) {
+        ::endwin();
+        throw NoTerminal{"showing a screen", "a terminal whose cursor cannot be moved", 0,
+                         "use another terminal, or -b for lines of text, or --json"};
+    }
     ::cbreak();
     ::noecho();
     ::nonl();

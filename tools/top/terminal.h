@@ -1,7 +1,7 @@
 // The terminal: shows a page, reads keys. The one place that knows ncurses.
 //
 // Leaves the terminal as it was found: at its end, and when the process is told to end (SIGINT,
-// SIGTERM, SIGHUP), which only sets a flag that `wait` returns for.
+// SIGTERM, SIGHUP, SIGQUIT), which only sets a flag that `wait` returns for.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
