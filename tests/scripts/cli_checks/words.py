@@ -226,13 +226,18 @@ def completion_in_bash(stage):
                   'echo "${COMPREPLY[*]}"; }\n'
                   'try shmbus end\ntry shmbus endpoint show w\ntry shmbus --bus shop send j\n'
                   'try shmbus journal --d\ntry shmbus failed re\ntry shmbus failed retry --ra\n'
-                  'try shmbus endpoint create --ha\n')
+                  'try shmbus endpoint create --ha\ntry shmbus --format ""\n'
+                  'try shmbus failed retry --reason h\ntry shmbus check b\n'
+                  'try shmbus send job --to w\ntry shmbus help no_b\ntry shmbus --bus sh\n'
+                  'try shmbus send job --count ""\ntry shmbus copy w\n')
         said = subprocess.run(["bash", "-c", script], env=bus.environment, capture_output=True,
                               text=True, timeout=LIMIT)
         lines = said.stdout.splitlines()
         require(lines[:2] == ["endpoint", "work"] and lines[2].split() == ["job", "job.answer"]
                 and lines[3] == "--dir" and lines[4].split() == ["retry", "restore"]
                 and lines[5] == "--rate" and lines[6] == "--handles", said)
+        require(lines[7:] == ["table json csv", "handler_threw", "backlog", "work", "no_bus",
+                              "shop", "", "work"], said)
 
 
 def manual_pages(stage):
