@@ -35,14 +35,15 @@ void list_endpoints(const Common& common, const EndpointLine& line) {
                      "consumers", "lanes", "lane_bytes", "owner", "handles"});
     const look::Snapshot seen = bus.look();
     for (const look::Endpoint& one : seen.endpoints) {
-        const bool is_left_alone = one.consumers.empty() && one.waiting() != 0;
+        const std::size_t consumers = seen.opened(one).not_dead();
+        const bool is_left_alone = consumers == 0 && one.waiting() != 0;
         // Null where the inbox cannot be read: it is damaged.
         const auto known = [&](std::uint64_t number) {
             return one.sight == look::Sight::seen ? Json(number) : Json();
         };
         listing.add({one.name, name_of(one.kind), known(one.waiting()), known(one.in_hand()),
                      known(one.on_disk), seen.is_disk_known(),
-                     known(one.consumers.size()), known(one.lanes.size()), one.lane_bytes,
+                     known(consumers), known(one.lanes.size()), one.lane_bytes,
                      one.owner == 0 ? Json() : Json(bus.name_of_participant(one.owner)),
                      or_empty(handles[one.index])},
                     is_left_alone ? Paint::warning : Paint::plain);

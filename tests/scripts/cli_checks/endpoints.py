@@ -54,6 +54,12 @@ def stopped_processes(stage):
         eventually(lambda: state() == "stopped", "that it is stopped")
         server.send_signal(signal.SIGCONT)
         eventually(lambda: state() == "alive", "that it goes on")
+        # A dead one consumes nothing, also while no daemon clears its place away.
+        eventually(lambda: bus.is_served("other"), "a consumer")
+        bus.stop(signal.SIGKILL)
+        server.kill()
+        server.wait()
+        require(not bus.is_served("other"), bus.row("other"))
 
 
 def looking_needs_no_daemon(stage):
