@@ -82,11 +82,12 @@ public:
         detail::Outgoing message;
         message.payload = body;
         if (type_.kind == Kind::event) {
-            sent_.copies += value_of(member_.out().publish(type_, message, options_),
-                                     "publishing " + line_.type)
-                                .subscribers;
+            const auto published = member_.out().publish(type_, message, options_);
+            if (!published) refuse(published.error(), "publishing ");
+            sent_.copies += published.value().subscribers;
         } else {
-            require(member_.out().send(type_, message, options_), "sending " + line_.type);
+            const auto sent = member_.out().send(type_, message, options_);
+            if (!sent) refuse(sent.error(), "sending ");
         }
         ++sent_.messages;
     }
@@ -99,6 +100,14 @@ public:
     [[nodiscard]] const Sent& sent() const noexcept { return sent_; }
 
 private:
+    // A script has to know how many went, to go on behind them.
+    [[noreturn]] void refuse(const Error& error, const std::string& what) const {
+        std::string tried = what + line_.type;
+        if (sent_.messages > 0)
+            tried += ", after " + std::to_string(sent_.messages) + " that were sent";
+        throw trouble_of(error, tried);
+    }
+
     Member& member_;
     const TypeDescriptor& type_;
     const SendLine& line_;

@@ -41,7 +41,7 @@ def sending(stage):
         bus.good("endpoint", "create", "tiny", "--lane-bytes", "4096")
         text = bus.bad(75, "send", "job", "--to", "tiny", "--data", "x" * 500, "--count", "100",
                        "--refuse")
-        require("[full]" in text, text)
+        require("[full]" in text and f"after {bus.waiting('tiny')} that were sent" in text, text)
 
 
 def durations(stage):
