@@ -25,8 +25,14 @@ namespace {
 }
 
 [[nodiscard]] directory::DirectoryReader reader_of(const detail::BusFolder& folder) {
-    return directory::DirectoryReader(base::File::open_at(
-        folder.directory().fd(), wire::directory_file, base::Access::read_only));
+    try {
+        return directory::DirectoryReader(base::File::open_at(
+            folder.directory().fd(), wire::directory_file, base::Access::read_only));
+    } catch (const SetupError& error) {
+        // It is there and can be read, and is not what it should be.
+        if (error.system_error() == 0) throw trouble_of(error, Exit::damaged);
+        throw;
+    }
 }
 
 // All rows, or Trouble: a table that kept changing through all attempts.

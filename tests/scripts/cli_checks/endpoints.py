@@ -82,6 +82,12 @@ def looking_needs_no_daemon(stage):
         shutil.copytree(bus.place, copy, ignore=shutil.ignore_patterns("control.sock"))
         copy.chmod(0o700)
         require(bus.lines("--bus", str(copy), "peek", "work")[0]["text"] == "kept", "a copy")
+        tables = bytearray((copy / "directory").read_bytes())
+        tables[8] = 99
+        (copy / "directory").write_bytes(tables)
+        for words in (["ls"], ["endpoint", "ls"], ["process", "ls"]):
+            text = bus.bad(65, "--bus", str(copy), *words)
+            require("layout 99" in text and "same version" in text, text)
 
 
 def types_and_subscriptions(stage):
