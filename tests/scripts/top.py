@@ -721,6 +721,9 @@ def check_refusals(stage):
     equal((wrong.returncode, wrong.stdout), (64, ""), "status of a column that is none")
     assert "'depht' is no column" in wrong.stderr and " oldest cons " in wrong.stderr, wrong.stderr
     equal(stage.top("-b", "-n", "1", "--totals").returncode, 64, "status of totals in text")
+    for words in (("-b", "-n", "-1"), ("--json", "--csv", "-n", "1"),
+                  ("-b", "-n", "1", "--endpoint", "sales")):
+        equal(stage.top(*words).returncode, 64, f"status of {words}")
     for wrong in ("0", "99ms", "1d"):
         equal(stage.top("-d", wrong).returncode, 64, f"status of an interval of {wrong}")
     equal(stage.top("--json", "-n", "2", "-d", "100ms").returncode, 0, "100ms")

@@ -80,16 +80,22 @@ void add_options(CLI::App& app, CommandLine& line) {
                          std::chrono::milliseconds(100));
     app.add_option("-n,--count", line.count,
                    "Print so many times, then end; default: for ever, "
-                   "with --openmetrics once");
+                   "with --openmetrics once")
+        // The parser takes -1 for a very large number.
+        ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1'000'000'000}));
     app.add_flag("-b,--batch", line.is_batch, "Print lines of text, no screen");
     app.add_flag("-t,--time", line.has_time, "Begin each line of text with the time");
     app.add_flag("-q,--quiet", line.is_quiet, "Print rows alone, without heads");
     app.add_option("-w,--width", line.columns, "Columns of text that is printed")
         ->check(CLI::Range(20, 1000))
         ->capture_default_str();
-    app.add_flag("--json", line.as_json, "Print a JSON object per look (schema shmbus.top/1)");
-    app.add_flag("--csv", line.as_csv, "Print a row of CSV per endpoint and look");
-    app.add_flag("--openmetrics", line.as_openmetrics, "Print OpenMetrics text");
+    auto* json =
+        app.add_flag("--json", line.as_json, "Print a JSON object per look (schema shmbus.top/1)");
+    auto* csv = app.add_flag("--csv", line.as_csv, "Print a row of CSV per endpoint and look")
+                    ->excludes(json);
+    app.add_flag("--openmetrics", line.as_openmetrics, "Print OpenMetrics text")
+        ->excludes(json)
+        ->excludes(csv);
     app.add_flag("--totals", line.has_totals,
                  "With --json and --csv: all that is counted as totals as well");
     app.add_option("-o,--sort", line.sort,
@@ -230,6 +236,8 @@ void open_endpoint(const std::string& name, top::Model& model) {
 int run(const CommandLine& line) {
     if (line.has_totals && !line.as_json && !line.as_csv)
         throw CLI::ValidationError("--totals", "goes with --json or --csv");
+    if (line.prints() && !line.endpoint.empty())
+        throw CLI::ValidationError("--endpoint", "opens one on a screen; what is printed has all");
     top::Model model;
     model.view.is_read_only = line.is_read_only;
     if (const auto order = top::order_of(line.sort)) {
