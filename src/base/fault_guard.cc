@@ -24,14 +24,16 @@ namespace shmbus::base {
 
 namespace {
 
-// A range and whom to tell. `version` is odd while the rest is being changed; the handler believes
-// only what it has read between two equal, even versions, and skips a range that is just coming
-// or going: nobody may access such a one yet, or any more.
+// A range and whom to tell, of the process `owner`: a forked child has none of our mappings and may
+// have others in their places. `version` is odd while the rest is being changed; the handler
+// believes only what it has read between two equal, even versions, and skips a range that is just
+// coming or going: nobody may access such a one yet, or any more.
 struct Range {
     std::atomic<std::uint32_t> version{0};
     std::atomic<std::uintptr_t> begin{0};
     std::atomic<std::uintptr_t> bytes{0};
     std::atomic<std::atomic<bool>*> lost{nullptr};
+    std::atomic<pid_t> owner{0};
 };
 
 struct Table {
@@ -62,6 +64,7 @@ struct Found {
 };
 
 [[nodiscard]] Found find(std::uintptr_t address) noexcept {
+    const pid_t we = ::getpid();
     // RANGE_ADDED: other end in write_range, by way of `version`.
     const std::size_t end = table().end.load(std::memory_order_acquire);
     for (std::size_t i = 0; i < end; ++i) {
@@ -72,11 +75,12 @@ struct Found {
         const std::uintptr_t begin = range.begin.load(std::memory_order_relaxed);
         const std::uintptr_t bytes = range.bytes.load(std::memory_order_relaxed);
         std::atomic<bool>* const lost = range.lost.load(std::memory_order_relaxed);
+        const pid_t owner = range.owner.load(std::memory_order_relaxed);
         // RANGE_ADDED: keeps the second look at the version behind the fields.
         std::atomic_thread_fence(std::memory_order_acquire);
         // relaxed: the fence above orders it.
         const bool same = range.version.load(std::memory_order_relaxed) == version;
-        if (same && version % 2 == 0 && address - begin < bytes)
+        if (same && version % 2 == 0 && owner == we && address - begin < bytes)
             return {reinterpret_cast<void*>(begin), bytes, lost};
     }
     return {};
@@ -165,6 +169,7 @@ void write_range(Range& range, std::uintptr_t begin, std::size_t bytes,
     range.begin.store(begin, std::memory_order_relaxed);
     range.bytes.store(bytes, std::memory_order_relaxed);
     range.lost.store(lost, std::memory_order_relaxed);
+    range.owner.store(::getpid(), std::memory_order_relaxed);
     // RANGE_ADDED: other end in find().
     range.version.store(version + 2, std::memory_order_release);
 }

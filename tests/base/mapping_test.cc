@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <doctest/doctest.h>
@@ -182,6 +183,34 @@ TEST_CASE("a file cut off under its reader becomes zeros and a flag, not a crash
     CHECK(victim.lost.load());
     word = 8;
     CHECK(word == 8);
+}
+
+// What a forked child sees of its own file that is cut off, mapped where its parent has `ours`.
+static int see_own_file_cut(const TemporaryDirectory& directory, const Cut& ours) {
+    // The place is free: the kernel gives it to the child as any other.
+    const File file = directory.make("theirs", 4 * page_bytes());
+    void* const place = ::mmap(ours.mapping.data(), 4 * page_bytes(), PROT_READ,
+                               MAP_SHARED | MAP_FIXED_NOREPLACE, file.fd(), 0);
+    if (place != ours.mapping.data()) return 1;
+    std::atomic<bool> lost{false};
+    const FaultGuard own(static_cast<std::byte*>(place), 4 * page_bytes(), &lost);
+    if (::ftruncate(file.fd(), 0) != 0) return 2;
+    if (*static_cast<volatile std::byte*>(place) != std::byte{0}) return 3;
+    return lost && !ours.lost ? 0 : 4;
+}
+
+TEST_CASE("a forked child's own mapping in its parent's place is told of as its own") {
+    const TemporaryDirectory directory;
+    Cut ours(directory, "ours");
+    const FaultGuard guard(ours.mapping.data(), ours.mapping.bytes(), &ours.lost);
+    // Not by Child, which takes the handler away.
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) ::_exit(see_own_file_cut(directory, ours));
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    INFO("1: the place is taken, 2: cannot be cut, 3: no zeros, 4: told as another's");
+    CHECK(exited_with(status, 0));
 }
 
 TEST_CASE("both halves of a ring are saved by one guard and other files go on") {

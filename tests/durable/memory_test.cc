@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include <malloc.h>
@@ -333,9 +334,16 @@ TEST_CASE("nothing counts as handled because an inbox was cut short while its la
     std::string folder = "/dev/shm/shmbus-cut-XXXXXX";
     REQUIRE(::mkdtemp(folder.data()) != nullptr);
     std::uint64_t cuts = 0;
+    bool comes_alone = false;
+    SUBCASE("all of them in one hand") {}
+    SUBCASE("the first one in a hand, the others behind it") { comes_alone = true; }
     worker.on<Work>([&](const Work& work) {
         if (work.number != 1) return;
-        // All of them are in our hands.
+        // The first is alone in its hand, or all of them are in ours.
+        if (comes_alone) {
+            std::thread([&] { send_numbers(bus, 2, 5); }).join();
+            CHECK(wait_until([&] { return served.rests(); }));
+        }
         served.kill_daemon();
         // Left by the killed one, and no file that can be copied.
         std::filesystem::remove(served.directory() + "/control.sock");
@@ -347,7 +355,7 @@ TEST_CASE("nothing counts as handled because an inbox was cut short while its la
             ++cuts;
         }
     });
-    send_numbers(bus, 1, 5);
+    send_numbers(bus, 1, comes_alone ? 1 : 5);
     CHECK(handle_until(worker, [&] { return cuts != 0; }));
     MESSAGE("cut short at so many allocations: ", cuts);
     CHECK(cuts > 3);
