@@ -175,13 +175,19 @@ def check_script_text(stage):
     shmbus("send", "note", said='{\n\t"a": 1\n}\n')
     shmbus("send", "note", said="\x1b[31mred\n")
     shmbus("send", "note", said="Gr\u00fc\u00dfe \u2192 \u0437\u0434\u0435\u0441\u044c\n")
+    shmbus("send", "note", said="\u20ac" * 100)
     command = " ".join(stage.top_words("-d", "0.2", "--endpoint", "notes"))
     for locale, greeting in (("C.UTF-8", "Gr\u00fc\u00dfe \u2192 \u0437\u0434\u0435\u0441\u044c"),
                              ("C", "Gr??e ? ?????")):
         screen = stage.screen(80, 24, command, {"LC_ALL": locale})
-        screen.waits_for("depth 3")
+        screen.waits_for("depth 4")
         screen.press("m")
         screen.waits_for('{  "a": 1 }', "1b5b33316d7265640a", greeting)
+        # Of a long one 256 bytes are shown, as whole characters: here 85, in two lines.
+        screen.press("G")
+        rest = ("?" if locale == "C" else "\u20ac") * 5
+        wait_for("the end of the long one", lambda: rest in [
+            line.strip() for line in screen.text().splitlines()])
         screen.press("q")
 
 
