@@ -174,10 +174,31 @@ def check_script_text(stage):
     shmbus("endpoint", "create", "notes", "--handles", "note")
     shmbus("send", "note", said='{\n\t"a": 1\n}\n')
     shmbus("send", "note", said="\x1b[31mred\n")
-    screen = stage.screen(80, 24, " ".join(stage.top_words("-d", "0.2", "--endpoint", "notes")))
-    screen.waits_for("depth 2")
-    screen.press("m")
-    screen.waits_for('{  "a": 1 }', "1b5b33316d7265640a")
+    shmbus("send", "note", said="Gr\u00fc\u00dfe \u2192 \u0437\u0434\u0435\u0441\u044c\n")
+    shmbus("send", "note", said="\u20ac" * 100)
+    command = " ".join(stage.top_words("-d", "0.2", "--endpoint", "notes"))
+    for locale, greeting in (("C.UTF-8", "Gr\u00fc\u00dfe \u2192 \u0437\u0434\u0435\u0441\u044c"),
+                             ("C", "Gr??e ? ?????")):
+        screen = stage.screen(80, 24, command, {"LC_ALL": locale})
+        screen.waits_for("depth 4")
+        screen.press("m")
+        screen.waits_for('{  "a": 1 }', "1b5b33316d7265640a", greeting)
+        # Of a long one 256 bytes are shown, as whole characters: here 85, in two lines.
+        screen.press("G")
+        rest = ("?" if locale == "C" else "\u20ac") * 5
+        wait_for("the end of the long one", lambda: rest in [
+            line.strip() for line in screen.text().splitlines()])
+        screen.press("q")
+
+
+def check_save_that_fails(stage):
+    """Where nothing can be written, not even by root, the screen says why and where."""
+    screen = stage.screen(120, 24, "sh -c 'cd /sys && exec " + " ".join(stage.top_words()) + "'")
+    screen.waits_for("Endpoints")
+    screen.press("w")
+    shown = screen.waits_for("cannot write")
+    assert re.search("cannot write: (Permission denied|Read-only file system): /sys/shm-top-.*json",
+                     shown), shown
     screen.press("q")
 
 
@@ -791,6 +812,8 @@ def main():
             checks.check("a failed message is seen in the error endpoint, with its reason",
                          lambda: check_failures(stage))
             checks.check("what a script sent is shown as text", lambda: check_script_text(stage))
+            checks.check("a save that fails says why and where",
+                         lambda: check_save_that_fails(stage))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <clocale>
 #include <random>
 #include <string>
 
@@ -500,6 +501,33 @@ TEST_CASE("messages are shown with who has them and what they say, failed ones w
     CHECK(line_with(top::draw(shown, small), "id ").starts_with("id " + failed.id + "  "));
     shown.now.endpoints[0].kind = EndpointKind::error;
     CHECK(has(text_of(top::draw(shown, small)), "shmbus failed show|retry|edit|archive ID"));
+}
+
+TEST_CASE("a message's text is shown as it is where the terminal has its characters") {
+    Model shown = model();
+    shown.view.endpoint = shown.now.endpoints[0].reference;
+    press(shown, "m");
+    look::Message message;
+    // The last ones would steer the terminal, turn what follows round, take two columns, or none.
+    message.text = "Gr\u00fc\u00dfe\n\u009b\u202e\u65e5\u0301\xff.";
+    shown.messages = {message};
+    CHECK(has(text_of(top::draw(shown, small)), "Gr??e???????."));
+    const std::string before = std::setlocale(LC_CTYPE, nullptr);
+    REQUIRE(std::setlocale(LC_CTYPE, "C.UTF-8") != nullptr);
+    shown.alphabet = Alphabet::unicode;
+    const std::string text = text_of(top::draw(shown, small));
+    CHECK(has(text, "Gr\u00fc\u00dfe???????."));
+    // Whole at the foot: no character is cut into bytes at the end of a line.
+    shown.messages[0].text.clear();
+    for (int i = 0; i < 100; ++i) shown.messages[0].text += "\u00fc";
+    const Page page = top::draw(shown, small);
+    std::string row;
+    for (int i = 0; i < 80; ++i) row += "\u00fc";
+    CHECK(std::ranges::any_of(page, [&](const auto& line) { return top::text_of(line) == row; }));
+    CHECK(std::ranges::any_of(page, [&](const auto& line) {
+        return top::text_of(line) == row.substr(0, 2 * 20);
+    }));
+    std::setlocale(LC_CTYPE, before.c_str());
 }
 
 TEST_CASE("what waits on disk is in the depth, marked while nobody can say how much it is now") {

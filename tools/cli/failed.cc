@@ -74,7 +74,7 @@ void list_failed(const Common& common, const FailedLine& line) {
         });
         listing.print(common);
     }
-    if (line.file.empty()) say_what_is_on_disk(OpenBus(common).on_disk(line.endpoint));
+    if (line.file.empty()) say_what_is_on_disk(failed_on_disk(OpenBus(common), line));
 }
 
 void show_failed(const Common& common, const FailedLine& line) {
@@ -108,11 +108,20 @@ void show_failed(const Common& common, const FailedLine& line) {
 
 }  // namespace
 
+bool has_none_yet(const OpenBus& bus, const FailedLine& line) {
+    return line.endpoint == usual_error_endpoint && !bus.reader().find_endpoint(line.endpoint);
+}
+
 void for_each_failed(const OpenBus& bus, const FailedLine& line,
                      const std::function<bool(const SeenMessage&)>& visit) {
     const WantedFailed wanted(bus, line);
+    if (has_none_yet(bus, line)) return;
     SeenEndpoint seen(bus, bus.endpoint(line.endpoint));
     seen.for_each([&](const SeenMessage& message) { return !wanted(message) || visit(message); });
+}
+
+std::uint64_t failed_on_disk(const OpenBus& bus, const FailedLine& line) {
+    return has_none_yet(bus, line) ? 0 : bus.on_disk(line.endpoint);
 }
 
 bool is_meant(const FailedLine& line, const Json& message) {

@@ -14,8 +14,10 @@
 
 namespace shmbus::cli {
 
+constexpr const char* usual_error_endpoint = "error";
+
 struct FailedLine {
-    std::string endpoint = "error";
+    std::string endpoint = usual_error_endpoint;
     std::string group_by;
     std::string id;  // its beginning is enough
     std::string type;
@@ -42,9 +44,13 @@ private:
     std::uint32_t type_ = 0;
 };
 
+// Nobody has opened the endpoint where failed ones go unless another is named: none have failed.
+[[nodiscard]] bool has_none_yet(const OpenBus& bus, const FailedLine& line);
 // Those that are meant, as long as `visit` answers true.
 void for_each_failed(const OpenBus& bus, const FailedLine& line,
                      const std::function<bool(const SeenMessage&)>& visit);
+// Besides, in no lane yet.
+[[nodiscard]] std::uint64_t failed_on_disk(const OpenBus& bus, const FailedLine& line);
 [[noreturn]] void no_such_failed(const FailedLine& line);
 
 // How many more there are, to people beside the others.

@@ -24,6 +24,8 @@ void archive_failed(const Common& common, const FailedLine& line) {
     const Meant meant = require_some(common, line, "archive");
     if (line.dry_run) return tell_of_meant(common, "failed archive", meant, "would archive");
     Archive archive(line.file);
+    if (has_none_yet(OpenBus(common), line))
+        return tell(common, line, "failed archive", 0, "archived 0 messages");
     Member member(common, lane_bytes_for(common, line));
     const auto write_down = [&](const SeenMessage& message, bool) {
         archive.add(json_of(message, member.bus()));

@@ -39,7 +39,7 @@ Meant require_some(const Common& common, const FailedLine& line, const char* ver
     require_selection(line, verb);
     const OpenBus bus(common);
     Meant meant;
-    meant.on_disk = bus.on_disk(line.endpoint);
+    meant.on_disk = failed_on_disk(bus, line);
     for_each_failed(bus, line, [&](const SeenMessage&) { return ++meant.count != 0; });
     if (meant.count == 0 && meant.on_disk == 0 && !line.all) no_such_failed(line);
     if (meant.count > 1 && !line.id.empty())
@@ -71,6 +71,17 @@ namespace {
 void retry_failed(const Common& common, const FailedLine& line) {
     const Meant meant = require_some(common, line, "retry");
     if (line.dry_run) return tell_of_meant(common, "failed retry", meant, "would retry");
+    const auto tell = [&](std::uint64_t count) {
+        done("failed retry")
+            .add("messages", count)
+            .tell(common, fmt::format("sent back {} messages", count));
+    };
+    const OpenBus bus(common);
+    if (has_none_yet(bus, line)) {
+        // A name that is misspelt is told of all the same.
+        if (!line.to.empty()) static_cast<void>(bus.endpoint(line.to));
+        return tell(0);
+    }
     Member member(common, lane_bytes_for(common, line));
     const auto from = member.endpoint(line.endpoint);
     std::optional<detail::EndpointHandle> named;
@@ -88,9 +99,7 @@ void retry_failed(const Common& common, const FailedLine& line) {
     if (picked.count == 0 && meant.count != 0 && !picked.is_cut)
         throw Trouble(Exit::try_later, "another process holds these messages", "",
                       "shmbus endpoint show " + line.endpoint, "in_hand");
-    done("failed retry")
-        .add("messages", picked.count)
-        .tell(common, fmt::format("sent back {} messages", picked.count));
+    tell(picked.count);
     require_all(picked, line.endpoint);
 }
 

@@ -45,14 +45,13 @@ public:
                 throw Trouble(Exit::usage, "\"" + line.reply + "\" is no reply", "",
                               "shmbus type add NAME reply");
         }
+        require_types();
         EndpointOptions options;
         options.attempts_when_throwing = line.attempts;
         endpoint_ = std::make_unique<detail::EndpointCore>(member_.shared_core(), line.endpoint,
                                                            options);
         for (const std::string& name : line.types) {
             const TypeDescriptor& type = member_.type(name);
-            if (type.kind == Kind::reply)
-                throw Trouble(Exit::usage, "\"" + name + "\" is a reply: it goes to who asked");
             // We outlive the endpoint, which is ours.
             const std::shared_ptr<void> self(this, [](void*) {});
             endpoint_->add_handler(type, {&Server::call, self});
@@ -72,6 +71,23 @@ public:
     }
 
 private:
+    // Before an endpoint is made: one would be left behind that nobody reads.
+    void require_types() {
+        const OpenBus& bus = member_.bus();
+        const bool is_new = !bus.reader().find_endpoint(line_.endpoint);
+        for (const std::string& name : line_.types) {
+            const TypeDescriptor& type = member_.type(name);
+            if (type.kind == Kind::reply)
+                throw Trouble(Exit::usage, "\"" + name + "\" is a reply: it goes to who asked");
+            const std::uint32_t route = bus.reader().route(bus.type(name).index);
+            if (!is_new || route == 0) continue;
+            throw Trouble(Exit::unavailable,
+                          "the command '" + name + "' is handled by endpoint '" +
+                              bus.name_of_endpoint(route) + "', so '" + line_.endpoint +
+                              "' cannot handle it too",
+                          "", "shmbus endpoint show " + bus.name_of_endpoint(route));
+        }
+    }
     static FailureReason call(void* self, std::span<const std::byte> payload, Context& context) {
         static_cast<Server*>(self)->handle(payload, context);
         return FailureReason::none;

@@ -36,16 +36,17 @@ constexpr std::size_t most_shown_bytes = 256;
 
 // On one line: what scripts send has ends of lines in it, and one at its end.
 [[nodiscard]] std::string text_of_bytes(std::span<const std::byte> payload) {
-    const auto is_space = [](unsigned char c) { return c == '\n' || c == '\t' || c == '\r'; };
-    const bool is_text = std::all_of(payload.begin(), payload.end(), [&](std::byte byte) {
-        const auto c = std::to_integer<unsigned char>(byte);
-        return (c >= ' ' && c <= '~') || is_space(c);
-    });
-    const auto shown = payload.first(std::min(payload.size(), most_shown_bytes));
-    if (!is_text) return tools::hex_of(shown);
-    std::string text(reinterpret_cast<const char*>(shown.data()), shown.size());
-    for (char& c : text)
-        if (is_space(static_cast<unsigned char>(c))) c = ' ';
+    const auto is_space = [](char c) { return c == '\n' || c == '\t' || c == '\r'; };
+    std::size_t shown_bytes = 0;  // whole characters
+    for (std::size_t at = 0, length = 0; at < payload.size(); at += length) {
+        const bool is_here = is_space(static_cast<char>(payload[at]));
+        length = is_here ? 1 : tools::character_at(payload.subspan(at));
+        if (length == 0)
+            return tools::hex_of(payload.first(std::min(payload.size(), most_shown_bytes)));
+        if (at + length <= most_shown_bytes) shown_bytes = at + length;
+    }
+    std::string text(reinterpret_cast<const char*>(payload.data()), shown_bytes);
+    std::ranges::replace_if(text, is_space, ' ');
     text.resize(text.find_last_not_of(' ') + 1);
     return text;
 }

@@ -193,6 +193,23 @@ std::string hex_of(std::span<const std::byte> bytes) {
     return text;
 }
 
+std::size_t character_at(std::span<const std::byte> bytes) noexcept {
+    const auto first = std::to_integer<unsigned>(bytes[0]);
+    if (first < 0x80)
+        return first != 0x7F && (first >= 0x20 || first == '\n' || first == '\t') ? 1 : 0;
+    const std::size_t length = first >> 5 == 6 ? 2 : first >> 4 == 14 ? 3
+                               : first >> 3 == 30 ? 4 : 0;
+    if (length == 0 || length > bytes.size()) return 0;
+    std::uint32_t code = first & (0x7FU >> length);
+    for (const std::byte more : bytes.subspan(1, length - 1)) {
+        if (std::to_integer<unsigned>(more) >> 6 != 2) return 0;
+        code = code << 6 | std::to_integer<unsigned>(more & std::byte{0x3F});
+    }
+    constexpr std::uint32_t least[] = {0, 0, 0xA0, 0x800, 0x10000};
+    const bool is_half = code >= 0xD800 && code < 0xE000;  // of a pair in UTF-16
+    return code >= least[length] && code <= 0x10FFFF && !is_half ? length : 0;
+}
+
 int hex_digit(char c) noexcept {
     if (c >= '0' && c <= '9') return c - '0';
     if (c >= 'a' && c <= 'f') return c - 'a' + 10;

@@ -30,6 +30,10 @@ namespace shmbus::tools {
                                                    const nlohmann::json& object,
                                                    std::uint32_t message_bytes);
 
+// The length of the character of UTF-8 that begins there; 0: it is none, it is written longer than
+// it need be, or it steers a terminal, as U+009B does like ESC. `bytes` is not empty.
+[[nodiscard]] std::size_t character_at(std::span<const std::byte> bytes) noexcept;
+
 // The value of a hexadecimal digit; -1: it is none.
 [[nodiscard]] int hex_digit(char c) noexcept;
 // "0a1b": two digits a byte. Reading throws SetupError.

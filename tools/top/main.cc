@@ -16,9 +16,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -161,10 +163,22 @@ int print(const CommandLine& line, look::Looker& looker, top::Model& model) {
 void save(top::Model& model) {
     const std::string name =
         fmt::format("shm-top-{}-{}.json", model.now.name, model.now.taken_ns / 1'000'000'000);
+    const std::string text =
+        look::json_text(model.now, model.rates, {.indent = 2, .has_totals = true}) + "\n";
+    errno = 0;  // streams do not say why; the system's calls below them do
     std::ofstream file(name);
-    file << look::json_text(model.now, model.rates, {.indent = 2, .has_totals = true}) << "\n";
-    file.close();
-    model.view.said = file ? "written: " + name : "cannot write " + name;
+    if (file) file << text;
+    if (file) file.close();
+    const int error = errno;
+    if (file) {
+        model.view.said = "written: " + name;
+        return;
+    }
+    // The reason first: what does not fit on the screen is the end of a long path.
+    std::error_code ignored;
+    const auto folder = std::filesystem::current_path(ignored);
+    model.view.said = top::plain("cannot write: " + shmbus::tools::system_words(error) + ": " +
+                                 (folder / name).string());
 }
 
 using TakeUp = void(top::Model&, look::Snapshot);

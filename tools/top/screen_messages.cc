@@ -2,12 +2,17 @@
 //
 // SPDX-License-Identifier: BSL-1.0
 #include <fmt/core.h>
+#include <wchar.h>
 
 #include <algorithm>
+#include <cwchar>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "look/message_text.h"
 #include "top/screens.h"
 #include "top/table.h"
 
@@ -17,15 +22,39 @@ namespace {
 // Lines at the bottom for all that the chosen message says.
 constexpr std::size_t whole_lines = 5;
 
-[[nodiscard]] Page whole_text(const look::Message& message, std::size_t columns) {
+// What a message says, a column each: its characters where the terminal has them. What steers a
+// terminal, turns the rest of a line round, or takes two columns or none, becomes '?'.
+[[nodiscard]] std::string as_columns(std::string_view text, Alphabet alphabet) {
+    std::string out;
+    for (std::size_t at = 0, length = 0; at < text.size(); at += length) {
+        const std::string_view rest = text.substr(at);
+        length = std::max<std::size_t>(tools::character_at(std::as_bytes(std::span(rest))), 1);
+        wchar_t character = 0;
+        std::mbstate_t state{};
+        const bool is_known =
+            length == 1 ? rest[0] >= ' ' && rest[0] <= '~'
+                        : alphabet == Alphabet::unicode &&
+                              std::mbrtowc(&character, rest.data(), length, &state) == length &&
+                              ::wcwidth(character) == 1;
+        out += is_known ? rest.substr(0, length) : "?";
+    }
+    return out;
+}
+
+[[nodiscard]] Page whole_text(const look::Message& message, std::size_t columns,
+                              Alphabet alphabet) {
     Page page{{{"id ", Style::dim},
                {message.id},
                {fmt::format("  {} bytes, {} in {}", message.bytes, message.position,
                             wire::lane_file(message.lane)),
                 Style::dim}}};
-    for (const std::string& part : {message.failure, message.text})
-        for (std::size_t at = 0; at < part.size() && page.size() < whole_lines; at += columns)
-            page.push_back({{plain(part.substr(at, columns)), Style::plain}});
+    for (const std::string& part : {message.failure, message.text}) {
+        std::string left = as_columns(part, alphabet);
+        while (!left.empty() && page.size() < whole_lines) {
+            page.push_back({{cut(left, columns), Style::plain}});
+            left.erase(0, page.back()[0].text.size());
+        }
+    }
     return page;
 }
 
@@ -60,7 +89,8 @@ Page draw_messages(const Model& model, Size size) {
             {message.holder == 0 ? "-" : plain(model.now.process_name(message.holder))},
             {span_text(message.age_ns)}};
         if (has_ids) cells.push_back({message.id});
-        cells.push_back({plain(says), message.failure.empty() ? Style::plain : Style::bad});
+        cells.push_back({as_columns(says, model.alphabet),
+                         message.failure.empty() ? Style::plain : Style::bad});
         Line line = table.row(cells);
         page.push_back(row == at ? chosen(std::move(line), size.columns) : std::move(line));
     }
@@ -69,7 +99,8 @@ Page draw_messages(const Model& model, Size size) {
         return page;
     }
     page.resize(std::max(page.size(), size.rows - std::min(size.rows, whole_lines)));
-    for (Line& line : whole_text(model.messages[at], std::max<std::size_t>(size.columns, 1)))
+    for (Line& line : whole_text(model.messages[at], std::max<std::size_t>(size.columns, 1),
+                                  model.alphabet))
         page.push_back(std::move(line));
     return page;
 }

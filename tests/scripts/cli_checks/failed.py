@@ -51,6 +51,30 @@ def failed_messages(stage, type_name):
         server.wait(LIMIT)
 
 
+def nothing_failed_yet(stage):
+    """Nobody has opened an error endpoint: that is no error, but another name is misspelt."""
+    with Bus(stage).start() as bus:
+        require(bus.good("failed", "ls").split()[0] == "id", bus.good("failed", "ls"))
+        require(bus.json("failed", "ls")["rows"] == [], "rows")
+        require(bus.good("--format", "csv", "failed", "ls").count("\n") == 1, "a head alone")
+        require(bus.json("failed", "ls", "--group-by", "reason")["rows"] == [], "groups")
+        archive = bus.folder / "archive"
+        for verb, more in (("retry", ()), ("archive", ("--file", str(archive))),
+                           ("export", ("--file", str(archive)))):
+            require(" 0 messages" in bus.good("failed", verb, "--all", *more), verb)
+            require(bus.json("failed", verb, "--all", *more)["messages"] == 0, verb)
+            require(" 0 messages" in bus.good("failed", verb, "--all", "--dry-run", *more), verb)
+            bus.bad(66, "failed", verb, "--type", "bogus", *more)
+            bus.bad(66, "failed", "--endpoint", "eror", verb, "--all", *more)
+        require(archive.read_text() == "", "an archive of nothing")
+        bus.bad(66, "failed", "retry", "--all", "--to", "nowhere")
+        for words in (("retry", "f" * 32), ("show", "f" * 32), ("edit", "f" * 32, "--data", "x"),
+                      ("retry", "--reason", "process_died")):
+            require("[no_message]" in bus.bad(66, "failed", *words), words)
+        bus.bad(66, "failed", "--endpoint", "eror", "ls")
+        require(bus.json("endpoint", "ls")["rows"] == [], "none was made")
+
+
 def edited(stage, type_name):
     """An edited copy takes the place of the original, with an id of its own that leads back."""
     with prepare(Bus(stage)) as bus:

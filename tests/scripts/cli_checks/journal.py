@@ -3,6 +3,7 @@
 SPDX-License-Identifier: BSL-1.0
 """
 import csv
+import fcntl
 import io
 import json
 import shutil
@@ -25,7 +26,16 @@ def journal(stage):
         require(bus.json("journal", "verify")["damages"] == [], "verify")
         kinds = [record["kind"] for record in bus.lines("journal", "dump")]
         require(kinds.count("publish") == 51, kinds)
-        bus.bad(75, "journal", "compact")
+        text = bus.bad(75, "journal", "compact")
+        require(f"daemon {bus.daemon.pid}" in text and "by itself" in text and
+                f"kill {bus.daemon.pid}" in text, text)
+        # Of another journal it is another daemon, or none that can be named.
+        elsewhere = bus.folder / "elsewhere"
+        shutil.copytree(bus.journal, elsewhere)
+        with open(elsewhere / "LOCK", "r+", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            text = bus.bad(75, "journal", "--dir", str(elsewhere), "compact")
+            require(str(bus.daemon.pid) not in text and "try:" in text, text)
         backup = bus.folder / "backup"
         # Looked at and copied while messages are written: each time nothing is missing.
         feeder = bus.spawn("send", "deed", "--to", "work", "--data", "x" * 300,

@@ -114,6 +114,23 @@ def serving_so_many(stage):
             require(said.startswith(start), said)
 
 
+def serving_that_is_refused(stage):
+    """Nothing is left of it, least of all an endpoint that nobody reads."""
+    with prepare(Bus(stage)) as bus:
+        bus.good("endpoint", "create", "jobs", "--handles", "job")
+        for status, *types in ((69, "job"), (69, "news", "deed", "job"), (66, "bogus"),
+                               (64, "job.answer")):
+            words = sum((["--type", one] for one in types), [])
+            text = bus.bad(status, "serve", "nope", *words, "--command", "cat")
+            require(bus.row("nope") is None, (text, bus.row("nope")))
+            require(status != 69 or "'jobs'" in text, text)
+        # Where it was there before, it stays; failed ones are handled beside who handles the rest.
+        bus.bad(69, "serve", "work", "--type", "job", "--command", "cat")
+        require(bus.row("work") is not None, "work")
+        bus.good("send", "job", "--to", "error", "--data", "x")
+        bus.good("serve", "error", "--type", "job", "--command", "cat", "--count", "1")
+
+
 def bytes_that_are_no_text(stage):
     """What is no text, or would steer a terminal, is shown as digits; JSON stays JSON."""
     no_text = ["00", "1b5b324a", "7f", "c29b324a", "c080", "c19b", "e0809b", "f08080af", "eda080",
