@@ -96,6 +96,20 @@ int start_daemon_from_a_folder(const std::string& folder) {
     return !has_journal ? 2 : !is_there ? 3 : where != "/" ? 4 : 0;
 }
 
+// A process that starts the daemon finds it as it should be, and takes it away again.
+void check_starter(const Folder& folder, const std::function<int()>& start) {
+    const pid_t starter = ::fork();
+    REQUIRE(starter >= 0);
+    if (starter == 0) ::_exit(start());
+    int status = 0;
+    REQUIRE(::waitpid(starter, &status, 0) == starter);
+    REQUIRE(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 0);
+    CHECK(test::eventually([&] {
+        return ::access((folder.bus() + "/control.sock").c_str(), F_OK) != 0;
+    }));
+}
+
 std::vector<std::uint32_t> endpoints_of(const shmbus::detail::Session& session,
                                         std::uint32_t event) {
     std::vector<shmbus::directory::Subscriber> subscribers;
@@ -420,32 +434,14 @@ TEST_CASE("a session without a daemon says so, and starts one when it may") {
 
 TEST_CASE("a daemon that the library starts runs beside its starter, not on its core alone") {
     const Folder folder;
-    const pid_t starter = ::fork();
-    REQUIRE(starter >= 0);
-    if (starter == 0) ::_exit(start_daemon_from_a_corner(folder.bus()));
-    int status = 0;
-    REQUIRE(::waitpid(starter, &status, 0) == starter);
-    REQUIRE(WIFEXITED(status));
     INFO("1: no corner, 2: cores, 3: class, 4: disk");
-    CHECK(WEXITSTATUS(status) == 0);
-    CHECK(test::eventually([&] {
-        return ::access((folder.bus() + "/control.sock").c_str(), F_OK) != 0;
-    }));
+    check_starter(folder, [&] { return start_daemon_from_a_corner(folder.bus()); });
 }
 
 TEST_CASE("a daemon that the library starts stays in no folder, and finds what was named there") {
     const Folder folder;
-    const pid_t starter = ::fork();
-    REQUIRE(starter >= 0);
-    if (starter == 0) ::_exit(start_daemon_from_a_folder(folder.path()));
-    int status = 0;
-    REQUIRE(::waitpid(starter, &status, 0) == starter);
-    REQUIRE(WIFEXITED(status));
     INFO("1: no folder, 2: no journal, 3: it is elsewhere, 4: in a folder");
-    CHECK(WEXITSTATUS(status) == 0);
-    CHECK(test::eventually([&] {
-        return ::access((folder.bus() + "/control.sock").c_str(), F_OK) != 0;
-    }));
+    check_starter(folder, [&] { return start_daemon_from_a_folder(folder.path()); });
 }
 
 }  // TEST_SUITE

@@ -56,19 +56,28 @@ void send(Bus& bus, std::uint64_t from, std::uint64_t to) {
         REQUIRE(bus.send(Work{number, 2 * number}));
 }
 
+Gate& serve_at_gate(ServedBus& served) {
+    Gate& gate = Gate::make();
+    served.at_step = [&gate](const char* name) { gate.pass(name); };
+    served.serve();
+    return gate;
+}
+
+// Work from 1 on; what follows the second is one batch: all of it is there when the daemon looks.
+void send_batch_up_to(Bus& bus, Gate& gate, std::uint64_t last) {
+    bus.declare_endpoint<Work>("worker");
+    send_numbers(bus, 1, 1);
+    gate.stop_between("to be committed", [&] { send(bus, 2, 2); }, [&] { send(bus, 3, last); });
+    REQUIRE(bus.sync(20s));
+}
+
 }  // namespace
 
 TEST_CASE("what comes while a batch smaller than the last one is gathered shares its sync") {
     ServedBus served;
-    Gate& gate = Gate::make();
-    served.at_step = [&](const char* name) { gate.pass(name); };
-    served.serve();
+    Gate& gate = serve_at_gate(served);
     Bus bus = served.open();
-    bus.declare_endpoint<Work>("worker");
-    send_numbers(bus, 1, 1);
-    // A batch of ten: they are there when the daemon looks.
-    gate.stop_between("to be committed", [&] { send(bus, 2, 2); }, [&] { send(bus, 3, 12); });
-    REQUIRE(bus.sync(20s));
+    send_batch_up_to(bus, gate, 12);
     const std::uint64_t before = gate.commits;
     gate.stop_between("collected", [&] { send(bus, 13, 13); }, [&] { send(bus, 14, 22); });
     REQUIRE(bus.sync(20s));
@@ -80,14 +89,9 @@ TEST_CASE("what comes while a batch smaller than the last one is gathered shares
 
 TEST_CASE("what is sent again while its batch is gathered is one message") {
     ServedBus served;
-    Gate& gate = Gate::make();
-    served.at_step = [&](const char* name) { gate.pass(name); };
-    served.serve();
+    Gate& gate = serve_at_gate(served);
     Bus bus = served.open();
-    bus.declare_endpoint<Work>("worker");
-    send_numbers(bus, 1, 1);
-    gate.stop_between("to be committed", [&] { send(bus, 2, 2); }, [&] { send(bus, 3, 6); });
-    REQUIRE(bus.sync(20s));
+    send_batch_up_to(bus, gate, 6);
     const auto send_named = [&](std::uint64_t number, std::uint64_t name) {
         shmbus::SendOptions options;
         options.id = {0xABC, name};
@@ -114,14 +118,9 @@ TEST_CASE("what is sent again while its batch is gathered is one message") {
 
 TEST_CASE("a daemon that is killed while it gathers has lost nothing and doubles nothing") {
     ServedBus served;
-    Gate& gate = Gate::make();
-    served.at_step = [&](const char* name) { gate.pass(name); };
-    served.serve();
+    Gate& gate = serve_at_gate(served);
     Bus bus = served.open();
-    bus.declare_endpoint<Work>("worker");
-    send_numbers(bus, 1, 1);
-    gate.stop_between("to be committed", [&] { send(bus, 2, 2); }, [&] { send(bus, 3, 12); });
-    REQUIRE(bus.sync(20s));
+    send_batch_up_to(bus, gate, 12);
     SUBCASE("before its sync") {
         gate.stop_between("collected", [&] { send(bus, 13, 13); }, [&] {
             send(bus, 14, 22);
