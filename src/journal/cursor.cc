@@ -11,10 +11,6 @@ namespace shmbus::journal {
 
 namespace {
 
-[[nodiscard]] bool takes_lsn(const RecordHead& head) noexcept {
-    return head.kind != Kind::begin && head.kind != Kind::batch_end;
-}
-
 [[nodiscard]] bool holds_for(const Ledger& ledger, const Segment& segment,
                              std::optional<Endpoint> only) {
     return std::ranges::any_of(segment.shares, [&](const auto& share) {

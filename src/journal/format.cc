@@ -26,10 +26,6 @@ constexpr std::uint64_t sum_offset = block_bytes - sizeof(std::uint32_t);
     return batch;
 }
 
-[[nodiscard]] std::uint64_t end_of(std::uint64_t offset, const RecordHead& head) noexcept {
-    return offset + record_bytes(head.payload_bytes);
-}
-
 // What is wrong with the batch's last record, or null.
 [[nodiscard]] const char* wrong_end(const Batch& batch, std::uint64_t offset,
                                     const RecordHead& head) noexcept {

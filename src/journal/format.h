@@ -121,6 +121,10 @@ struct RecordHead {
 static_assert(sizeof(RecordHead) == 48 && offsetof(RecordHead, number) == 24 &&
               offsetof(RecordHead, second) == 40);
 
+[[nodiscard]] constexpr bool takes_lsn(const RecordHead& head) noexcept {
+    return head.kind != Kind::begin && head.kind != Kind::batch_end;
+}
+
 // Payload of batch_end, followed by zeros to the next block's border.
 struct BatchEnd {
     std::uint64_t first_lsn = 0;
@@ -149,6 +153,11 @@ inline constexpr std::uint64_t least_end_bytes = sizeof(RecordHead) + sizeof(Bat
 }
 [[nodiscard]] constexpr std::uint64_t record_bytes(std::uint64_t payload_bytes) noexcept {
     return sizeof(RecordHead) + padded(payload_bytes);
+}
+// Offset behind the record whose head stands at `offset`.
+[[nodiscard]] constexpr std::uint64_t end_of(std::uint64_t offset,
+                                             const RecordHead& head) noexcept {
+    return offset + record_bytes(head.payload_bytes);
 }
 
 // Seeds the sums of one segment.

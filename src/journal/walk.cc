@@ -9,19 +9,11 @@ namespace shmbus::journal {
 
 namespace {
 
-[[nodiscard]] bool takes_lsn(const RecordHead& head) noexcept {
-    return head.kind != Kind::begin && head.kind != Kind::batch_end;
-}
-
 [[nodiscard]] std::vector<std::byte> all_of(const SegmentFile& file, std::uint64_t from,
                                             std::uint64_t to) {
     std::vector<std::byte> bytes(to > from ? to - from : 0);
     file.read(bytes, from);
     return bytes;
-}
-
-[[nodiscard]] std::uint64_t behind(std::uint64_t offset, const RecordHead& head) noexcept {
-    return offset + record_bytes(head.payload_bytes);
 }
 
 }  // namespace
@@ -169,7 +161,7 @@ void Walk::fold(const Stretch& stretch, const Batch& batch) {
     for (std::uint64_t at = batch.begin; at < batch.end;) {
         const auto head = read_as<RecordHead>(stretch.bytes, at - stretch.begin);
         fold_record(stretch, at, head);
-        at = behind(at, head);
+        at = end_of(at, head);
     }
     place_.offset = batch.end;
     place_.lsn = batch.last_lsn;
@@ -202,168 +194,40 @@ void Walk::begin_segment(const Stretch& stretch, std::uint64_t offset, const Rec
     ledger_.begin_segment(*files_.at(place_.number).head, begin);
 }
 
-void Walk::keep(const Stretch& stretch, const std::vector<Kept>& kept) {
-    for (const Kept& record : kept) fold_record(stretch, record.offset, record.head);
-}
-
-void Walk::salvage(const Stretch& stretch, const Batch& batch, const Place* limit) {
-    const std::uint64_t end = limit != nullptr ? limit->offset : stretch.end();
-    std::vector<Kept> kept;
-    bool lost_the_way = false;
-    std::uint64_t bad_offset = batch.wrong_offset;
-    // Ends: every turn goes on by eight bytes or more.
-    for (std::uint64_t at = batch.begin; at < end;) {
-        const auto head = head_at(stretch, at);
-        const std::uint64_t due = place_.lsn + 1;
-        const bool fits = head && (takes_lsn(*head) ? head->lsn >= due : head->lsn >= place_.lsn) &&
-                          behind(at, *head) <= stretch.end();
-        if (!fits) {
-            if (!lost_the_way) bad_offset = at;
-            lost_the_way = true;
-            at += 8;
-            continue;
-        }
-        // What is missing before it can be told by its number.
-        const std::uint64_t before = takes_lsn(*head) ? head->lsn - 1 : head->lsn;
-        if (before >= due)
-            lose_to(before, bad_offset, "records are damaged");
-        else if (lost_the_way)
-            note(bad_offset, "the begin of a segment or the end of a batch is damaged");
-        const bool may_begin = at % block_bytes == 0 && at > batch.begin && lost_the_way;
-        if (may_begin && takes_lsn(*head)) {
-            keep(stretch, kept);
-            place_.offset = at;
-            chain_is_known_ = false;
-            return;
-        }
-        const bool right = payload_is_right(stretch, at, *head);
-        if (takes_lsn(*head)) {
-            if (right) kept.push_back({*head, at});
-            if (!right) lose_to(head->lsn, at, "a record's payload is damaged");
-            if (right) place_.lsn = head->lsn;
-        } else if (head->kind == Kind::begin) {
-            if (right) kept.push_back({*head, at});
-            if (!right) note(at, "a segment's begin is damaged");
-        } else {
-            if (!right) note(at, "the end of a batch is damaged; its records are whole");
-            kept.push_back({*head, at});
-            if (!right) kept.pop_back();
-            keep(stretch, kept);
-            place_.offset = behind(at, *head);
-            chain_is_known_ = right;
-            if (right) place_.chain = read_as<BatchEnd>(payload_at(stretch, at, *head)).chain;
-            return;
-        }
-        lost_the_way = false;
-        at = behind(at, *head);
-    }
-    // Nothing whole behind it: what is known to have been synced is gone.
-    const std::uint64_t last = limit != nullptr ? limit->lsn : evidence_.value_or(0);
-    if (last > place_.lsn)
-        lose_to(last, bad_offset, "records are damaged");
-    else
-        note(bad_offset, "the end of a batch is damaged; its records are whole");
-    keep(stretch, kept);
-    place_.offset = limit != nullptr ? limit->offset
-                    : known_.synced.number == place_.number
-                        ? std::max(known_.synced.offset, batch.begin + block_bytes)
-                        : end;
-    chain_is_known_ = false;
-    if (limit != nullptr) place_.chain = limit->chain;
-}
-
-bool Walk::was_synced(const Stretch& stretch, const Batch& batch) {
-    if (!evidence_) {
-        evidence_ = known_.synced.number == place_.number ? known_.synced.lsn : 0;
-        for (std::uint64_t at = base::round_up(batch.begin, block_bytes); at < stretch.end();
-             at += block_bytes) {
-            const auto head = head_at(stretch, at);
-            if (!head || !takes_lsn(*head) || head->lsn == 0) continue;
-            const Batch later = read_batch(stretch, at, head->lsn - 1);
-            if (later.valid) evidence_ = std::max(*evidence_, later.tail.durable_before);
-        }
-    }
-    return *evidence_ >= batch.first_lsn;
-}
-
-void Walk::count_torn(const Stretch& stretch, std::uint64_t from) {
-    std::uint64_t last = from;
-    for (std::uint64_t at = from; at < stretch.end(); at += block_bytes) {
-        const std::uint64_t bytes = std::min(block_bytes, stretch.end() - at);
-        if (!all_zero(stretch.bytes.subspan(at - stretch.begin, bytes))) last = at + bytes;
-    }
-    report_.torn_bytes += last - from;
-    tail_is_zero_ = last == from;
-}
-
-void Walk::lose_to(std::uint64_t last, std::uint64_t offset, const std::string& what) {
-    lose({place_.lsn + 1, last}, offset, what);
-    place_.lsn = last;
-}
-
-void Walk::lose(Range lsns, std::uint64_t offset, const std::string& what) {
-    Damage damage;
-    damage.loses = true;
-    damage.file = numbered_name(segment_prefix, place_.number);
-    damage.offset = offset;
-    damage.lsns = lsns;
-    damage.what = what;
-    report_.damages.push_back(std::move(damage));
-}
-
-void Walk::note(std::uint64_t offset, const std::string& what) {
-    Damage damage;
-    damage.file = numbered_name(segment_prefix, place_.number);
-    damage.offset = offset;
-    damage.lsns = {1, 0};
-    damage.what = what;
-    report_.damages.push_back(std::move(damage));
-}
-
-// A gap in an audience's own numbers tells whose messages a hole took.
-void Walk::blame(const RecordHead& head) {
-    if (head.kind != Kind::publish) return;
-    const auto audience = ledger_.audiences.find(head.number);
-    if (audience == ledger_.audiences.end()) return;
-    if (head.sequence == static_cast<std::uint32_t>(audience->second.sequence + 1)) return;
-    for (Damage& damage : report_.damages) {
-        if (!damage.loses || damage.lsns.first <= audience->second.last_lsn) continue;
-        for (const Endpoint endpoint : audience->second.endpoints)
-            if (std::ranges::find(damage.endpoints, endpoint) == damage.endpoints.end())
-                damage.endpoints.push_back(endpoint);
-    }
-}
-
+// Batch by batch, and behind the first that is damaged record by record.
 void Walk::check_merged(const SegmentFile& file) {
     const Place behind_it = place_;
-    place_.number = file.number;
+    place_ = {file.number, first_batch_offset, file.head->previous.lsn, 0, 0};
+    const std::uint64_t end = file.head->content_end;
+    const std::uint64_t before = report_.records;
     window_.open(file, first_batch_offset, file.data_end());
-    std::uint64_t lsn = file.head->previous.lsn;
-    std::uint64_t records = 0;
-    std::uint64_t at = first_batch_offset;
-    while (at < file.head->content_end) {
-        const Batch batch = window_.batch(at, lsn, Numbering::rising);
-        const Stretch stretch = window_.stretch();
-        if (!batch.valid) {
-            place_.lsn = batch.wrong_lsn - 1;
-            lose_to(file.head->end.lsn, batch.wrong_offset, "a merged segment: " + batch.why);
-            break;
-        }
-        records += batch.count;
-        for (std::uint64_t record = batch.begin; record < batch.end;) {
-            const auto head = read_as<RecordHead>(stretch.bytes, record - stretch.begin);
-            if (takes_lsn(head)) show(stretch, record, head);
-            record = behind(record, head);
-        }
-        lsn = batch.last_lsn;
-        at = batch.end;
+    bool is_whole = true;
+    while (is_whole && place_.offset < end) {
+        const Batch batch = window_.batch(place_.offset, place_.lsn, Numbering::rising);
+        is_whole = batch.valid;
+        if (is_whole) show_merged(window_.stretch(), batch);
     }
-    if (at == file.head->content_end && records != file.head->record_count)
-        note(at, "a merged segment holds another number of records than its head says");
-    if (at == file.head->content_end && !window_.is_zero_from(at))
-        note(at, "something stands behind the end of a merged segment");
-    report_.records += records;
+    if (!is_whole) {
+        const std::vector<std::byte> bytes = all_of(file, place_.offset, end);
+        salvage_merged({file.seed(), bytes, place_.offset}, file.head->end.lsn);
+    } else if (report_.records - before != file.head->record_count) {
+        note(end, "a merged segment holds another number of records than its head says");
+    }
+    window_.open(file, end, file.data_end());
+    if (!window_.is_zero_from(end))
+        note(end, "something stands behind the end of a merged segment");
     place_ = behind_it;
+}
+
+void Walk::show_merged(const Stretch& stretch, const Batch& batch) {
+    for (std::uint64_t at = batch.begin; at < batch.end;) {
+        const auto head = read_as<RecordHead>(stretch.bytes, at - stretch.begin);
+        if (takes_lsn(head)) show(stretch, at, head);
+        at = end_of(at, head);
+    }
+    report_.records += batch.count;
+    place_.offset = batch.end;
+    place_.lsn = batch.last_lsn;
 }
 
 }  // namespace shmbus::journal

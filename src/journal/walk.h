@@ -56,6 +56,7 @@ private:
     void look_for_missing();
     // A merged segment holds what is left of others; checked from end to end, nothing is folded.
     void check_merged(const SegmentFile& file);
+    void show_merged(const Stretch& stretch, const Batch& batch);
     void check_behind(const SegmentFile& file, std::uint64_t end);
     // As far as batch follows batch.
     void follow(const SegmentFile& file, std::uint64_t to);
@@ -68,6 +69,7 @@ private:
     // Goes on record by record behind something wrong, up to where a batch may begin again.
     void salvage(const Stretch& stretch, const Batch& batch, const Place* limit);
     void keep(const Stretch& stretch, const std::vector<Kept>& kept);
+    void salvage_merged(const Stretch& stretch, std::uint64_t last);
     // Something says that the batch, or one behind it in this segment, was on disk once.
     [[nodiscard]] bool was_synced(const Stretch& stretch, const Batch& batch);
     void count_torn(const Stretch& stretch, std::uint64_t from);

@@ -1,11 +1,9 @@
-// Torn tails are no damage, and damage is no torn tail: every prefix, every bit.
+// Torn tails are no damage: every prefix of a journal.
 //
 // SPDX-License-Identifier: BSL-1.0
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <set>
 #include <string>
 
 #include "rig.h"
@@ -107,48 +105,5 @@ TEST_CASE("every prefix of a journal recovers to its last whole batch") {
         REQUIRE(rig.check() == "");
     }
     MESSAGE("prefixes: ", prefixes, ", recoveries: ", recoveries);
-}
-
-TEST_CASE("every flipped bit of a closed journal is detected and located") {
-    Options options = Rig::small_options();
-    options.segment_bytes = 32 * 1024;
-    Rig rig(11, options);
-    REQUIRE(rig.open());
-    // Everything there is: closed segments, a merged one, two checkpoints, spares.
-    for (int step = 0; step < 400; ++step) rig.step({12, 10, 2, 2, 0, 6, 4, 2, 0, 0, 0});
-    for (int turn = 0; turn < 200 && rig.journal; ++turn) {
-        if (turn == 0) rig.commit();
-        if (!rig.journal->maintain(true)) break;
-    }
-    rig.close();
-    const DiskState clean = rig.disk.state;
-    {
-        SimDisk disk(clean);
-        REQUIRE(inspect(disk).damages.empty());
-    }
-    // The step meets every bit of a byte and every kind of byte; each bit takes a recovery, so
-    // all of them are a longer run.
-    const char* const told = std::getenv("SHMBUS_FLIP_STEP");
-    const std::uint64_t step = told != nullptr ? std::strtoull(told, nullptr, 10) : 53;
-    std::uint64_t bits = 0;
-    std::uint64_t losses = 0;
-    for (const auto& [name, number] : clean.names) {
-        if (name.starts_with("tmp-")) continue;  // holds nothing and is removed at every start
-        const std::uint64_t all = clean.inodes.at(number).cached.bytes * 8;
-        for (std::uint64_t bit = bits % step; bit < all; bit += step) {
-            SimDisk disk(clean);
-            disk.state.flip_bit(name, bit);
-            const Report report = inspect(disk);
-            ++bits;
-            const bool is_located =
-                std::ranges::any_of(report.damages, [&, file = name](const Damage& damage) {
-                    return damage.file == file && damage.offset <= bit / 8;
-                });
-            if (!is_located) FAIL("bit " << bit << " of " << name << ": " << report.text());
-            if (report.stops_service()) ++losses;
-        }
-    }
-    MESSAGE("bits flipped: ", bits, ", of those losing a record: ", losses);
-    CHECK(losses * 50 > bits);
 }
 }
