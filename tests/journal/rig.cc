@@ -14,7 +14,6 @@ using namespace shmbus::journal;
 
 namespace {
 
-constexpr std::uint64_t most_endpoints = 4;
 constexpr std::uint64_t first_second = 1'700'000'000;
 
 [[nodiscard]] std::string differs_for(Journal& journal, const Account& account, Endpoint endpoint) {

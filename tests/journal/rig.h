@@ -22,6 +22,8 @@
 
 namespace shmbus::test {
 
+inline constexpr std::uint64_t most_endpoints = 4;  // 1 to 4
+
 struct Account {
     struct Line {
         std::vector<journal::Endpoint> to;
