@@ -52,7 +52,8 @@ struct AtBarrier {
 
     static void handle(int, siginfo_t*, void* context) {
         ++asked;
-        was_wished = full->writer.parts().writer_page().wants_room.load(std::memory_order_seq_cst) != 0;
+        const auto& wish = full->writer.parts().writer_page().wants_room;
+        was_wished = wish.load(std::memory_order_seq_cst) != 0;
         lane::clear(*full->batch->hand);
         auto& registers = static_cast<ucontext_t*>(context)->uc_mcontext;
 #if defined(__x86_64__)

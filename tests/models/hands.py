@@ -10,6 +10,8 @@ lists the progress of each first, and the list tells from then on.
 One reduction: while a thread is at a step that nobody else can see (progress of its own hand,
 which is read only by an adopter after its death), only that step and the death of its process are
 explored; the steps of others commute with both.
+As often as `ahead` says, a thread that was the last to take fills its hand for the next message
+before that is published: it waits with the word still IDLE, or gives up.
 """
 from explorer import Fault, Places, changed
 
@@ -53,6 +55,9 @@ MISTAKES = {
     "no_burial_recount": "the burial of a dead one does not count the room",
     "room_before_clear": "the room is counted before the hand is cleared",
     "zero_after_word": "the cursor is zeroed after the word says TAKING",
+    "ahead_unpublished": "who filled its hand ahead does not wait for the message",
+    "filling_kept": "a take uses what the hand was filled with for another one",
+    "head_stored": "a taker stores the head instead of comparing it",
     "cursor_kept": "the cursor stays as the filling before left it",
     "listed_too_early": "the cursor says that the list tells before the list is complete",
     "list_forgets_tries": "who lists the progress leaves out that a message was begun",
@@ -76,15 +81,17 @@ class Hands:
 
     def __init__(self, messages=(2,), processes=2, threads=1, batch=1, deaths=1, births=0,
                  capacity=1,
-                 glances=0, writer_scans=0, gives_room=True, births_early=False, mistake=""):
+                 glances=0, writer_scans=0, gives_room=True, births_early=False, ahead=0,
+                 mistake=""):
         self.messages, self.batch, self.deaths, self.births = messages, batch, deaths, births
         self.capacity, self.glances, self.writer_scans = capacity, glances, writer_scans
         self.gives_room, self.births_early, self.mistake = gives_room, births_early, mistake
+        self.ahead = ahead
         threads = (threads,) * processes if isinstance(threads, int) else threads
         homes = [process for process in range(processes) for thread in range(threads[process])]
         self.reduced = len(homes) == processes
         places = Places()
-        self.budget = places.take("deaths births glances")
+        self.budget = places.take("deaths births glances ahead")
         self.lanes = [places.take("tail position named reclaim limit scans") for _ in messages]
         self.log = [[places.take("handled done") for _ in range(count)] for count in messages]
         self.processes = [places.take("state generation") for _ in range(processes)]
@@ -263,8 +270,12 @@ class Hands:
             return
         for number, lane in enumerate(self.lanes):
             if s[lane.position] < s[lane.tail]:
-                self.go(s, a, out, SCAN, (a.lane, number), (a.position, s[lane.position]),
-                        (a.named, s[lane.named]))
+                kept = self.mistake == "filling_kept"
+                self.go(s, a, out, STORE_WORD if kept else SCAN, (a.lane, number),
+                        (a.position, s[lane.position]), (a.named, s[lane.named]), (a.count, kept))
+            elif s[self.budget.ahead] < self.ahead and self.was_last(s, a, number):
+                self.go(s, a, out, self.first_store(), (a.lane, number),
+                        (self.budget.ahead, s[self.budget.ahead] + 1), (a.position, s[lane.position]), (a.named, s[lane.named]), (a.count, 1))
         for number, hand in enumerate(self.hands):
             owner = s[hand.owner] - 1
             if s[hand.state] == IDLE or owner == a.process:
@@ -278,6 +289,12 @@ class Hands:
         for number, process in enumerate(self.processes):
             if s[process.state] == DEAD:
                 self.look_dead(s, a, out, number, process)
+
+    def was_last(self, s, a, number):
+        """Nothing was taken behind this thread's last hand, and more will be written."""
+        lane = self.lanes[number]
+        return (s[lane.named] == a.hand_number + 1 and s[lane.tail] < self.messages[number] and
+                s[self.hands[a.hand_number].state] == IDLE)
 
     def look_own(self, s, a, out):
         """What an earlier process of this place left in hands that carry its number."""
@@ -379,12 +396,16 @@ class Hands:
         hand = self.hands[a.hand_number]
         if s[hand.state] != IDLE:
             raise Fault("a thread fills its own hand while it is in use")
+        is_there = s[a.position] + s[a.count] <= s[self.lanes[s[a.lane]].tail]
+        if not is_there and self.mistake != "ahead_unpublished":
+            return self.go(s, a, out, LOOK)
         self.go(s, a, out, CAS_HEAD, *self.set_word(a.hand_number, s[hand.sequence] + 1,
                                                     a.process + 1, TAKING))
 
     def cas_head(self, s, a, out):
         lane = self.lanes[s[a.lane]]
-        if (s[lane.position], s[lane.named]) == (s[a.position], s[a.named]):
+        same = (s[lane.position], s[lane.named]) == (s[a.position], s[a.named])
+        if same or self.mistake == "head_stored":
             self.go(s, a, out, WON, (lane.position, s[a.position] + s[a.count]),
                     (lane.named, a.hand_number + 1))
         else:
