@@ -20,17 +20,17 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::uint64_t lane_id = 5;
-constexpr std::uint64_t units = 64;  // all that the lane has
+constexpr std::uint64_t narrow_lane = 5;
+constexpr std::uint64_t narrow_units = 64;  // all that the lane has
 
 // A lane that is full, its first message in a consumer's hand.
 struct Full {
-    Full() : writer(scene.make_lane(lane_id)), view(*scene.inbox) {
+    Full() : writer(scene.make_lane(narrow_lane)), view(*scene.inbox) {
         scene.make_participant(1);
         life = scene.live_as(1);
         if (scene.admin->assign_consumer(1) != 0) throw std::runtime_error("no place");
         consumer = scene.consume(0, 1);
-        for (std::uint64_t number = 1; number <= units; ++number)
+        for (std::uint64_t number = 1; number <= narrow_units; ++number)
             if (!send(writer, 1, number)) throw std::runtime_error("full too early");
         batch = consumer->take(1);
         if (batch == nullptr) throw std::runtime_error("nothing taken");
@@ -80,7 +80,7 @@ int wait_across_a_barrier() {
     full.writer.wait_for_room(full.view, 1, 1h);  // nobody rings
     if (AtBarrier::asked != 1) return 3;
     if (!AtBarrier::was_wished) return 4;
-    return send(full.writer, 1, units + 1) ? 0 : 5;
+    return send(full.writer, 1, narrow_units + 1) ? 0 : 5;
 }
 
 int wait_without_a_barrier() {
@@ -88,17 +88,17 @@ int wait_without_a_barrier() {
     Full full;
     deny_barrier();
     full.writer.wait_for_room(full.view, 1, 1h);  // nobody rings, and there is no room
-    if (send(full.writer, 1, units + 1)) return 2;
+    if (send(full.writer, 1, narrow_units + 1)) return 2;
     lane::clear(*full.batch->hand);
     full.writer.wait_for_room(full.view, 1, 1h);
-    return send(full.writer, 1, units + 1) ? 0 : 3;
+    return send(full.writer, 1, narrow_units + 1) ? 0 : 3;
 }
 
 // Lets go of one message once the writer wishes for room: far less than what it gives unasked.
 int read_unreached(Scene& scene) {
     ::alarm(30);
     deny_barrier();
-    const lane::LaneParts parts(scene.open_lane(lane_id), lane::LaneParts::Side::reader);
+    const lane::LaneParts parts(scene.open_lane(narrow_lane), lane::LaneParts::Side::reader);
     const auto is_wished = [&] {
         return parts.writer_page().wants_room.load(std::memory_order_seq_cst) == 1;
     };
@@ -119,17 +119,18 @@ TEST_CASE("a writer that may not ask for the barrier looks again by itself") {
 }
 TEST_CASE("a reader that the barrier does not reach rings a writer that waits for room") {
     Scene scene;
-    lane::Writer writer(scene.make_lane(lane_id));
+    lane::Writer writer(scene.make_lane(narrow_lane));
     lane::InboxView view(*scene.inbox);
     scene.make_participant(1);
     REQUIRE(scene.admin->assign_consumer(1) == 0);
-    for (std::uint64_t number = 1; number <= units; ++number) REQUIRE(send(writer, 1, number));
+    for (std::uint64_t number = 1; number <= narrow_units; ++number)
+        REQUIRE(send(writer, 1, number));
     Child reader([&] { return read_unreached(scene); });
     const auto begin = std::chrono::steady_clock::now();
     writer.wait_for_room(view, 1, limit);
     CHECK(std::chrono::steady_clock::now() - begin < limit);
     CHECK(exited_with(reader.reap(), 0));
-    CHECK(send(writer, 1, units + 1));
+    CHECK(send(writer, 1, narrow_units + 1));
 }
 }
 
