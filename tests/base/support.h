@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "support/folder.h"
 
 namespace shmbus::test {
 
@@ -38,26 +39,12 @@ inline bool comes_true(const std::function<bool()>& holds) {
     return true;
 }
 
-// A directory in memory, removed with everything in it.
+// A directory in memory with an open handle, removed with everything in it.
 class TemporaryDirectory {
 public:
-    TemporaryDirectory() {
-        std::string made = "/dev/shm/shmbus-test-XXXXXX";
-        if (::mkdtemp(made.data()) == nullptr) {
-            made = "/tmp/shmbus-test-XXXXXX";
-            if (::mkdtemp(made.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-        }
-        path_ = made;
-        handle_ = base::File::open_directory(path_);
-    }
-    TemporaryDirectory(const TemporaryDirectory&) = delete;
-    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-    ~TemporaryDirectory() {
-        std::error_code ignored;  // nothing a finished test could do about it
-        std::filesystem::remove_all(path_, ignored);
-    }
+    TemporaryDirectory() : handle_(base::File::open_directory(folder_.path())) {}
     [[nodiscard]] int fd() const { return handle_.fd(); }
-    [[nodiscard]] const std::string& path() const { return path_; }
+    [[nodiscard]] const std::string& path() const { return folder_.path(); }
     [[nodiscard]] base::File make(const std::string& name, std::size_t bytes) const {
         base::File file = base::File::create_at(fd(), name, 0600);
         file.allocate(bytes);
@@ -65,7 +52,7 @@ public:
     }
 
 private:
-    std::string path_;
+    ::test::Folder folder_;
     base::File handle_;
 };
 

@@ -12,6 +12,7 @@
 #include "cli/copy_journal.h"
 #include "cli/trouble.h"
 #include "journal/journal.h"
+#include "support/folder.h"
 
 using namespace shmbus;
 using cli::StillJournal;
@@ -22,26 +23,21 @@ namespace fs = std::filesystem;
 
 // A journal with small segments in a directory of its own.
 struct Desk {
-    std::string folder;
+    ::test::Folder folder;
     std::string path;
     std::unique_ptr<journal::RealStorage> storage;
     std::unique_ptr<journal::Journal> journal;
 
     Desk() {
         // In memory: what is written counts here, not how safely.
-        std::string name = "/dev/shm/shmbus-still-XXXXXX";
-        folder = ::mkdtemp(name.data());
-        path = folder + "/journal";
+        path = folder.path() + "/journal";
         storage = std::make_unique<journal::RealStorage>(path);
         journal::Options options;
         options.segment_bytes = 32U << 10;
         options.checkpoint_bytes = 48U << 10;
         journal = std::make_unique<journal::Journal>(*storage, options);
     }
-    ~Desk() {
-        journal.reset();
-        fs::remove_all(folder);
-    }
+    ~Desk() { journal.reset(); }
     // So many messages, a batch for each, with all the upkeep; every second one is settled, so that
     // segments are merged and removed as well.
     void write(int count) {
@@ -83,7 +79,7 @@ TEST_CASE("a copy of a journal that is held still is a journal") {
     StillJournal still(desk.path);
     const std::uint64_t lsn = desk.last_lsn();
     desk.write(100);
-    const std::string to = desk.folder + "/copy";
+    const std::string to = desk.folder.path() + "/copy";
     CHECK(cli::copy_journal(still, to).files > 2);
     CHECK_THROWS_AS(static_cast<void>(cli::copy_journal(still, to)), cli::Trouble);
     journal::RealStorage storage(to, journal::RealStorage::Mode::must_exist);

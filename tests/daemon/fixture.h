@@ -15,6 +15,7 @@
 
 #include "base/file.h"
 #include "bus/session.h"
+#include "support/folder.h"
 
 namespace test {
 
@@ -23,20 +24,6 @@ using namespace std::chrono_literals;
 // Waits until it is so, looking every millisecond; false when it was not so within the limit.
 [[nodiscard]] bool eventually(const std::function<bool()>& is_so,
                               std::chrono::milliseconds limit = 10s);
-
-// An empty directory in memory, removed with all that is in it at the end.
-class Folder {
-public:
-    Folder();
-    ~Folder();
-    Folder(const Folder&) = delete;
-    Folder& operator=(const Folder&) = delete;
-    [[nodiscard]] const std::string& path() const noexcept { return path_; }
-    [[nodiscard]] std::string bus() const { return path_ + "/bus"; }
-
-private:
-    std::string path_;
-};
 
 // What is in the folders of a bus: file names of participants, inboxes and lanes, sorted.
 [[nodiscard]] std::vector<std::string> files_of_bus(const std::string& bus);

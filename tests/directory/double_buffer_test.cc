@@ -21,6 +21,7 @@
 #include "base/file.h"
 #include "directory/reader.h"
 #include "directory/writer.h"
+#include "support/folder.h"
 #include "wire/names.h"
 
 using namespace shmbus;
@@ -36,27 +37,20 @@ namespace {
 
 constexpr directory::TableSizes small_sizes{8, 16, 16, 64, 16, 32};
 
-// A folder in memory with an open handle; removed at the end.
-class Folder {
+// A folder in memory for a directory's file.
+class Place {
 public:
-    Folder() {
-        std::string name = "/dev/shm/shmbus-test-XXXXXX";
-        if (!::mkdtemp(name.data())) throw std::runtime_error("mkdtemp");
-        path_ = name;
-        directory_ = base::File::open_directory(path_);
-    }
-    ~Folder() { std::filesystem::remove_all(path_); }
-    Folder(const Folder&) = delete;
-    Folder& operator=(const Folder&) = delete;
     [[nodiscard]] int fd() const { return directory_.fd(); }
-    [[nodiscard]] std::string file_path() const { return path_ + "/" + wire::directory_file; }
+    [[nodiscard]] std::string file_path() const {
+        return folder_.path() + "/" + wire::directory_file;
+    }
     [[nodiscard]] base::File file(base::Access access = base::Access::read_only) const {
         return base::File::open_at(fd(), wire::directory_file, access);
     }
 
 private:
-    std::string path_;
-    base::File directory_;
+    ::test::Folder folder_;
+    base::File directory_ = base::File::open_directory(folder_.path());
 };
 
 std::uint32_t add_endpoint(DirectoryWriter& writer, const std::string& name,
@@ -106,7 +100,7 @@ std::vector<std::string> endpoint_names(const DirectoryReader& reader) {
 TEST_SUITE("directory") {
 
 TEST_CASE("a change is seen after its commit, whole, and not before") {
-    const Folder folder;
+    const Place folder;
     DirectoryWriter writer = DirectoryWriter::create(folder.fd(), {small_sizes, 0600, {}});
     const DirectoryReader reader(folder.file());
     const std::uint64_t before = reader.version();
@@ -122,7 +116,7 @@ TEST_CASE("a change is seen after its commit, whole, and not before") {
 }
 
 TEST_CASE("every change stands in both copies after the next one, however often they swap") {
-    const Folder folder;
+    const Place folder;
     DirectoryWriter writer = DirectoryWriter::create(folder.fd(), {small_sizes, 0600, {}});
     const DirectoryReader reader(folder.file());
     std::vector<std::string> names;
@@ -150,7 +144,7 @@ TEST_CASE("every change stands in both copies after the next one, however often 
 TEST_CASE("a writer killed at any step of a commit leaves the old state whole or the new one") {
     for (int killed_at = 0; killed_at <= 3; ++killed_at) {
         CAPTURE(killed_at);
-        const Folder folder;
+        const Place folder;
         {
             DirectoryWriter writer =
                 DirectoryWriter::create(folder.fd(), {small_sizes, 0600, {}});
@@ -196,7 +190,7 @@ TEST_CASE("a writer killed at any step of a commit leaves the old state whole or
 }
 
 TEST_CASE("readers never see half of a change while a writer makes them without pause") {
-    const Folder folder;
+    const Place folder;
     DirectoryWriter writer = DirectoryWriter::create(folder.fd(), {small_sizes, 0600, {}});
     const std::uint32_t type = add_type(writer, "priced");
     // Endpoints come and go in pairs, each with its subscription.
@@ -247,7 +241,7 @@ TEST_CASE("readers never see half of a change while a writer makes them without 
 }
 
 TEST_CASE("lane numbers grow, across restarts too, and fit 52 bits") {
-    const Folder folder;
+    const Place folder;
     std::uint64_t last = 0;
     {
         DirectoryWriter writer = DirectoryWriter::create(folder.fd(), {small_sizes, 0600, {}});
@@ -264,7 +258,7 @@ TEST_CASE("lane numbers grow, across restarts too, and fit 52 bits") {
 }
 
 TEST_CASE("lookups find what is there, by name and number, and nothing else") {
-    const Folder folder;
+    const Place folder;
     DirectoryWriter writer = DirectoryWriter::create(folder.fd(), {small_sizes, 0600, {}});
     const DirectoryReader reader(folder.file());
     const std::string longest(200, 'n');
@@ -288,7 +282,7 @@ TEST_CASE("lookups find what is there, by name and number, and nothing else") {
 }
 
 TEST_CASE("bases that lead in circles end the walk") {
-    const Folder folder;
+    const Place folder;
     DirectoryWriter writer = DirectoryWriter::create(folder.fd(), {small_sizes, 0600, {}});
     const DirectoryReader reader(folder.file());
     const std::uint32_t one = add_type(writer, "one", {2});

@@ -21,6 +21,7 @@
 #include "base/file.h"
 #include "directory/reader.h"
 #include "directory/writer.h"
+#include "support/folder.h"
 
 using namespace shmbus;
 using directory::Identity;
@@ -30,14 +31,11 @@ namespace {
 
 // A whole directory file without a name.
 base::File whole_directory() {
-    std::string name = "/dev/shm/shmbus-test-XXXXXX";
-    if (!::mkdtemp(name.data())) throw std::runtime_error("mkdtemp");
-    const base::File folder = base::File::open_directory(name);
+    const ::test::Folder folder;
+    const base::File handle = base::File::open_directory(folder.path());
     const auto writer =
-        directory::DirectoryWriter::create(folder.fd(), {{4, 4, 4, 4, 4, 4}, 0600, {}});
-    base::File file = base::File::open_at(folder.fd(), "directory", base::Access::read_write);
-    std::filesystem::remove_all(name);
-    return file;
+        directory::DirectoryWriter::create(handle.fd(), {{4, 4, 4, 4, 4, 4}, 0600, {}});
+    return base::File::open_at(handle.fd(), "directory", base::Access::read_write);
 }
 
 void change_identity(const base::File& file, const std::function<void(Identity&)>& change) {

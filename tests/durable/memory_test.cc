@@ -94,9 +94,8 @@ void fail_at(std::uint64_t at, bool lasts) {
                                                           const std::string& folder,
                                                           const char* endpoint, std::uint64_t at) {
     constexpr int none = 100;
-    const auto all = std::filesystem::copy_options::recursive;
-    std::filesystem::copy(config.directory, folder + "/bus", all);
-    std::filesystem::copy(config.journal, folder + "/journal", all);
+    ::test::copy_sparsely(config.directory, folder + "/bus");
+    ::test::copy_sparsely(config.journal, folder + "/journal");
     config.directory = folder + "/bus";
     config.journal = folder + "/journal";
     const pid_t child = ::fork();
@@ -331,8 +330,7 @@ TEST_CASE("nothing counts as handled because an inbox was cut short while its la
     served.serve();
     Bus bus = served.open();
     Endpoint worker = bus.endpoint("worker");
-    std::string folder = "/dev/shm/shmbus-cut-XXXXXX";
-    REQUIRE(::mkdtemp(folder.data()) != nullptr);
+    const ::test::Folder folder("cut");
     std::uint64_t cuts = 0;
     bool comes_alone = false;
     SUBCASE("all of them in one hand") {}
@@ -348,7 +346,7 @@ TEST_CASE("nothing counts as handled because an inbox was cut short while its la
         // Left by the killed one, and no file that can be copied.
         std::filesystem::remove(served.directory() + "/control.sock");
         for (std::uint64_t at = 1;; ++at) {
-            const auto left = left_after_cut(served.config, folder, "worker", at);
+            const auto left = left_after_cut(served.config, folder.path(), "worker", at);
             if (!left) break;
             INFO("allocation ", at);
             CHECK(*left == 5);
@@ -359,7 +357,6 @@ TEST_CASE("nothing counts as handled because an inbox was cut short while its la
     CHECK(handle_until(worker, [&] { return cuts != 0; }));
     MESSAGE("cut short at so many allocations: ", cuts);
     CHECK(cuts > 3);
-    std::filesystem::remove_all(folder);
 }
 
 TEST_CASE("a turn that no memory is left for is given up; the next goes on, and nothing is lost") {

@@ -61,11 +61,9 @@ void count(const char* name) {
 
 }  // namespace
 
-ServedBus::ServedBus() : folder_("/dev/shm/shmbus-durable-XXXXXX") {
-    if (::mkdtemp(folder_.data()) == nullptr) throw std::runtime_error("no folder in /dev/shm");
-    bus_ = folder_ + "/bus";
+ServedBus::ServedBus() : folder_("durable"), bus_(folder_.bus()) {
     config.directory = bus_;
-    config.journal = folder_ + "/journal";
+    config.journal = folder_.path() + "/journal";
     config.journal_segment_bytes = 256 << 10;
     config.default_lane_bytes = 64 << 10;
     config.log_level = "off";
@@ -78,8 +76,6 @@ ServedBus::ServedBus() : folder_("/dev/shm/shmbus-durable-XXXXXX") {
 ServedBus::~ServedBus() {
     kill_daemon();
     ::munmap(shown_, sizeof(Shown));
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
 }
 
 void ServedBus::serve(std::uint64_t at, const char* of) {

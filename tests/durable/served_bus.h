@@ -19,6 +19,7 @@
 #include "daemon/config.h"
 #include "daemon/durable.h"
 #include "directory/reader.h"
+#include "support/folder.h"
 
 namespace durable_tests {
 
@@ -85,7 +86,7 @@ public:
 
 private:
     struct Shown;  // shared with the daemon
-    std::string folder_;
+    ::test::Folder folder_;
     std::string bus_;
     Shown* shown_;
     pid_t daemon_ = 0;

@@ -48,6 +48,17 @@ expect 'a failed case is counted' '2 passed, 1 failed' 1
     put "$clone/build/tests/test_a"
 expect 'a program that dies after its summary has failed' '3 passed, 1 failed' 1
 
+{
+    printf '#!/bin/sh\necho "$SHMBUS_TEST_MEMORY" >"%s/place"\n' "$clone"
+    printf 'echo "full" >"$SHMBUS_TEST_MEMORY/left"\nkill -9 $$\n'
+} | put "$clone/build/tests/test_a"
+expect 'a program that dies with something in memory has failed' '0 passed, 1 failed' 1
+if [ -s "$clone/place" ] && [ ! -e "$(cat "$clone/place")" ]; then
+    echo 'ok what it left there is removed'
+else
+    echo "not ok what it left there is removed: $(ls -d "$(cat "$clone/place")"* 2>&1)"
+fi
+
 printf '#!/bin/sh\nexit 0\n' | put "$clone/build/tests/test_a"
 expect 'a program that says nothing has failed' '0 passed, 1 failed' 1
 

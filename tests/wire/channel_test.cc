@@ -152,7 +152,7 @@ TEST_CASE("a full socket takes nothing of a frame, and all of it once there is r
 }
 
 TEST_CASE("up to four descriptors travel beside a frame, closed on exec") {
-    const test::TemporaryDirectory directory;
+    const shmbus::test::TemporaryDirectory directory;
     const base::File file = directory.make("file", 10);
     for (std::size_t count = 0; count <= wire::most_descriptors; ++count) {
         Connection connection;
@@ -169,7 +169,7 @@ TEST_CASE("up to four descriptors travel beside a frame, closed on exec") {
 }
 
 TEST_CASE("descriptors that nobody asked for, or too many, are refused and do not stay open") {
-    const test::TemporaryDirectory directory;
+    const shmbus::test::TemporaryDirectory directory;
     const base::File file = directory.make("file", 10);
     Connection connection;
     const std::size_t before = open_descriptors();
@@ -204,7 +204,7 @@ TEST_CASE("waiting ends with a frame, the other end's end or the time, and looks
 }
 
 TEST_CASE("a socket deep in a directory is found, nobody there is told from nobody any more") {
-    const test::TemporaryDirectory top;
+    const shmbus::test::TemporaryDirectory top;
     std::string path = top.path();
     // Deeper than the 107 bytes that the path of a socket may have.
     for (int depth = 0; depth < 10; ++depth) {
