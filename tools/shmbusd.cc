@@ -176,7 +176,7 @@ void add_options(CLI::App& app, CommandLine& line) {
     app.add_flag("--foreground", line.foreground,
                  "Stay in the foreground and log to standard error (the default)");
     app.add_option("--journal", line.journal,
-                   "Directory of the journal; made when the first durable message is sent");
+                   "Directory of the journal; made when a process first names a durable type");
     shmbus::add_duration(app, "--idle-exit", line.idle_exit,
                          "Leave when no process has used the bus for so long, and remove the "
                          "bus if it has neither messages nor subscriptions");

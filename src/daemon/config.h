@@ -43,7 +43,7 @@ struct Config {
     std::chrono::milliseconds idle_exit{0};
     // Remove the bus directory on leaving when nothing is queued and nobody is left.
     bool remove_when_idle = false;
-    // Where the journal lies; absolute. Made when the first durable message is about to be sent.
+    // Where the journal lies; absolute. Made when the first durable type is named.
     std::string journal;
     std::uint64_t journal_segment_bytes = std::uint64_t{64} << 20;  // of a journal made anew
     // Data bytes of a lane into the journal whose sender does not say.

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <utility>
 
 #include <dirent.h>
 #include <unistd.h>
@@ -76,7 +77,7 @@ struct Durable::Service {
 Durable::Durable(State& state, MakeStorage storage)
     : state_(state), make_storage_(std::move(storage)) {
     const std::string& path = state.config().journal;
-    wanted_ = state.tables().is_kept() || make_storage_ || is_there(path);
+    wanted_ = state.tables().is_kept() || make_storage_ || is_there(path) || has_durable_type();
     is_on_disk_ = !make_storage_;
     if (is_on_disk_) make_storage_ = [path] { return storage_on_disk(path); };
     // What an earlier daemon has told stands there until something else is told.
@@ -219,6 +220,17 @@ void Durable::try_to_open() noexcept {
     } catch (const std::exception& error) {
         stop_service(error.what());
     }
+}
+
+bool Durable::has_durable_type() const {
+    return std::ranges::any_of(state_.tables().rows<TypeRow>(), [](const TypeRow& row) {
+        return row.state != RowState::free &&
+               row.durability == static_cast<std::uint8_t>(Durability::durable);
+    });
+}
+
+void Durable::want() noexcept {
+    if (!std::exchange(wanted_, true)) try_to_open();
 }
 
 Durable::Address Durable::address() {

@@ -33,6 +33,10 @@ public:
     explicit Durable(State& state, MakeStorage storage = {});
     ~Durable();
 
+    // A durable type is known, or about to be: there is to be a journal from here on, so that who
+    // handles it or subscribes to it comes back after a reboot. What hinders it is logged.
+    void want() noexcept;
+
     struct Address {
         std::uint32_t endpoint = 0;
         std::uint32_t generation = 0;
@@ -87,6 +91,7 @@ private:
     [[nodiscard]] std::uint32_t find_journal_row() const;
     [[nodiscard]] Address journal_endpoint();
     [[nodiscard]] journal::Outcome keep_pending();
+    [[nodiscard]] bool has_durable_type() const;
     [[nodiscard]] bool concerns_durable(directory::DirectoryWriter::Changed row) const;
     [[nodiscard]] bool commit();
     void hand_out();

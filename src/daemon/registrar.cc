@@ -232,6 +232,8 @@ void Registrar::declare_type(Client& client, const wire::DeclareTypeRequest& req
             "messages are aligned to a power of two, at most 16");
     require((request.bytes == 0) == (request.alignment == 0),
             "a message has a size and an alignment, or neither");
+    // Before anything is looked up: a journal that lies there brings rows of its own.
+    if (request.durability == static_cast<std::uint8_t>(Durability::durable)) durable_.want();
     TypeRow wanted{};
     wanted.kind = request.kind;
     wanted.durability = request.durability;

@@ -39,7 +39,7 @@ using journal::Report;
 void require_journal(const std::string& path) {
     if (has_journal(path)) return;
     throw Trouble(Exit::unknown_name, "there is no journal in " + path,
-                  "none was made yet: the first durable message makes one",
+                  "none was made yet: the first durable type that a process names makes one",
                   "shmbus env; name its directory with --dir");
 }
 

@@ -63,7 +63,7 @@ constexpr std::size_t look_bytes = std::size_t{1} << 20;
 
 [[noreturn]] void none_made(const std::string& path) {
     throw Trouble(Exit::unknown_name, "there is no journal in " + path,
-                  "none was made yet: the first durable message makes one",
+                  "none was made yet: the first durable type that a process names makes one",
                   "shmbus env; name its directory with --dir");
 }
 

@@ -195,7 +195,7 @@ Page draw_journal(const Model& model, Size) {
     };
     say("path", plain(journal.path));
     if (!journal.is_there) {
-        say("", "there is none: it is made at the first durable send", Style::dim);
+        say("", "there is none: it is made for the first durable type", Style::dim);
         return page;
     }
     say("condition", journal.is_in_use ? look::name_of_condition(journal.condition) : "not in use",
