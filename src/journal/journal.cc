@@ -180,7 +180,9 @@ void Journal::Inside::open() {
     Storage& storage = core.storage;
     check_options(storage, core.options);
     if (const int error = storage.lock())
-        fail(storage, "locking the journal", error, "another daemon uses it, or it is not ours");
+        fail(storage, "locking the journal", error,
+             error == EWOULDBLOCK ? "another daemon uses it"
+                                  : "it must be this user's, on a writable disk that answers");
     sync_everything();
     Recovered recovered = recover(storage, core.options.ledger, Depth::since_checkpoint,
                                   core.options.accepted_losses);

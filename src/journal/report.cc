@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "wire/names.h"
+
 namespace shmbus::journal {
 
 std::string Damage::text() const {
@@ -15,7 +17,8 @@ std::string Damage::text() const {
                 : "; lost: LSN " + std::to_string(lsns.first) + " to " + std::to_string(lsns.last);
     if (!endpoints.empty()) {
         text += endpoints_are_all ? ", of endpoints" : ", of endpoints at least";
-        for (const std::uint64_t endpoint : endpoints) (text += " ") += std::to_string(endpoint);
+        for (const std::uint64_t endpoint : endpoints)
+            (text += " ") += wire::numbered_file(endpoint);
     }
     return text + (accepted ? "; accepted" : "");
 }

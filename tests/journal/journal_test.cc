@@ -886,7 +886,13 @@ TEST_CASE("a second journal on the same directory is refused, another version le
     Bench bench;
     SimDisk other(bench.disk.state);
     other.locked_by_other = true;
-    CHECK_THROWS_AS(Journal(other, bench.options), SetupError);
+    CHECK_THROWS_WITH_AS(Journal(other, bench.options), doctest::Contains("another daemon"),
+                         SetupError);
+    // Nobody has it: the disk does not take the lock.
+    SimDisk read_only(bench.disk.state);
+    read_only.fault = {.call = 1, .error = EROFS, .for_ever = true};
+    CHECK_THROWS_WITH_AS(Journal(read_only, bench.options), doctest::Contains("writable"),
+                         SetupError);
     bench.journal->close();
     auto block = bench.disk.state.content("superblock");
     for (const std::uint64_t slot : {0U, 1U}) {

@@ -62,6 +62,16 @@ struct JournalLine {
     return facts;
 }
 
+[[nodiscard]] const char* in_all(const Report& report) {
+    if (report.stops_service())
+        return "acknowledged records are lost: durable messages stop until "
+               "'shmbus journal accept-loss' accepts that";
+    const bool some_are_lost = std::ranges::any_of(
+        report.damages, [](const Damage& damage) { return damage.loses; });
+    return some_are_lost ? "nothing is missing but what was accepted as lost"
+                         : "nothing that was acknowledged is missing";
+}
+
 void verify(const Common& common, const std::string& path) {
     StillJournal storage(path);
     const Report report = journal::inspect(storage);
@@ -74,10 +84,7 @@ void verify(const Common& common, const std::string& path) {
             fmt::print("{} bytes of a batch that was never acknowledged stand behind the end\n",
                        report.torn_bytes);
         fmt::print("{}", report.text());
-        fmt::print("{}\n", report.stops_service()
-                               ? "acknowledged records are lost: durable messages stop until "
-                                 "'shmbus journal accept-loss' accepts that"
-                               : "nothing that was acknowledged is missing");
+        fmt::print("{}\n", in_all(report));
     }
     if (report.stops_service()) throw Ended{static_cast<int>(Exit::damaged)};
 }
