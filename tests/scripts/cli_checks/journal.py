@@ -15,8 +15,9 @@ from cli_checks.ground import LIMIT, TOOL, eventually, require, valid
 
 
 def journal(stage):
-    with prepare(Bus(stage, config="journal_segment_bytes = 65536\n")) as bus:
-        bus.bad(66, "journal", "stat")
+    bus = Bus(stage, config="journal_segment_bytes = 65536\n")
+    bus.bad(66, "journal", "stat")
+    with prepare(bus):
         sent = bus.json("send", "deed", "--to", "work", "--data", "done", "--count", "50")
         require(sent == {"schema": "shmbus.sent/1", "type": "deed", "messages": 50, "durable": True,
                          "copies": None}, sent)
