@@ -422,6 +422,14 @@ void Durable::hand_out() {
     for (auto& [number, outlet] : service_->outlets) outlet.ring();
 }
 
+// What was handled is settled in no earlier batch than what its handlers have sent is published
+// in: a power cut between the two would take both. So the lanes are marked behind the look, and
+// settle() comes when what stood in them has been read.
+void Durable::look_at_room() {
+    for (auto& [number, outlet] : service_->outlets) outlet.look();
+    service_->intake->mark(service_->journal);
+}
+
 std::size_t Durable::settle() {
     std::size_t settled = 0;
     for (auto at = service_->outlets.begin(); at != service_->outlets.end();) {
@@ -489,6 +497,10 @@ bool Durable::work() {
     const auto now = Clock::now();
     const bool looks = now >= next_look_;
     std::size_t handled = 0;
+    if (!service_->intake->is_marked() && (looks || service_->intake->anything_there())) {
+        handled = settle();  // what a batch that was full did not take
+        look_at_room();
+    }
     // Rows that found no room first: a message may name one of them.
     const bool keeps_rows = !pending_rows_.empty();
     const Outcome rows = keep_pending();
@@ -498,7 +510,8 @@ bool Durable::work() {
     if (came)
         service_->intake->gather(service_->journal, last_batch_,
                                  Clock::now() + last_commit_ / most_of_a_commit);
-    if (came || looks) handled = settle();
+    const Outcome hinders = rows == Outcome::ok ? service_->intake->obstacle() : rows;
+    if (service_->intake->has_read(hinders == Outcome::no_space)) handled += settle();
     const bool commits =
         came || keeps_rows || (settled_ != 0 && now - committed_at_ >= settles_alone_after);
     if (commits) {
@@ -509,15 +522,14 @@ bool Durable::work() {
         service_->intake->release();
         step("room given");
     }
-    const Outcome obstacle = rows == Outcome::ok ? service_->intake->obstacle() : rows;
-    if (obstacle == Outcome::stopped) {
+    if (hinders == Outcome::stopped) {
         stop_service(service_->journal.why_stopped());
         return false;
     }
     // Without trouble the next segment is only being made.
     const bool waits_for_segment =
-        obstacle == Outcome::no_space && service_->journal.status().trouble.empty();
-    if (obstacle == Outcome::no_space && !waits_for_segment)
+        hinders == Outcome::no_space && service_->journal.status().trouble.empty();
+    if (hinders == Outcome::no_space && !waits_for_segment)
         tell(Condition::disk_full, "the journal's disk is full: " + state_.config().journal);
     else if (came || condition_ == Condition::in_service)
         tell(Condition::in_service, {});
@@ -585,7 +597,9 @@ int Durable::bell_fd() const noexcept {
 void Durable::close() noexcept {
     if (service_ == nullptr) return;
     try {
-        static_cast<void>(settle());
+        next_look_ = Clock::now();
+        static_cast<void>(work());
+        if (service_ == nullptr) return;
         if (service_->journal.commit().outcome == Outcome::ok) service_->journal.close();
     } catch (const std::exception& error) {
         state_.log(LogLevel::error, error.what());

@@ -98,6 +98,7 @@ private:
     [[nodiscard]] Outlet* outlet(journal::Endpoint number);
     Outlet* make_outlet(journal::Endpoint number);
     void make_missing_outlets();
+    void look_at_room();
     [[nodiscard]] std::size_t settle();
     [[nodiscard]] bool fill();
     void replace_lost();

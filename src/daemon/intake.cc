@@ -100,9 +100,11 @@ bool Intake::open(std::uint64_t lane_id, Source& source, const journal::Journal&
             base::File::open_at(state_.home().lanes().fd(), wire::lane_file(lane_id),
                                 base::Access::read_write));
     } catch (const SetupError& error) {
+        source.is_hindered = is_for_want_of_room(error);
         if (!std::exchange(source.is_missed, true)) state_.log(LogLevel::error, error.what());
         return false;
     }
+    source.is_hindered = false;
     const lane::StdReaderPage& page = source.lane->parts().reader_page();
     // relaxed, both: only the daemon moves them, and the one before us is dead.
     const std::uint64_t head = lane::position_in(page.head.load(std::memory_order_relaxed));
@@ -286,8 +288,11 @@ Outcome Intake::read_record(Source& source, journal::Journal& journal) {
 bool Intake::read_lane(Source& source, journal::Journal& journal, bool& went_on) {
     lane::ReaderLane& lane = *source.lane;
     const std::uint64_t begin = source.read;
-    if (source.waits || lane.poisoned || lane.parts().lost() || !lane.published(begin))
+    if (source.waits || lane.poisoned || lane.parts().lost()) return true;
+    if (!lane.published(begin)) {
+        source.asked_to = 0;
         return true;
+    }
     // Records must not be in a batch that has no room left to say how far the lane was read.
     if (const Outcome outcome = journal.up_to(lane.lane_id(), begin); outcome != Outcome::ok) {
         if (outcome != Outcome::batch_full) obstacle_ = outcome;
@@ -303,6 +308,7 @@ bool Intake::read_lane(Source& source, journal::Journal& journal, bool& went_on)
         return false;
     }
     went_on = went_on || source.read != begin;
+    if (!source.waits && !lane.published(source.read)) source.asked_to = 0;
     return fresh_.size() < most_in_a_batch;
 }
 
@@ -379,6 +385,45 @@ void Intake::release() noexcept {
         step("head moved");
     }
     fresh_.clear();
+}
+
+void Intake::mark(journal::Journal& journal) {
+    refresh(journal);
+    is_marked_ = true;
+    for (auto& [id, source] : sources_) {
+        if (source.is_hindered) is_marked_ = false;
+        if (source.lane == nullptr) continue;
+        // A writer is a lap ahead of what was released at most.
+        const lane::ReaderLane& lane = *source.lane;
+        source.asked_to =
+            lane.published(source.read) ? source.begin + lane.capacity_units() : 0;
+    }
+}
+
+bool Intake::owes(const Source& source, bool takes_none) const {
+    if (source.lane == nullptr) return false;
+    const lane::ReaderLane& lane = *source.lane;
+    if (lane.poisoned || lane.parts().lost() || source.read >= source.asked_to) return false;
+    if (!takes_none && !source.waits) return true;
+    // Ends: at what was marked.
+    for (std::uint64_t at = source.read; at < source.asked_to && lane.published(at);) {
+        const std::uint64_t word = lane.meta(at);
+        // What a handler sends has an id of its own; so has what a sender gave one.
+        if ((wire::Meta::of(word).flags & wire::has_explicit_id) != 0) return true;
+        // As in read_record: such a one is where reading ends.
+        if (wire::units_of(word) > lane.most_units()) return false;
+        at += wire::units_of(word);
+    }
+    return false;
+}
+
+bool Intake::has_read(bool takes_none) {
+    if (!is_marked_ || std::ranges::any_of(sources_, [&](const auto& entry) {
+            return owes(entry.second, takes_none);
+        }))
+        return false;
+    is_marked_ = false;
+    return true;
 }
 
 bool Intake::may_have(journal::Endpoint number, journal::Journal& journal) {

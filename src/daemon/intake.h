@@ -51,6 +51,13 @@ public:
     // Nobody needs the bytes any more: senders may overwrite them.
     void release() noexcept;
 
+    // What stands in the lanes now is asked for by has_read().
+    void mark(journal::Journal& journal);
+    [[nodiscard]] bool is_marked() const noexcept { return is_marked_; }
+    // All of that is in the open batch or on disk; then nothing is asked for any more. Of a lane
+    // that is not read now only what a handler has sent counts.
+    [[nodiscard]] bool has_read(bool takes_none);
+
     // Between two turns: whether what is not read yet has a message for this endpoint, or cannot be
     // looked at.
     [[nodiscard]] bool may_have(journal::Endpoint number, journal::Journal& journal);
@@ -71,6 +78,8 @@ private:
         std::uint64_t begin = 0;  // everything before is released
         std::uint64_t read = 0;   // everything before is in the batch, or was
         bool is_missed = false;   // and that was said
+        bool is_hindered = false;  // for want of descriptors or memory
+        std::uint64_t asked_to = 0;  // where what was marked ends at the latest; 0: it is read
         bool waits = false;       // for the directory to change: what comes next has nowhere to go
     };
     void refresh(journal::Journal& journal);
@@ -90,6 +99,7 @@ private:
     [[nodiscard]] bool was_there(std::uint16_t type, const wire::Durable& durable) const;
     // An endpoint for what cannot be delivered, alone; empty when there is none.
     [[nodiscard]] const std::vector<journal::Endpoint>& error_audience();
+    [[nodiscard]] bool owes(const Source& source, bool takes_none) const;
     void give_room(Source& source) const noexcept;
 
     State& state_;
@@ -106,6 +116,7 @@ private:
     // Of the version known_version_: {0, endpoint's number}, {event's type, 0} or errors.
     std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<journal::Endpoint>> audiences_;
     journal::Outcome obstacle_ = journal::Outcome::ok;
+    bool is_marked_ = false;
     bool is_full_ = false;  // the open batch, or there is an obstacle
 };
 

@@ -118,7 +118,7 @@ void Outlet::take_up(std::uint64_t lane_id, std::uint64_t durable_lsn) {
         const std::uint64_t last = std::max(lane::last_lsn(reader.parts(), tail),
                                             found.empty() ? 0 : found.rbegin()->first);
         if (last > durable_lsn) give_up(lane_id, "it carries what the journal does not have");
-        lanes_.push_back({std::make_unique<lane::Writer>(file, tail), {}});
+        lanes_.push_back({std::make_unique<lane::Writer>(file, tail), {}, 0});
         found.merge(inherited_);  // the younger lane's, where two carry the same
         inherited_ = std::move(found);
         inherited_to_ = std::max(inherited_to_, last);
@@ -151,7 +151,8 @@ bool Outlet::open_lane(std::uint64_t units) {
         lanes_.push_back({std::make_unique<lane::Writer>(base::File::open_at(
                               state_.home().lanes().fd(), wire::lane_file(id),
                               base::Access::read_write)),
-                          {}});
+                          {},
+                          0});
         succeeds_ = predecessor != 0;
         said_no_lane_ = false;
         return true;
@@ -300,19 +301,24 @@ void Outlet::tell_on_disk(const journal::Journal& journal) {
 
 // ---- settling
 
-std::size_t Outlet::settle(journal::Journal& journal) {
-    std::size_t settled = 0;
-    // What the open batch does not take now stays for the next one.
-    for (; !handled_.empty(); handled_.pop_front(), ++settled, ++settled_open_)
-        if (journal.settle(number(), handled_.front()) != Outcome::ok) return settled;
+void Outlet::look() {
+    handled_seen_ = handled_.size();
     for (Lane& lane : lanes_) {
         if (lane.carried.empty()) continue;
         static_cast<void>(lane.writer->count_room(inbox_, 0));
         // Asked behind the room: a reader that finds a record damaged says so, and then gives the
         // room back without having handled it.
-        if (lane.writer->lost()) continue;
-        const std::uint64_t done = lane.writer->known_done();
-        while (!lane.carried.empty() && lane.carried.front().end <= done) {
+        if (!lane.writer->lost()) lane.done = lane.writer->known_done();
+    }
+}
+
+std::size_t Outlet::settle(journal::Journal& journal) {
+    std::size_t settled = 0;
+    // What the open batch does not take now stays for the next one.
+    for (; handled_seen_ != 0; handled_.pop_front(), --handled_seen_, ++settled, ++settled_open_)
+        if (journal.settle(number(), handled_.front()) != Outcome::ok) return settled;
+    for (Lane& lane : lanes_) {
+        while (!lane.carried.empty() && lane.carried.front().end <= lane.done) {
             if (journal.settle(number(), lane.carried.front().lsn) != Outcome::ok)
                 return settled;
             lane.carried.pop_front();

@@ -54,7 +54,10 @@ public:
     void leave_to_fill() noexcept { behind_ = true; }
     // Writes what the journal has for this endpoint, as long as there is room. True when some went.
     bool fill(journal::Journal& journal);
-    // Tells the journal what was handled, as far as its open batch takes it; how much that was.
+    // Sees what was handled. What its handlers have sent stands in their lanes by now.
+    void look();
+    // Tells the journal what the last look saw, as far as its open batch takes it; how much that
+    // was.
     std::size_t settle(journal::Journal& journal);
     // Rings once for all that was written since.
     void ring() noexcept;
@@ -80,6 +83,7 @@ private:
     struct Lane {
         std::unique_ptr<lane::Writer> writer;
         std::deque<Carried> carried;
+        std::uint64_t done = 0;  // position up to which it was handled, at the last look
     };
     void take_up(std::uint64_t lane_id, std::uint64_t durable_lsn);
     [[nodiscard]] bool has_room(std::uint64_t units);
@@ -106,6 +110,7 @@ private:
     std::uint64_t settled_open_ = 0;  // in the open batch, which the journal's backlog leaves out
     // Found to be handled while no daemon ran, for the next settle(); as many as may be handed out.
     std::deque<std::uint64_t> handled_;
+    std::size_t handled_seen_ = 0;  // of them, at the last look
     // Came out of the journal when there was no room.
     std::vector<std::byte> held_;
     Outbound held_message_;

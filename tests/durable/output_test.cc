@@ -1,0 +1,228 @@
+// A message that was handled is not settled on disk before what its handler sent is: a power cut
+// between the two would take both.
+//
+// SPDX-License-Identifier: BSL-1.0
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <new>
+#include <set>
+#include <stdexcept>
+#include <thread>
+
+#include <sys/mman.h>
+
+#include "flaky_storage.h"
+#include "served_bus.h"
+#include "worker.h"
+
+namespace durable_tests {
+
+using shmbus::Bus;
+using shmbus::Context;
+using shmbus::Endpoint;
+using shmbus::Receipt;
+
+namespace {
+
+struct Next {
+    static constexpr auto message = shmbus::command("test.next", shmbus::durable);
+    std::uint64_t number = 0;
+};
+
+// Fails each Work, or sends it on as Next.
+struct Stage {
+    explicit Stage(Bus& bus, bool fails, std::uint64_t from = 1)
+        : endpoint(bus.endpoint("worker", options())) {
+        endpoint.on<Work>([this, fails, from](const Work& work, Context& context) {
+            if (work.number < from) return;
+            ++handled;
+            if (fails) throw std::runtime_error("not this one");
+            context.send(Next{work.number}).value();
+        });
+    }
+    static shmbus::EndpointOptions options() {
+        shmbus::EndpointOptions options;
+        options.attempts_when_throwing = 1;
+        return options;
+    }
+    Endpoint endpoint;
+    std::uint64_t handled = 0;
+};
+
+// Holds the daemon behind a reading, and kills it behind a commit. Shared with it.
+class Held {
+public:
+    Held() {
+        void* const memory = ::mmap(nullptr, sizeof(Words), PROT_READ | PROT_WRITE,
+                                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED) throw std::bad_alloc();
+        words_ = new (memory) Words;
+    }
+    Held(const Held&) = delete;
+    Held& operator=(const Held&) = delete;
+    ~Held() { ::munmap(words_, sizeof(Words)); }
+
+    void hold() { words_->state = State::asked; }
+    [[nodiscard]] bool is_held() const { return words_->state == State::held; }
+    // It dies behind so many commits.
+    void let_go_for(int commits) {
+        words_->commits = commits;
+        words_->state = State::free;
+    }
+    void at_step(const char* name) const {
+        if (std::strcmp(name, "committed") == 0 && words_->commits > 0 && --words_->commits == 0)
+            ::raise(SIGKILL);
+        if (std::strcmp(name, "collected") != 0 || words_->state != State::asked) return;
+        words_->state = State::held;
+        // Ends: the test lets it go on, or kills it.
+        while (words_->state == State::held) std::this_thread::sleep_for(100us);
+    }
+
+private:
+    enum class State : int { free, asked, held };
+    struct Words {
+        std::atomic<State> state{State::free};
+        std::atomic<int> commits{0};
+    };
+    Words* words_ = nullptr;
+};
+
+// The numbers that are anywhere behind a reboot: not handled, failed, or sent on.
+[[nodiscard]] std::set<std::uint64_t> all_that_is_left(ServedBus& served, std::uint64_t least) {
+    std::set<std::uint64_t> found;
+    Bus bus = served.open();
+    Endpoint worker = bus.endpoint("worker");
+    worker.on<Work>([&](const Work& work) { found.insert(work.number); });
+    Endpoint next = bus.endpoint("next");
+    next.on<Next>([&](const Next& work) { found.insert(work.number); });
+    Endpoint errors = bus.endpoint("error");
+    errors.on_any([&](std::span<const std::byte> payload, Context&) {
+        std::uint64_t number = 0;
+        std::memcpy(&number, payload.data(), sizeof(number));
+        found.insert(number);
+    });
+    const auto enough = [&] {
+        for (Endpoint* const one : {&worker, &next, &errors}) one->poll();
+        return found.size() >= least && served.rests();
+    };
+    CHECK(wait_until(enough));
+    return found;
+}
+
+}  // namespace
+
+TEST_SUITE("durable") {
+
+TEST_CASE("on a full disk nothing is settled whose outputs are not on it") {
+    bool fails = true;
+    SUBCASE("of a handler that fails") {}
+    SUBCASE("of a handler that sends on") { fails = false; }
+    ServedBus served;
+    Weather& weather = give_weather(served);
+    served.serve();
+    std::uint64_t acknowledged = 0;
+    {
+        Bus bus = served.open();
+        bus.declare_endpoint<Work>("worker");
+        bus.declare_endpoint<Next>("next");
+        bus.declare_endpoint<Text>("other");
+        send_numbers(bus, 1, 20);
+        weather.allocate = ENOSPC;
+        // Until the segments that there are are full.
+        Receipt last;
+        REQUIRE(wait_until([&] {
+            const auto sent = bus.send(Text{std::string(8'000, 'x')}, {.wait = 1ms});
+            if (sent) last = *sent;
+            return !sent;
+        }));
+        CHECK_FALSE(last.is_there());
+        acknowledged = 20;
+        Stage stage(bus, fails);
+        REQUIRE(handle_until(stage.endpoint, [&] { return stage.handled == acknowledged; }));
+        CHECK(wait_until([&] {
+            stage.endpoint.poll();
+            return served.rests();
+        }));
+    }
+    weather.allocate = 0;
+    served.wipe_memory();
+    served.serve();
+    CHECK(all_that_is_left(served, acknowledged).size() == acknowledged);
+}
+
+TEST_CASE("what is handled while a batch is read is not settled in it without its outputs") {
+    bool fails = true;
+    SUBCASE("of a handler that fails") {}
+    SUBCASE("of a handler that sends on") { fails = false; }
+    Held held;
+    ServedBus served;
+    served.at_step = [&held](const char* name) { held.at_step(name); };
+    served.serve();
+    {
+        Bus bus = served.open();
+        bus.declare_endpoint<Next>("next");
+        bus.declare_endpoint<Text>("other");
+        Stage stage(bus, fails, 2);
+        // The lane into the journal is there, and so is all that a first message needs.
+        send_numbers(bus, 1, 1);
+        REQUIRE(handle_until(stage.endpoint, [&] { return served.rests(); }));
+        send_numbers(bus, 2, 2);
+        Bus another = served.open();
+        held.hold();
+        REQUIRE(another.send(Text{"anything"}));
+        REQUIRE(wait_until([&] { return held.is_held(); }));
+        // The batch was read; now one more is handled, and what it sends stands in a lane.
+        REQUIRE(handle_until(stage.endpoint, [&] { return stage.handled == 1; }));
+        stage.endpoint.poll();
+        held.let_go_for(1);
+        REQUIRE(wait_until([&] { return served.daemon_has_died(); }));
+    }
+    served.wipe_memory();
+    served.serve();
+    CHECK(all_that_is_left(served, 1).contains(2));
+}
+
+TEST_CASE("what is handled is not settled in a batch that is full before its outputs are read") {
+    Held held;
+    ServedBus served;
+    served.config.journal_segment_bytes = 64 << 10;  // a batch has half of that
+    served.at_step = [&held](const char* name) { held.at_step(name); };
+    served.serve();
+    {
+        // The oldest lane's turn comes last.
+        Bus bus = served.open();
+        bus.declare_endpoint<Next>("next");
+        bus.declare_endpoint<Text>("other");
+        Stage stage(bus, false, 2);
+        send_numbers(bus, 1, 1);
+        Bus first = served.open();
+        REQUIRE(first.send(Text{"anything"}));
+        Bus second = served.open();
+        REQUIRE(second.send(Text{"anything"}));
+        REQUIRE(handle_until(stage.endpoint, [&] { return served.rests(); }));
+        send_numbers(bus, 2, 2);
+        held.hold();
+        REQUIRE(first.send(Text{"anything"}));
+        REQUIRE(wait_until([&] { return held.is_held(); }));
+        for (Bus* const one : {&first, &second})
+            for (int more = 0; more < 16; ++more)
+                REQUIRE(one->send(Text{std::string(1'500, 'x')}));
+        REQUIRE(handle_until(stage.endpoint, [&] { return stage.handled == 1; }));
+        stage.endpoint.poll();
+        // The batch that is held, and the next one, which has no room for what was sent on.
+        held.let_go_for(2);
+        REQUIRE(wait_until([&] { return served.daemon_has_died(); }));
+    }
+    served.wipe_memory();
+    served.serve();
+    CHECK(all_that_is_left(served, 1).contains(2));
+}
+
+}
+
+}  // namespace durable_tests
