@@ -27,6 +27,8 @@ struct Account {
     std::atomic<std::uint64_t> commits{0};
     std::atomic<std::uint64_t> failed_commits{0};  // whose first attempt met an error
     std::atomic<std::uint64_t> rewritten{0};       // and whose second did not
+    // Written through the kernel's cache, which alone meets its errors in a sync.
+    std::atomic<bool> through_cache{false};
     std::atomic<std::uint64_t> bad_syncs{0};       // that the file system answered with an error
     std::atomic<std::uint64_t> repeated_syncs{0};  // of a file whose last sync failed, unwritten
 

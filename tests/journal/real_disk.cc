@@ -187,13 +187,20 @@ private:
     int file_;
 };
 
-void break_writes(Disk& disk, const Image& image, std::uint64_t count, bool cuts,
+struct Breaking {
+    bool cuts = false;
+    bool syncs = false;  // it is syncs that fail, and they are counted
+};
+
+void break_writes(Disk& disk, const Image& image, std::uint64_t count, Breaking how,
                   std::mt19937_64& random) {
     constexpr std::uint64_t plenty = 256U << 20;
     Account& account = Account::make();
+    account.through_cache = how.syncs;
+    const auto& failed = how.syncs ? account.bad_syncs : account.failed_commits;
     std::uint64_t lives = 0;
     // Ends: each life with less room than it needs meets an error.
-    for (; account.failed_commits < count; ++lives) {
+    for (; failed < count; ++lives) {
         require(lives < 50 * count, "the disk does not fail");
         disk.mount();
         require_same(disk, account, random() % 4 == 0);
@@ -212,7 +219,7 @@ void break_writes(Disk& disk, const Image& image, std::uint64_t count, bool cuts
                 // The file system has stopped as well.
             }
         }
-        if (cuts && random() % 2 == 0) disk.cut();
+        if (how.cuts && random() % 2 == 0) disk.cut();
         disk.unmount();
     }
     disk.mount();
@@ -236,7 +243,8 @@ int run(int count, char** arguments) {
     const std::string kind = arguments[1];
     if (kind == "cuts") cut(disk, times, random);
     else if (count > 5)
-        break_writes(disk, Image(arguments[5]), times, kind == "errors-and-cuts", random);
+        break_writes(disk, Image(arguments[5]), times,
+                     {kind.ends_with("and-cuts"), kind.starts_with("syncs")}, random);
     else return 64;
     return 0;
 }

@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -23,6 +24,8 @@ public:
     }
     shmbus::journal::Moved write(std::span<const std::byte> from, std::uint64_t offset) override {
         has_failed_ = false;
+        // Less than a block goes through the cache.
+        if (account_.through_cache) from = from.first(std::min<std::size_t>(from.size(), 2'048));
         return real_->write(from, offset);
     }
     int sync() override {

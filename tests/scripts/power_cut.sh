@@ -6,7 +6,7 @@
 # without.
 #
 #   SHMBUS_POWER_CUTS     how often (100); 10000 for a night
-#   SHMBUS_WRITE_ERRORS   how many batches meet one, of each of both kinds (20)
+#   SHMBUS_WRITE_ERRORS   how many batches meet one, and how many syncs, of each of both kinds (20)
 #   SHMBUS_SEED           to repeat a run, as far as time lets it
 #
 # Needs root and loop devices.
@@ -88,3 +88,8 @@ run "after $errors write errors nothing acknowledged is lost, with a log in the 
     '' errors-and-cuts "$errors"
 run "after $errors write errors nothing acknowledged is lost, without a log in the file system" \
     '-O ^has_journal' errors "$errors"
+# Through the kernel's cache, where the error comes out of the sync and a second one would answer 0.
+run "after $errors syncs that failed nothing acknowledged is lost, with a log in the file system" \
+    '' syncs-and-cuts "$errors"
+run "after $errors syncs that failed nothing acknowledged is lost, without a log in the file system" \
+    '-O ^has_journal' syncs "$errors"
