@@ -55,10 +55,12 @@ void run_short(ServedBus& served, const std::string& at, int left) {
 
 // Waits until it has gone on as far as it can, and lets it have as many as it wants again.
 void end_shortage(ServedBus& served) {
+    rlimit usual{};  // the daemon is our child
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &usual) == 0);
     rlimit now{};
     REQUIRE(wait_until([&] {
         return ::prlimit(served.daemon(), RLIMIT_NOFILE, nullptr, &now) == 0 &&
-               now.rlim_cur < now.rlim_max;
+               now.rlim_cur < usual.rlim_cur;
     }));
     REQUIRE(wait_until([&] { return served.rests(); }));
     now.rlim_cur = now.rlim_max;
