@@ -43,7 +43,7 @@ struct House {
           durable(state),
           registrar(state, durable),
           reaper(state) {}
-    test::TemporaryDirectory folder;
+    shmbus::test::TemporaryDirectory folder;
     daemon::Config config = small_bus(folder.path() + "/bus");
     daemon::State state;
     daemon::Durable durable;
@@ -61,7 +61,7 @@ House& house() {
     return *current;
 }
 
-std::vector<std::byte> frame_from(test::Bytes& input, std::uint8_t how) {
+std::vector<std::byte> frame_from(shmbus::test::Bytes& input, std::uint8_t how) {
     const auto type = static_cast<std::uint32_t>(input.next<std::uint8_t>() % 18);
     const bool right = (how & 1) != 0 && wire::request_bytes(type) != 0;
     const std::size_t bytes =
@@ -92,7 +92,7 @@ std::vector<std::byte> frame_from(test::Bytes& input, std::uint8_t how) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     House& here = house();
-    test::Bytes input(data, size);
+    shmbus::test::Bytes input(data, size);
     std::array<daemon::Client, 2> clients{};
     for (daemon::Client& client : clients) client.peer = {::getpid(), ::geteuid(), ::getegid()};
     for (int frames = 0; frames < most_frames && !input.empty(); ++frames) {

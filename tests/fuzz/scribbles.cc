@@ -33,7 +33,7 @@ struct Scribble {
 };
 
 // The places that matter are few among many bytes: a kind of place first, then where in it.
-Scribble scribble_from(test::Bytes& input) {
+Scribble scribble_from(shmbus::test::Bytes& input) {
     Scribble one;
     const auto kind = input.next<std::uint8_t>();
     const std::size_t where = input.next<std::uint16_t>();
@@ -103,17 +103,17 @@ void consume(lane::Consumer& consumer, base::File* to_be_cut) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    test::Bytes input(data, size);
+    shmbus::test::Bytes input(data, size);
     const auto how = input.next<std::uint8_t>();
     std::vector<Scribble> scribbles;
     while (!input.empty() && scribbles.size() < most_scribbles)
         scribbles.push_back(scribble_from(input));
 
-    test::Scene scene;
+    shmbus::test::Scene scene;
     base::File lane_file = scene.make_lane(1);
     lane::Writer writer(lane_file);
     for (std::uint64_t number = 1; number <= 8 + how % 32U; ++number)
-        if (!test::send(writer, 1, number)) break;
+        if (!shmbus::test::send(writer, 1, number)) break;
     const auto writable = base::Access::read_write;
     const Target target{base::Mapping(lane_file, {0, lane::data_at + 4096}, writable),
                         base::Mapping(*scene.inbox, {0, lane::inbox_bytes}, writable)};
