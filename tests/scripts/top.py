@@ -174,11 +174,13 @@ def check_script_text(stage):
     shmbus("endpoint", "create", "notes", "--handles", "note")
     shmbus("send", "note", said='{\n\t"a": 1\n}\n')
     shmbus("send", "note", said="\x1b[31mred\n")
-    shmbus("send", "note", said="Gr\u00fc\u00dfe \u2192 \u0437\u0434\u0435\u0441\u044c\n")
+    shmbus("send", "note", said="Gr\u00fc\u00dfe \u2192 \u0437\u0434\u0435\u0441\u044c \u65e5\u672c\n")
     shmbus("send", "note", said="\u20ac" * 100)
     command = " ".join(stage.top_words("-d", "0.2", "--endpoint", "notes"))
-    for locale, greeting in (("C.UTF-8", "Gr\u00fc\u00dfe \u2192 \u0437\u0434\u0435\u0441\u044c"),
-                             ("C", "Gr??e ? ?????")):
+    # The last two take two columns each.
+    for locale, greeting in (
+            ("C.UTF-8", "Gr\u00fc\u00dfe \u2192 \u0437\u0434\u0435\u0441\u044c \u65e5\u672c"),
+            ("C", "Gr??e ? ????? ??")):
         screen = stage.screen(80, 24, command, {"LC_ALL": locale})
         screen.waits_for("depth 4")
         screen.press("m")

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <clocale>
 #include <random>
+#include <set>
 #include <string>
 
 #include "top/batch.h"
@@ -267,6 +268,23 @@ TEST_CASE("the legend of a lane and the keys fit 80 columns") {
     }
 }
 
+TEST_CASE("Space shows and hides a column, and marks nothing but on the main table") {
+    Model shown = model();
+    press(shown, "c");
+    const auto fail = [&] { return line_with(top::draw(shown, large), "] FAIL"); };
+    for (int step = 0; step < static_cast<int>(Column::failed); ++step) press(shown, "j");
+    REQUIRE(has(fail(), "[x] FAIL"));
+    press(shown, " ");
+    CHECK(has(fail(), "[ ] FAIL"));
+    CHECK(shown.view.hidden == std::set{Column::failed});
+    press(shown, " ");
+    CHECK(has(fail(), "[x] FAIL"));
+    for (const char screen : {'c', '2', '3', '4', '5', '6', '?'}) {
+        press(shown, {'1', screen, ' '});
+        CHECK(shown.view.marked.empty());
+    }
+}
+
 TEST_CASE("the choice stays with its endpoint when the order changes") {
     Model shown = model();
     press(shown, "jj");
@@ -508,7 +526,8 @@ TEST_CASE("a message's text is shown as it is where the terminal has its charact
     shown.view.endpoint = shown.now.endpoints[0].reference;
     press(shown, "m");
     look::Message message;
-    // The last ones would steer the terminal, turn what follows round, take two columns, or none.
+    // The last ones would steer the terminal, turn what follows round, or take no column; one takes
+    // two of them.
     message.text = "Gr\u00fc\u00dfe\n\u009b\u202e\u65e5\u0301\xff.";
     shown.messages = {message};
     CHECK(has(text_of(top::draw(shown, small)), "Gr??e???????."));
@@ -516,7 +535,7 @@ TEST_CASE("a message's text is shown as it is where the terminal has its charact
     REQUIRE(std::setlocale(LC_CTYPE, "C.UTF-8") != nullptr);
     shown.alphabet = Alphabet::unicode;
     const std::string text = text_of(top::draw(shown, small));
-    CHECK(has(text, "Gr\u00fc\u00dfe???????."));
+    CHECK(has(text, "Gr\u00fc\u00dfe????\u65e5??."));
     // Whole at the foot: no character is cut into bytes at the end of a line.
     shown.messages[0].text.clear();
     for (int i = 0; i < 100; ++i) shown.messages[0].text += "\u00fc";
@@ -527,6 +546,17 @@ TEST_CASE("a message's text is shown as it is where the terminal has its charact
     CHECK(std::ranges::any_of(page, [&](const auto& line) {
         return top::text_of(line) == row.substr(0, 2 * 20);
     }));
+    // Nor is one of two columns put where there is room for half of it.
+    shown.messages[0].text = ".";
+    for (int i = 0; i < 50; ++i) shown.messages[0].text += "\u65e5";
+    row = ".";
+    for (int i = 0; i < 39; ++i) row += "\u65e5";
+    const Page wide = top::draw(shown, small);
+    CHECK(std::ranges::any_of(wide, [&](const auto& line) { return top::text_of(line) == row; }));
+    CHECK(std::ranges::all_of(wide, [](const auto& line) { return top::width(line) <= 80; }));
+    CHECK(top::width("\u65e5.") == 3);
+    CHECK(top::left("\u65e5\u65e5", 3) == "\u65e5 ");
+    CHECK(top::right("\u65e5", 3) == " \u65e5");
     std::setlocale(LC_CTYPE, before.c_str());
 }
 
@@ -558,6 +588,11 @@ TEST_CASE("the screens beside show processes, orphaned subscriptions and the jou
     CHECK(has(text_of(types), "ORPHANED"));
     press(shown, "4");
     CHECK(has(text_of(top::draw(shown, small)), "2 messages sent and not yet on disk"));
+    const look::Histogram batches({{64, 64, 10}});
+    shown.now.journal.batch_records = batches;
+    CHECK(has(text_of(top::draw(shown, small)), "batch       p50 64* records  p99 64*  max 64*"));
+    shown.rates.batch_records = batches;
+    CHECK(has(text_of(top::draw(shown, small)), "batch       p50 64 records  p99 64  max 64"));
     shown.now.taken_ns = 1'000'000'000'000;
     shown.journal_places.written = {42, 1'245'184, 4711};
     shown.journal_places.synced = {42, 1'241'088, 4709};
