@@ -26,6 +26,7 @@
 #include "look/json.h"
 #include "look/openmetrics.h"
 #include "look/rates.h"
+#include "look/traces.h"
 
 namespace {
 
@@ -233,6 +234,23 @@ TEST_CASE("a daemon is seen however many locks are taken and given up beside it"
         REQUIRE(looker.look().daemon.pid == daemon.process().pid());
 }
 
+TEST_CASE("the log of a daemon is the file that it has open for that, else where its errors go") {
+    const test::Folder folder;
+    const auto log_of = [&](const std::string& path, int as) {
+        shmbus::test::SharedStep step;
+        const Child daemon([&] {
+            const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+            if (as >= 0) ::dup2(file, as);
+            step.reach(1);
+            return shmbus::test::stay();
+        });
+        REQUIRE(step.wait_for(1));
+        return look::log_of_daemon(folder.bus(), {look::Life::alive, daemon.pid()});
+    };
+    for (const auto& [name, as] : {std::pair("daemon.log", -1), {"errors", STDERR_FILENO}})
+        CHECK(log_of(folder.path() + "/" + name, as) == folder.path() + "/" + name);
+    CHECK(log_of("/dev/null", STDERR_FILENO).empty());
+}
 TEST_CASE("a lane that is damaged is shown as damaged, and the others as they are") {
     const test::Folder folder;
     test::Daemon daemon(folder.bus());
