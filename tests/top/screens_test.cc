@@ -362,7 +362,7 @@ TEST_CASE("a filter that is none is refused, and a long one hides neither itself
     // Ctrl-U throws away what stood there, as in a shell.
     const auto filter = [&](const std::string& text) {
         press(shown, "f\x15" + text + "\n");
-        return shown.view.filter;
+        return shown.view.filter.text();
     };
     CHECK(filter("depth>5") == "depth>5");
     CHECK(filter("fill<0.5") == "fill<0.5");
@@ -378,6 +378,47 @@ TEST_CASE("a filter that is none is refused, and a long one hides neither itself
     const std::string said = text_of(top::draw(shown, small));
     CHECK(has(said, "PAUSED"));
     CHECK(has(said, "no endpoint passes the filter " + longer));
+}
+
+TEST_CASE("a filter is an expression for names, and a plain name is one for itself") {
+    Model shown = model();
+    shown.now.endpoints[4].name = "shop.audit-2";
+    const auto names = [&](const std::string& filter) {
+        press(shown, "f\x15" + filter + "\n");
+        std::string all;
+        for (const look::Endpoint* const row : top::shown_endpoints(shown))
+            all += shown.now.endpoint_name(*row) + " ";
+        return all;
+    };
+    CHECK(names("sal") == "sales ");
+    CHECK(names("shop.audit-2") == "shop.audit-2 ");
+    CHECK(names("^s") == "sales shipping shmbus.journal shop.audit-2 ");
+    CHECK(names("(sales|or)$") == "sales error ");
+    CHECK(names("^s.*[sg]$") == "sales shipping ");
+    CHECK(names("\\.j") == "shmbus.journal ");
+    // Also of what has no name of its own.
+    CHECK(names("^reply of w") == "reply of web ");
+    CHECK(names("SALES").empty());
+    CHECK(names("out<1") == "sales shipping error shmbus.journal reply of web shop.audit-2 ");
+    // What was wrong is told, and what was right before goes on.
+    names("^s.*[sg]$");
+    for (const char* const wrong : {"(", "[a", "*", "a{2}", "(a)\\1", "\\"}) {
+        CAPTURE(wrong);
+        CHECK(names(wrong) == "sales shipping ");
+        CHECK(has(text_of(top::draw(shown, small)), "'" + std::string(wrong) + "' is no filter: "));
+    }
+}
+
+TEST_CASE("no expression keeps the screen, however it is made and however long the names are") {
+    const std::string name(200, 'a');
+    for (const char* const costly :
+         {"(a+)+$b", "(a|a)*b", "(a|aa)+b", "(.*)*(.*)*(.*)*(.*)*b", "((((a*)*)*)*)*b",
+          "(a?a?a?a?a?a?a?a?a?a?a?a?)*aaaaaaaaaaaaaaaaaaaaaaab", ".*a..........................b"}) {
+        CAPTURE(costly);
+        const top::Filter filter{std::string(costly)};
+        // Ten thousand endpoints, at ten looks a second.
+        for (int times = 0; times < 1000; ++times) CHECK_FALSE(filter.matches(name));
+    }
 }
 
 TEST_CASE("marked endpoints stay on top, whatever the order and the filter") {
