@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 
+#include "look/json.h"
 #include "top/batch.h"
 #include "top/columns.h"
 #include "top/figures.h"
@@ -100,6 +101,52 @@ TEST_CASE("figures of the main table are those of the snapshot") {
     const std::string row = all.substr(0, all.find('\n'));
     CHECK(row == csv.substr(0, csv.find('\n')) + ",6400,2560,0,0,0,0,0,0");
     CHECK(std::count(head.begin(), head.end(), ',') == std::count(row.begin(), row.end(), ','));
+}
+
+TEST_CASE("totals are those of all endpoints but the journal, each its own") {
+    look::Snapshot seen = shop();
+    std::uint64_t number = 0;
+    for (look::Endpoint& each : seen.endpoints) {
+        for (std::uint64_t* const one :
+             {&each.settled, &each.metrics.counters.threw, &each.metrics.counters.redelivered,
+              &each.metrics.counters.failed, &each.metrics.counters.dropped,
+              &each.metrics.counters.wakeups, &each.gone_refused, &each.gone_waits,
+              &each.gone_dropped_newest, &each.gone_dropped_oldest, &each.gone_bytes})
+            *one = number += 7;
+        each.metrics.counters.exhausted = 1;
+    }
+    const auto all = nlohmann::json::parse(look::json_text(seen, {}, {.has_totals = true}));
+    const auto sum = [&](const auto& of) {
+        std::uint64_t found = 0;
+        for (const look::Endpoint& each : seen.endpoints)
+            if (each.kind != EndpointKind::journal) found += of(each);
+        return found;
+    };
+    const auto counted = [&](auto which) {
+        return sum([&](const look::Endpoint& each) { return each.metrics.counters.*which; });
+    };
+    using look::Counters;
+    using look::Endpoint;
+    const auto& totals = all["totals"];
+    CHECK(totals["received_total"] == sum([](const Endpoint& each) { return each.received(); }));
+    CHECK(totals["settled_total"] == sum([](const Endpoint& each) { return each.settled; }));
+    CHECK(totals["written_bytes_total"] ==
+          sum([](const Endpoint& each) { return each.written_bytes(); }));
+    CHECK(totals["taken_bytes_total"] ==
+          sum([](const Endpoint& each) { return each.taken_bytes(); }));
+    CHECK(totals["refused_total"] == sum([](const Endpoint& each) { return each.refused(); }));
+    CHECK(totals["waits_total"] == sum([](const Endpoint& each) { return each.waits(); }));
+    CHECK(totals["threw_total"] == counted(&Counters::threw));
+    CHECK(totals["retried_total"] ==
+          sum([](const Endpoint& each) { return each.metrics.counters.retried(); }));
+    CHECK(totals["redelivered_total"] == counted(&Counters::redelivered));
+    CHECK(totals["failed_total"] == counted(&Counters::failed));
+    CHECK(totals["dropped_total"] == counted(&Counters::dropped));
+    CHECK(totals["dropped_newest_total"] ==
+          sum([](const Endpoint& each) { return each.dropped_newest(); }));
+    CHECK(totals["dropped_oldest_total"] ==
+          sum([](const Endpoint& each) { return each.dropped_oldest(); }));
+    CHECK(totals["wakeups_total"] == counted(&Counters::wakeups));
 }
 
 TEST_CASE("a lane is as full as what waits in it or is held, not as what is not given back yet") {
@@ -230,6 +277,11 @@ TEST_CASE("in a narrow terminal the columns move up to the last one, state and n
     static_cast<void>(top::press(shown, Key::right, large));
     CHECK(top::columns_shown(shown, 200).size() == top::column_count);
     CHECK(shown.view.columns_moved == 0);
+    // Nor is it remembered there how far they were moved in the narrow one.
+    go(Key::right);
+    go(Key::right);
+    static_cast<void>(top::press(shown, Key::left, large));
+    CHECK(top::columns_beside(shown, 80).left == 0);
     go(Key::enter);
     CHECK(shown.view.screen == Screen::endpoint);
     go(Key::left);
