@@ -194,6 +194,12 @@ TEST_CASE("only the living are counted as having an endpoint open, the unknown m
     for (look::Process& each : shown.now.processes) each.life = look::Life::unknown;
     CHECK(cons("shipping") == "1?");
     CHECK(shown.now.opened(shown.now.endpoints[2]).not_dead() == 1);
+    // Nor do others put it before those that have somebody.
+    shown.now.processes[3].life = look::Life::dead;
+    shown.view.sort = Column::consumers;
+    const auto rows = top::shown_endpoints(shown);
+    REQUIRE(rows.size() == 6);
+    CHECK(std::ranges::find(rows, &shown.now.endpoints[2]) - rows.begin() >= 3);
     // Its row is gone: it is dead.
     shown.now.processes.clear();
     CHECK(cons("shipping") == "0");
@@ -205,12 +211,18 @@ TEST_CASE("the age of a message that does not say when it was sent is marked as 
     look::Endpoint& seen = shown.now.endpoints[0];
     seen.lanes[0].oldest_is_at_least = true;
     CHECK(has(sales(), " >7.1s "));
+    const auto in_json = [&] {
+        const auto all = nlohmann::json::parse(look::json_text(shown.now, {}));
+        return all["endpoints"][0]["oldest_is_at_least"].get<bool>();
+    };
+    CHECK(in_json());
     // The one in a hand is known, the one that waits may be older.
+    seen.lanes[0].oldest_is_at_least = false;
     seen.lanes[0].oldest_ns.reset();
     CHECK(has(sales(), " >7.1s "));
     seen.lanes[0].oldest_ns = 5'000'000'000;
-    seen.lanes[0].oldest_is_at_least = false;
     CHECK(has(sales(), "  7.1s "));
+    CHECK_FALSE(in_json());
     CHECK(top::least_text(41'000'000) == ">41ms");
     CHECK(top::least_text(std::nullopt) == "-");
 }
