@@ -1,7 +1,7 @@
 // What a screen is made of: lines of styled text, and a few ways to lay it out.
 //
 // Every character that is put here takes one column or two, none takes none: names of the bus are
-// plain ASCII, whatever else comes in is made so by `plain`; what messages say keeps its characters.
+// plain ASCII, whatever else comes in is made so by `plain`, save what messages say.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
