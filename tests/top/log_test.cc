@@ -209,6 +209,7 @@ TEST_CASE("the log follows its end, stays where it is read, and says where more 
     next.taken_ns = 103 * 60'000'000'000ULL;
     next.daemon.pid = 6000;
     top::update(shown, std::move(next));
+    CHECK(top::chosen_row(shown) + 1 == shown.log.lines().size());
     const top::Page page = top::draw(shown, log_size);
     CHECK(top::text_of(page[page.size() - 2]).find("daemon 6000 serves") != std::string::npos);
 }
