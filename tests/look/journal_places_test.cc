@@ -51,6 +51,21 @@ struct Desk {
     [[nodiscard]] std::uint64_t lsn() const { return journal->status().durable_lsn; }
 };
 
+// The newest superblock, as it is after this.
+void change_superblock(const Desk& desk, const std::function<void(journal::Superblock&)>& change) {
+    std::fstream file(desk.path + "/superblock", std::ios::in | std::ios::out | std::ios::binary);
+    std::array<journal::Block, 2> slots{};
+    file.read(reinterpret_cast<char*>(slots.data()), sizeof(slots));
+    std::array<journal::Superblock, 2> both{};
+    for (std::size_t slot = 0; slot < 2; ++slot)
+        both[slot] = journal::read_as<journal::Superblock>(slots[slot]);
+    const std::size_t slot = both[1].generation > both[0].generation ? 1 : 0;
+    change(both[slot]);
+    const journal::Block block = journal::sealed_block(journal::bytes_of(both[slot]), slot);
+    file.seekp(static_cast<std::streamoff>(slot * sizeof(block)));
+    file.write(reinterpret_cast<const char*>(block.data()), sizeof(block));
+}
+
 }  // namespace
 
 TEST_SUITE("look") {
@@ -90,21 +105,6 @@ TEST_CASE("a journal is followed from segment to segment, and its checkpoint is 
     CHECK(later.checkpointed->lsn <= later.synced->lsn);
     CHECK(later.checkpointed->lsn > 0);
     CHECK(later.oldest_needed > 0);
-}
-
-// The newest superblock, as it is after this.
-void change_superblock(const Desk& desk, const std::function<void(journal::Superblock&)>& change) {
-    std::fstream file(desk.path + "/superblock", std::ios::in | std::ios::out | std::ios::binary);
-    std::array<journal::Block, 2> slots{};
-    file.read(reinterpret_cast<char*>(slots.data()), sizeof(slots));
-    std::array<journal::Superblock, 2> both{};
-    for (std::size_t slot = 0; slot < 2; ++slot)
-        both[slot] = journal::read_as<journal::Superblock>(slots[slot]);
-    const std::size_t slot = both[1].generation > both[0].generation ? 1 : 0;
-    change(both[slot]);
-    const journal::Block block = journal::sealed_block(journal::bytes_of(both[slot]), slot);
-    file.seekp(static_cast<std::streamoff>(slot * sizeof(block)));
-    file.write(reinterpret_cast<const char*>(block.data()), sizeof(block));
 }
 
 TEST_CASE("batches that do not follow, and a checkpoint of another journal, are not believed") {

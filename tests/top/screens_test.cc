@@ -437,6 +437,11 @@ TEST_CASE("a filter that is none is refused, and a long one hides neither itself
     }
     CHECK(filter("").empty());
     const std::string longer(40, 'x');
+    press(shown, "fab");
+    CHECK(has(text_of(top::draw(shown, small)), "in>0, fail>0): ab_"));
+    press(shown, longer);
+    CHECK(has(text_of(top::draw(shown, small)), "\nfilter: ab" + longer + "_"));
+    press(shown, "\x1b");
     CHECK(filter(longer) == longer);
     shown.view.is_paused = true;
     const std::string said = text_of(top::draw(shown, small));

@@ -54,7 +54,7 @@ constexpr std::array<std::pair<const char*, const char*>, 43> help_texts{{
     {"TRIES/FULL", "of a lane: what was refused, of what was tried, for want of room"},
     {"WAITS REFUSED", "of a lane, ever: waits of its writer; sends without room"},
     {"HOLDS DONE", "of a consumer: messages in its hands, of them handled"},
-    {"SINCE", "of a consumer: how long the oldest is held"},
+    {"SINCE", "of a consumer: for how long it has held the oldest"},
     {"", ""},
     {"", "more in the manual: man shm-top"},
 }};

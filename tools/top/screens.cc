@@ -29,11 +29,14 @@ constexpr std::size_t lines_around = summary_lines + 1;
 [[nodiscard]] Line keys_of(const Model& model, std::size_t columns) {
     const View& view = model.view;
     if (view.input != Input::none) {
-        const char* const ask =
+        std::string ask =
             view.input == Input::find ? "find: "
             : view.input == Input::filter
                 ? "filter (name or regex, or depth>1000, fill>70, in>0, fail>0): "
                 : "seconds between looks: ";
+        // What is typed comes before what may be typed.
+        if (ask.size() + view.typed.size() + 1 > columns)
+            ask = ask.substr(0, ask.find_first_of(" :")) + ": ";
         return {{ask, Style::key}, {view.typed + "_", Style::plain}};
     }
     if (!view.said.empty()) return {{view.said, Style::warn}};
