@@ -73,6 +73,7 @@ CHECKS = [
     ("what a killed restore had begun comes again, marked",
      lambda stage: failed.begun_restores(stage, "job")),
     ("a durable one comes once", lambda stage: failed.begun_restores(stage, "deed")),
+    ("what is noted as restored is on disk", failed.restored_is_on_disk),
     ("what is no archive is not believed", failed.wrong_archives),
     ("archive and restore lose nothing when they are killed; what is twice is marked",
      lambda stage: failed.archive_and_restore_are_killed(stage, "job")),

@@ -105,6 +105,7 @@ NOT_THERE = """
 66 failed archive nope --file /dev/null
 66 failed export nope --file /dev/null
 66 failed restore --all --file /nope
+64 failed restore --all --file -
 66 journal --dir /nope stat
 66 journal --dir /nope verify
 66 journal --dir /nope dump
