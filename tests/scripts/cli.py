@@ -64,6 +64,7 @@ CHECKS = [
      lambda stage: failed.failed_messages(stage, "job")),
     ("durable ones too, and one that fails again is there again",
      lambda stage: failed.failed_messages(stage, "deed")),
+    ("an event goes back to who failed at it alone", failed.failed_event),
     ("one that is edited is another one, which leads back to it",
      lambda stage: failed.edited(stage, "job")),
     ("a durable one too", lambda stage: failed.edited(stage, "deed")),

@@ -57,6 +57,23 @@ def failed_messages(stage, type_name):
         server.wait(LIMIT)
 
 
+def failed_event(stage):
+    """It goes back to the one subscriber that failed at it, and to no other."""
+    with prepare(Bus(stage)) as bus:
+        for endpoint in ("work", "other"):
+            bus.good("sub", "add", endpoint, "news")
+        server = bus.spawn("serve", "work", "--type", "news", "--attempts", "1", "--quiet",
+                           "--command", "false", stderr=subprocess.DEVNULL)
+        eventually(lambda: bus.is_served("work"), "a subscriber")
+        bus.good("publish", "news", "--data", "x")
+        eventually(lambda: bus.depth("error") == 1, lambda: bus.row("error"))
+        server.terminate()
+        server.wait(LIMIT)
+        bus.good("failed", "retry", "--all")
+        eventually(lambda: bus.depth("work") == 1, lambda: bus.row("work"))
+        require(bus.depth("other") == 1 and bus.depth("error") == 0, bus.row("other"))
+
+
 def nothing_failed_yet(stage):
     """Nobody has opened an error endpoint: that is no error, but another name is misspelt."""
     with Bus(stage).start() as bus:
@@ -113,6 +130,8 @@ def edited(stage, type_name):
         bus.good("failed", "restore", old, "--file", str(archive))
         eventually(lambda: bus.depth("error") == 3, lambda: bus.row("error"))
         require(bus.json("failed", "show", old)["text"] == "first", "the original")
+        # Other bytes for the same original are another copy.
+        require(bus.json("failed", "edit", old, "--data", "fourth")["edited_as"] != new, "its id")
         bus.good("failed", "retry", again, "--to", "other")
         eventually(lambda: bus.waiting("other") == 1, lambda: bus.row("other"))
         sent = bus.lines("peek", "other")[0]
