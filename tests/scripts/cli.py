@@ -50,6 +50,7 @@ CHECKS = [
     ("messages are written and shown by their fields", sending.fields),
     ("messages are taken, copied and moved, with their ids", taking.taking),
     ("messages of a megabyte go wherever small ones go", taking.large_messages),
+    ("so do large ones that nobody sees, on disk behind others", taking.large_on_disk),
     ("what could not be sent on or written is not counted as a death", taking.failure_is_no_death),
     ("output that fails loses nothing and says so; a broken pipe is silent",
      taking.output_that_fails),
