@@ -124,6 +124,8 @@ def first_traffic(bus):
     text = bus.bad(69, "send", "order", "--data", "x")
     require("shmbus endpoint create NAME --handles TYPE" in text and "--to" in text, text)
     bus.bad(66, "endpoint", "create", "orders", "--handles", "bogus")
+    bus.bad(66, "endpoint", "create", "fresh", "--handles", "bogus")
+    require(bus.row("fresh") is None, "one that handles nothing was made")
     bus.bad(64, "endpoint", "create", "orders", "--handles", "ordered")
     bus.bad(64, "endpoint", "create", "orders", "more", "--handles", "order")
     bus.good("endpoint", "create", "--handles", "order", "orders")
