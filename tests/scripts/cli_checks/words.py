@@ -17,8 +17,8 @@ def without_a_bus(stage):
         require("[no_bus]" in text and str(bus.place) in text and "try:" in text, text)
         require(not bus.place.exists(), "looking has made something")
         for words in (["endpoint", "ls"], ["tail", "x"], ["peek", "x"], ["process", "ls"],
-                      ["failed", "ls"], ["move", "a", "b", "--dry-run"]):
-            bus.bad(69, *words)
+                      ["failed", "ls"], ["move", "a", "b", "--dry-run"], ["metrics"]):
+            require("[no_bus]" in bus.bad(69, *words), words)
         bus.bad(69, "endpoint", "create", "x")
         require(bus.run("check").status == 3, bus.run("check"))
         require(bus.run("doctor").status == 69, bus.run("doctor"))
@@ -233,7 +233,8 @@ def completion_in_bash(stage):
                   'try shmbus send job --count ""\ntry shmbus copy w\n'
                   'try shmbus tail work --type n\ntry shmbus serve work --reply job.\n'
                   'try shmbus endpoint create x --handles de\ntry shmbus type add x --base n\n'
-                  'try shmbus failed --endpoint er\n')
+                  'try shmbus failed --endpoint er\n'
+                  'SHMBUS_BUS=another try shmbus --bus shop endpoint show w\n')
         said = subprocess.run(["bash", "-c", script], env=bus.environment, capture_output=True,
                               text=True, timeout=LIMIT)
         lines = said.stdout.splitlines()
@@ -241,8 +242,8 @@ def completion_in_bash(stage):
                 and lines[3] == "--dir" and lines[4].split() == ["retry", "restore"]
                 and lines[5] == "--rate" and lines[6] == "--handles", said)
         require(lines[7:] == ["table json csv", "handler_threw", "backlog", "work", "no_bus",
-                              "shop", "", "work", "news", "job.answer", "deed", "news", "error"],
-                said)
+                              "shop", "", "work", "news", "job.answer", "deed", "news", "error",
+                              "work"], said)
 
 
 def manual_pages(stage):
