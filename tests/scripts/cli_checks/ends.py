@@ -112,6 +112,7 @@ def first_words(stage):
         text = bus.bad(69, "type", "add", "order", "command",
                        env={"SHMBUS_START_DAEMON": "1", "SHMBUS_CONFIG": "/nope"})
         require(len(text.splitlines()) == 4 and "/nope" in text, text)
+        require(text.count("try:") == 1 and text.count("shmbusd: ") == 1, text)
     with Bus(stage) as bus:
         text = bus.bad(69, "publish", "order", "--data", "x")
         require("turned off" in text and "shmbus run" in text, text)
