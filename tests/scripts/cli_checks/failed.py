@@ -57,6 +57,27 @@ def failed_messages(stage, type_name):
         server.wait(LIMIT)
 
 
+def failed_large(stage):
+    """As long as whatever could be sent, also behind short ones that failed before."""
+    with prepare(Bus(stage)) as bus:
+        server = bus.spawn("serve", "work", "--type", "job", "--type", "deed", "--attempts", "1",
+                           "--quiet", "--command", "false", stderr=subprocess.DEVNULL)
+        eventually(lambda: bus.is_served("work"), "a server")
+        sizes = [5, 500 * 1024, 5, 1024 * 1024]
+        for type_name in ("job", "deed"):
+            for size in sizes:
+                body = bus.folder / f"{size}"
+                body.write_bytes(b"x" * size)
+                bus.good("send", type_name, "--to", "work", "--file", str(body))
+        eventually(lambda: bus.depth("error") == 8 and bus.depth("work") == 0,
+                   lambda: (bus.row("error"), bus.row("work")))
+        seen = [(row["type"], row["bytes"]) for row in bus.json("failed", "ls")["rows"]]
+        wanted = [(name, size) for name in ("job", "deed") for size in sizes]
+        require(sorted(seen) == sorted(wanted), seen)
+        server.terminate()
+        server.wait(LIMIT)
+
+
 def failed_event(stage):
     """It goes back to the one subscriber that failed at it, and to no other."""
     with prepare(Bus(stage)) as bus:
