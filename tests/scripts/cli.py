@@ -65,6 +65,7 @@ CHECKS = [
      lambda stage: failed.failed_messages(stage, "job")),
     ("durable ones too, and one that fails again is there again",
      lambda stage: failed.failed_messages(stage, "deed")),
+    ("messages that fail lie in the error endpoint, however long they are", failed.failed_large),
     ("an event goes back to who failed at it alone", failed.failed_event),
     ("one that is edited is another one, which leads back to it",
      lambda stage: failed.edited(stage, "job")),
