@@ -468,6 +468,7 @@ TEST_CASE("a filter is an expression for names, and a plain name is one for itse
     // Also of what has no name of its own.
     CHECK(names("^reply of w") == "reply of web ");
     CHECK(names("SALES").empty());
+    CHECK(names("fill>70") == "sales ");
     CHECK(names("out<1") == "sales shipping error shmbus.journal reply of web shop.audit-2 ");
     // What was wrong is told, and what was right before goes on.
     names("^s.*[sg]$");
