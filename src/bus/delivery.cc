@@ -605,7 +605,8 @@ Result<Target*> Delivery::error_target(std::string_view error_endpoint, Outgoing
         wire::sent_on_from(extensions_.durable.lsn,
                            wire::make_reference(endpoint_.index, endpoint_.generation))};
     record.extensions.flags |= wire::has_durable;
-    return outbound_->journal_target();
+    // Its sender's lane may have been longer than ours.
+    return outbound_->journal_target(record.payload.size());
 }
 
 bool Delivery::give_to_error_endpoint(std::string_view error_endpoint,
@@ -625,8 +626,14 @@ bool Delivery::give_to_error_endpoint(std::string_view error_endpoint,
         wire::has_explicit_id | wire::has_failure);
     record.flags = static_cast<std::uint16_t>(meta.flags & (wire::is_repeated | wire::is_mixed_id));
     const Result<Target*> to = error_target(error_endpoint, record);
-    const Result<void> written = to ? outbound_->write_and_ring(**to, record, Patience{})
-                                    : Result<void>(noted(to.error()));
+    const auto write = [&]() -> Result<void> {
+        if (!to) return noted(to.error());
+        // A longer one would be read by nobody, nor what comes behind it.
+        if (record.payload.size() > (*to)->most_payload())
+            return too_large(record.payload.size(), (*to)->most_payload());
+        return outbound_->write_and_ring(**to, record, Patience{});
+    };
+    const Result<void> written = write();
     if (!written) {
         why_kept_ = written.error().text();
         return false;

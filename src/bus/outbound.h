@@ -283,8 +283,9 @@ public:
     // The same, whatever the type says, for the way through the journal; events too.
     Result<Target*> durable_target_of(const TypeDescriptor& type, std::string_view destination,
                                       Outgoing& message);
-    // Our lane into the journal. Errors: no_journal, and those of the session.
-    Result<Target*> journal_target();
+    // Our lane into the journal; another one where a message of `least_payload` bytes does not fit.
+    // Errors: no_journal, and those of the session.
+    Result<Target*> journal_target(std::uint64_t least_payload = 0);
     // The type's index, and which endpoint it is for; none when it is an event.
     Result<DurableRoute> durable_route(const TypeDescriptor& type, std::string_view destination);
     [[nodiscard]] static bool is_durable(const TypeDescriptor& type,

@@ -179,7 +179,9 @@ bool Consumer::adopt_hands_of(std::uint16_t owner, std::uint64_t participant,
                 return lane_now == lane_id ? lane->head().load(std::memory_order_acquire) : 0;
             });
         if (verdict == Verdict::adopted) {
-            // relaxed: ours now.
+            // relaxed, both: ours now. Whoever looks between the word and this sees for how long
+            // the dead one had it, which is shown at most.
+            hand.since.store(base::ticks(), std::memory_order_relaxed);
             if (signal != 0)
                 hand.signal.store(static_cast<std::uint32_t>(signal), std::memory_order_relaxed);
             rescued_.push_back({&hand, static_cast<std::uint16_t>(i)});

@@ -121,7 +121,8 @@ inline constexpr std::size_t data_at = 3 * page_bytes;
 //                    +-----------> IDLE
 //
 //   word    {sequence:44, owner:16, state:4}: compared whole, so no two fillings look alike
-//   fields  stored by the owner before TAKING; frozen until IDLE, save low
+//   fields  stored by the owner before TAKING; frozen until IDLE, save how far the batch is; an
+//           adopter sets `since` and `signal`
 enum class HandState : std::uint8_t { idle = 0, taking = 1, taken = 2 };
 
 template <class A>
@@ -130,7 +131,8 @@ struct Hand {
     typename A::template word<std::uint64_t> lane;    // lane id
     typename A::template word<std::uint64_t> from;
     typename A::template word<std::uint64_t> end;
-    typename A::template word<std::uint64_t> since;   // base::ticks() of the take, for display
+    // base::ticks() of the take, or of the adoption: since when its owner has it, for display.
+    typename A::template word<std::uint64_t> since;
     // {filling:24, records:8}: the records in [from, end), at most 64; and the number of this
     // filling, by which `settled` tells whether it was counted.
     typename A::template word<std::uint32_t> count;

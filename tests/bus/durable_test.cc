@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <set>
@@ -236,6 +237,33 @@ TEST_CASE("a durable message that fails goes to the error endpoint durably, unde
     CHECK(failed.failure.reason == shmbus::FailureReason::handler_threw);
     CHECK(failed.failure.attempts == 5);
     CHECK(why == "always");
+}
+
+TEST_CASE("a durable message that fails goes there also when our own lane is too short for it") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::BusOptions options;
+    options.lane_bytes = 16'384;  // a message has a quarter of it at most
+    shmbus::Bus own = shmbus::Bus::open(temporary.directory(), options);
+    shmbus::EndpointOptions once;
+    once.attempts_when_throwing = 1;
+    shmbus::Endpoint endpoint = own.endpoint("kept", once);
+    endpoint.on<Note>([](const Note&) { throw std::runtime_error("no"); });
+    shmbus::Endpoint errors = own.endpoint("error");
+    std::vector<std::size_t> came;
+    errors.on_any([&](std::span<const std::byte> bytes, shmbus::Context&) {
+        came.push_back(bytes.size());
+    });
+    shmbus::SendOptions durably;
+    durably.durability = shmbus::durable;
+    for (const std::size_t size : {100, 70'000, 100, 120'000})
+        REQUIRE(temporary.bus().send(Note{std::string(size, 'x')}, durably));
+    const auto until = std::chrono::steady_clock::now() + 20s;
+    while (came.size() < 4 && std::chrono::steady_clock::now() < until) {
+        endpoint.poll();
+        errors.poll();
+    }
+    std::ranges::sort(came);
+    CHECK(came == std::vector<std::size_t>{100, 100, 70'000, 120'000});
 }
 
 TEST_CASE("a durable request is answered") {

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "bus/histograms.h"
 #include "bus/inside.h"
 #include "bus/messages.h"
 #include "bus/meter.h"
@@ -160,6 +161,18 @@ TEST_CASE("a sleeper counts how often it was woken") {
     REQUIRE(temporary.bus().send(Order{1, {}}));
     poll_all(endpoint);
     CHECK(metrics_of(temporary).counter(lane::Counter::wakeups) >= 2);
+}
+
+TEST_CASE("an endpoint that waits in vain takes at most 4 KiB to be counted") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Endpoint endpoint = temporary.bus().endpoint("orders");
+    endpoint.on<Order>([](const Order&) {});
+    for (int times = 0; times < 3; ++times) CHECK_FALSE(endpoint.wait(1ms));
+    const base::File inbox = open_file(first_inbox(temporary));
+    CHECK(memory_of(inbox) <= lane::inbox_bytes + 4096);
+    REQUIRE(temporary.bus().send(Order{1, {}}));
+    poll_all(endpoint);
+    CHECK(memory_of(inbox) >= lane::inbox_bytes + lane::metrics_bytes);
 }
 
 TEST_CASE("with metrics turned off nothing is counted for others and no memory is taken for it") {

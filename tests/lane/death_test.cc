@@ -7,6 +7,7 @@
 
 #include "base/random.h"
 #include "lane/doorbell.h"
+#include "lane/onlooker.h"
 #include "support/ledger.h"
 #include "support/scene.h"
 
@@ -133,6 +134,23 @@ TEST_CASE("competing consumers share the messages, none is lost and none is hand
     crew.step.tell(1);
     for (auto& child : children) CHECK(exited_with(child->reap(), 0));
     CHECK(violations(ledger.read(), true).empty());
+    crew.check_all_room_is_back();
+}
+TEST_CASE("what was adopted is held since then, and not since the dead one took it") {
+    Crew crew;
+    crew.fill(1, 1);
+    auto child = crew.fork_holder();
+    child->signal(SIGKILL);
+    child->reap();
+    const std::uint64_t behind = base::ticks();
+    REQUIRE(comes_true([&] { return crew.consumer->rescue(); }));
+    const auto hands = lane::InboxOnlooker(crew.scene.open_inbox()).hands();
+    REQUIRE(hands.size() == 1);
+    CHECK(hands[0].owner == 0);
+    CHECK(hands[0].since_ticks >= behind);
+    CHECK(hands[0].since_ticks <= base::ticks());
+    // Nothing else of it has changed.
+    CHECK(crew.drain(1) == Found{{1, true}});
     crew.check_all_room_is_back();
 }
 TEST_CASE("what a killed consumer held is delivered to a survivor, marked, its signal known") {

@@ -8,11 +8,13 @@
 #include <array>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "daemon/fixture.h"
 #include "journal/journal.h"
+#include "journal/superblock.h"
 #include "look/look.h"
 
 namespace {
@@ -48,6 +50,21 @@ struct Desk {
     }
     [[nodiscard]] std::uint64_t lsn() const { return journal->status().durable_lsn; }
 };
+
+// The newest superblock, as it is after this.
+void change_superblock(const Desk& desk, const std::function<void(journal::Superblock&)>& change) {
+    std::fstream file(desk.path + "/superblock", std::ios::in | std::ios::out | std::ios::binary);
+    std::array<journal::Block, 2> slots{};
+    file.read(reinterpret_cast<char*>(slots.data()), sizeof(slots));
+    std::array<journal::Superblock, 2> both{};
+    for (std::size_t slot = 0; slot < 2; ++slot)
+        both[slot] = journal::read_as<journal::Superblock>(slots[slot]);
+    const std::size_t slot = both[1].generation > both[0].generation ? 1 : 0;
+    change(both[slot]);
+    const journal::Block block = journal::sealed_block(journal::bytes_of(both[slot]), slot);
+    file.seekp(static_cast<std::streamoff>(slot * sizeof(block)));
+    file.write(reinterpret_cast<const char*>(block.data()), sizeof(block));
+}
 
 }  // namespace
 
@@ -88,6 +105,31 @@ TEST_CASE("a journal is followed from segment to segment, and its checkpoint is 
     CHECK(later.checkpointed->lsn <= later.synced->lsn);
     CHECK(later.checkpointed->lsn > 0);
     CHECK(later.oldest_needed > 0);
+}
+
+TEST_CASE("batches that do not follow, and a checkpoint of another journal, are not believed") {
+    Desk desk(32U << 10);
+    for (int round = 0; round < 50; ++round) {
+        desk.keep_up();
+        desk.write(6);
+    }
+    desk.keep_up();
+    desk.write(2);
+    const look::JournalPlaces before = look::journal_places(desk.path);
+    REQUIRE(before.written->lsn > before.synced->lsn);
+    REQUIRE(before.checkpointed);
+    SUBCASE("a chain that is another") {
+        change_superblock(desk, [](journal::Superblock& block) { block.end.chain ^= 1; });
+        const look::JournalPlaces after = look::journal_places(desk.path);
+        CHECK(after.written->lsn == before.synced->lsn);
+        CHECK(after.checkpointed == before.checkpointed);
+    }
+    SUBCASE("a journal that is another") {
+        change_superblock(desk, [](journal::Superblock& block) { block.journal_id ^= 1; });
+        const look::JournalPlaces after = look::journal_places(desk.path);
+        CHECK_FALSE(after.checkpointed);
+        CHECK(after.written->lsn == before.synced->lsn);
+    }
 }
 
 TEST_CASE("no more than a few MiB are read, and that there may be more is told") {

@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <shmbus/bus.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -26,6 +27,7 @@
 #include "look/json.h"
 #include "look/openmetrics.h"
 #include "look/rates.h"
+#include "look/traces.h"
 
 namespace {
 
@@ -99,8 +101,22 @@ test::Process worker(const test::Folder& folder, std::size_t count) {
     });
 }
 
+std::size_t last_processor() {
+    cpu_set_t allowed;
+    REQUIRE(::sched_getaffinity(0, sizeof(allowed), &allowed) == 0);
+    std::size_t last = CPU_SETSIZE;
+    // Ends: we run on one of them.
+    while (!CPU_ISSET(--last, &allowed)) continue;
+    return last;
+}
+
+// Runs on the last processor alone.
 test::Process sender(const test::Folder& folder, std::uint64_t count) {
-    return test::fork_child([&folder, count] {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(last_processor(), &one);
+    return test::fork_child([&folder, count, one] {
+        if (::sched_setaffinity(0, sizeof(one), &one) != 0) return;
         auto& bus = *new Bus(open_bus(folder, "sender"));
         for (std::uint64_t at = 1; at <= count; ++at) bus.send(Job{at}).value();
     });
@@ -131,7 +147,7 @@ TEST_CASE("a look counts what was sent, what waits and what was handled, and who
     CHECK(process.pid == working.pid());
     CHECK(process_of(seen, "sender").pid == sending.pid());
     REQUIRE(process_of(seen, "sender").cpu);
-    CHECK(*process_of(seen, "sender").cpu < std::thread::hardware_concurrency() + 1024);
+    CHECK(*process_of(seen, "sender").cpu == last_processor());
     CHECK(process_of(seen, "sender").sent == 1000);
     CHECK(seen.type_name(endpoint_of(seen, "work").lanes.empty() ? 0 : 1) != "");
     REQUIRE(seen.subscriptions.size() == 1);
@@ -233,6 +249,23 @@ TEST_CASE("a daemon is seen however many locks are taken and given up beside it"
         REQUIRE(looker.look().daemon.pid == daemon.process().pid());
 }
 
+TEST_CASE("the log of a daemon is the file that it has open for that, else where its errors go") {
+    const test::Folder folder;
+    const auto log_of = [&](const std::string& path, int as) {
+        shmbus::test::SharedStep step;
+        const Child daemon([&] {
+            const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+            if (as >= 0) ::dup2(file, as);
+            step.reach(1);
+            return shmbus::test::stay();
+        });
+        REQUIRE(step.wait_for(1));
+        return look::log_of_daemon(folder.bus(), {look::Life::alive, daemon.pid()});
+    };
+    for (const auto& [name, as] : {std::pair("daemon.log", -1), {"errors", STDERR_FILENO}})
+        CHECK(log_of(folder.path() + "/" + name, as) == folder.path() + "/" + name);
+    CHECK(log_of("/dev/null", STDERR_FILENO).empty());
+}
 TEST_CASE("a lane that is damaged is shown as damaged, and the others as they are") {
     const test::Folder folder;
     test::Daemon daemon(folder.bus());

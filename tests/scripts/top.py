@@ -174,11 +174,13 @@ def check_script_text(stage):
     shmbus("endpoint", "create", "notes", "--handles", "note")
     shmbus("send", "note", said='{\n\t"a": 1\n}\n')
     shmbus("send", "note", said="\x1b[31mred\n")
-    shmbus("send", "note", said="Gr\u00fc\u00dfe \u2192 \u0437\u0434\u0435\u0441\u044c\n")
+    shmbus("send", "note", said="Gr\u00fc\u00dfe \u2192 \u0437\u0434\u0435\u0441\u044c \u65e5\u672c\n")
     shmbus("send", "note", said="\u20ac" * 100)
     command = " ".join(stage.top_words("-d", "0.2", "--endpoint", "notes"))
-    for locale, greeting in (("C.UTF-8", "Gr\u00fc\u00dfe \u2192 \u0437\u0434\u0435\u0441\u044c"),
-                             ("C", "Gr??e ? ?????")):
+    # The last two take two columns each.
+    for locale, greeting in (
+            ("C.UTF-8", "Gr\u00fc\u00dfe \u2192 \u0437\u0434\u0435\u0441\u044c \u65e5\u672c"),
+            ("C", "Gr??e ? ????? ??")):
         screen = stage.screen(80, 24, command, {"LC_ALL": locale})
         screen.waits_for("depth 4")
         screen.press("m")
@@ -627,6 +629,23 @@ def check_terminal(stage):
         raise AssertionError(f"seed {seed}: {error}") from None
 
 
+def check_unread_keys(stage):
+    """What it did not come to read was meant for it, and not for whoever reads next."""
+    command = " ".join(stage.top_words("-d", "0.1"))
+    screen = stage.screen(80, 24, f"sh -c '{command}; echo ended=$?; read key; echo \"read=$key.\"; "
+                                  "exec cat'")
+    screen.waits_for("sales")
+    pid = int(subprocess.run(["pgrep", "-P", screen.fact("pane_pid")], check=True,
+                             capture_output=True, text=True).stdout)
+    os.kill(pid, signal.SIGSTOP)
+    screen.press("j", "k", "leaked", "Enter")
+    os.kill(pid, signal.SIGTERM)
+    os.kill(pid, signal.SIGCONT)
+    screen.waits_for("ended=143")
+    screen.press("meant", "Enter")
+    screen.waits_for("read=meant.")
+
+
 def check_opens(stage):
     """No open for writing below the bus, no shared mapping that could be written."""
     trace = stage.folder / "trace"
@@ -790,6 +809,8 @@ def main():
                          lambda: check_wide_screen(stage, web))
             checks.check("however it is resized and ended, the terminal is left as it was",
                          lambda: check_terminal(stage))
+            checks.check("keys that it has not read when it ends are nobody's",
+                         lambda: check_unread_keys(stage))
         else:
             checks.skip("screens", "there is no tmux")
         if shutil.which("strace"):

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "top/figures.h"
 #include "top/keys.h"
 #include "top/screens.h"
 #include "top/shop.h"
@@ -80,6 +81,13 @@ TEST_CASE("the log tells of processes that come, die, leave, stop and go on, and
               now.processes[2].has_left = true;
           }) == Lines{"billing (pid 4103) left; it read billing, audit",
                       "billing: D messages, nobody reads them"});
+    // Its places go with it: that it closed them is not told as well.
+    CHECK(told([&](auto& now) {
+              kill(now);
+              now.endpoints[1].consumers.clear();
+              now.endpoints[4].consumers.clear();
+          }) == Lines{"billing (pid 4103) died; it read billing, audit",
+                      "billing: D messages, nobody reads them"});
     CHECK(told([](auto& old) { old.processes[0].lanes = 2; },
                [](auto& now) { now.processes.erase(now.processes.begin()); }) ==
           Lines{"web (pid 4101) is gone; it wrote 2 lanes"});
@@ -108,6 +116,8 @@ TEST_CASE("the log tells of the daemon and the journal") {
                 "shmbus.journal: J the journal is out of service"});
     CHECK(told([](auto& old) { old.journal.condition = 2; }, [](auto&) {}) ==
           Lines{"the journal is in service again", "shmbus.journal: not J any more"});
+    CHECK(told([](auto& old) { old.journal.is_in_use = false; }, [](auto&) {}) ==
+          Lines{"the journal is in use"});
     CHECK(told([](auto& now) { now.uuid = "2"; }) == Lines{"another bus was made in this place"});
 }
 
@@ -135,12 +145,18 @@ TEST_CASE("the log tells of endpoints: made, removed, opened, closed, in trouble
                       "billing: lane 0000000000000012 of sales is damaged: its file? went"});
     look::Snapshot later = shop_later();
     later.endpoints[1].metrics.counters.failed = 3;
+    later.endpoints[1].metrics.counters.dropped = 5;
     later.endpoints[1].lanes[0].dropped_newest = 2;
+    later.endpoints[1].lanes[0].dropped_oldest = 4;
     const auto lost = top::changes_between(shop(), later);
     REQUIRE(texts_of(lost) == Lines{"billing: a message was given up, to the error endpoint",
-                                    "billing: a new message was dropped, no room"});
+                                    "billing: a message was dropped, nobody there handles its type",
+                                    "billing: a new message was dropped, no room",
+                                    "billing: an old message was dropped, no room"});
     CHECK(lost[0].times == 3);
-    CHECK(lost[1].times == 2);
+    CHECK(lost[1].times == 5);
+    CHECK(lost[2].times == 2);
+    CHECK(lost[3].times == 4);
 }
 
 TEST_CASE("what happens again soon is one line with a count, and the log has an end") {
@@ -188,6 +204,54 @@ TEST_CASE("the log follows its end, stays where it is read, and says where more 
     CHECK(shown.log.lines()[top::chosen_row(shown)].text == chosen);
     static_cast<void>(top::press(shown, Key::end, log_size));
     CHECK(screen_of(shown).find("daemon 4121 serves the bus") != std::string::npos);
+    // The end again, so what comes is followed again, in the last line above the keys.
+    next = shop_later();
+    next.taken_ns = 103 * 60'000'000'000ULL;
+    next.daemon.pid = 6000;
+    top::update(shown, std::move(next));
+    CHECK(top::chosen_row(shown) + 1 == shown.log.lines().size());
+    const top::Page page = top::draw(shown, log_size);
+    CHECK(top::text_of(page[page.size() - 2]).find("daemon 6000 serves") != std::string::npos);
+}
+
+TEST_CASE("the line that is read stays the chosen one when lines above it go") {
+    Model shown = model();
+    static_cast<void>(top::press(shown, top::key_of('6'), log_size));
+    for (int at = 0; at < 3; ++at) {
+        look::Snapshot next = shop();
+        next.taken_ns = static_cast<std::uint64_t>(at) * 1'000'000'000;
+        next.daemon.pid = at % 2 == 0 ? 5000 : 4121;
+        top::update(shown, std::move(next));
+    }
+    static_cast<void>(top::press(shown, Key::up, log_size));
+    const std::string chosen = shown.log.lines()[top::chosen_row(shown)].text;
+    REQUIRE(chosen == "daemon 4121 is gone");
+    // What happens once more goes from its place above to the end.
+    look::Snapshot next = shop();
+    next.taken_ns = 3'000'000'000;
+    top::update(shown, std::move(next));
+    CHECK(shown.log.lines()[top::chosen_row(shown)].text == chosen);
+}
+
+TEST_CASE("the log says how often the same happened, and since when") {
+    Model shown = model();
+    static_cast<void>(top::press(shown, top::key_of('6'), log_size));
+    const auto failed = [&](std::uint64_t count, std::uint64_t at_s) {
+        look::Snapshot next = shop_later();
+        next.taken_ns = at_s * 1'000'000'000;
+        next.endpoints[1].metrics.counters.failed = count;
+        top::update(shown, std::move(next));
+        return screen_of(shown, {24, 120});
+    };
+    const std::string given_up = ": a message was given up, to the error endpoint";
+    CHECK(failed(1, 1).find(given_up + " ") != std::string::npos);
+    CHECK(screen_of(shown, {24, 120}).find("times") == std::string::npos);
+    CHECK(failed(4, 60).find(given_up + "  (3 times)") != std::string::npos);
+    CHECK(failed(5, 62).find(given_up + "  (4 times since " +
+                             top::clock_text(60'000'000'000) + ")") != std::string::npos);
+    // In a wide terminal a long one is whole.
+    top::see_nothing(shown, std::string(170, 'w'), 63'000'000'000);
+    CHECK(screen_of(shown, {60, 200}).find(std::string(170, 'w')) != std::string::npos);
 }
 
 TEST_CASE("that the bus went away and came again is in the log") {

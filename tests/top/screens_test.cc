@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <clocale>
 #include <random>
+#include <set>
 #include <string>
 
+#include "look/json.h"
 #include "top/batch.h"
 #include "top/columns.h"
 #include "top/figures.h"
@@ -101,6 +103,52 @@ TEST_CASE("figures of the main table are those of the snapshot") {
     CHECK(std::count(head.begin(), head.end(), ',') == std::count(row.begin(), row.end(), ','));
 }
 
+TEST_CASE("totals are those of all endpoints but the journal, each its own") {
+    look::Snapshot seen = shop();
+    std::uint64_t number = 0;
+    for (look::Endpoint& each : seen.endpoints) {
+        for (std::uint64_t* const one :
+             {&each.settled, &each.metrics.counters.threw, &each.metrics.counters.redelivered,
+              &each.metrics.counters.failed, &each.metrics.counters.dropped,
+              &each.metrics.counters.wakeups, &each.gone_refused, &each.gone_waits,
+              &each.gone_dropped_newest, &each.gone_dropped_oldest, &each.gone_bytes})
+            *one = number += 7;
+        each.metrics.counters.exhausted = 1;
+    }
+    const auto all = nlohmann::json::parse(look::json_text(seen, {}, {.has_totals = true}));
+    const auto sum = [&](const auto& of) {
+        std::uint64_t found = 0;
+        for (const look::Endpoint& each : seen.endpoints)
+            if (each.kind != EndpointKind::journal) found += of(each);
+        return found;
+    };
+    const auto counted = [&](auto which) {
+        return sum([&](const look::Endpoint& each) { return each.metrics.counters.*which; });
+    };
+    using look::Counters;
+    using look::Endpoint;
+    const auto& totals = all["totals"];
+    CHECK(totals["received_total"] == sum([](const Endpoint& each) { return each.received(); }));
+    CHECK(totals["settled_total"] == sum([](const Endpoint& each) { return each.settled; }));
+    CHECK(totals["written_bytes_total"] ==
+          sum([](const Endpoint& each) { return each.written_bytes(); }));
+    CHECK(totals["taken_bytes_total"] ==
+          sum([](const Endpoint& each) { return each.taken_bytes(); }));
+    CHECK(totals["refused_total"] == sum([](const Endpoint& each) { return each.refused(); }));
+    CHECK(totals["waits_total"] == sum([](const Endpoint& each) { return each.waits(); }));
+    CHECK(totals["threw_total"] == counted(&Counters::threw));
+    CHECK(totals["retried_total"] ==
+          sum([](const Endpoint& each) { return each.metrics.counters.retried(); }));
+    CHECK(totals["redelivered_total"] == counted(&Counters::redelivered));
+    CHECK(totals["failed_total"] == counted(&Counters::failed));
+    CHECK(totals["dropped_total"] == counted(&Counters::dropped));
+    CHECK(totals["dropped_newest_total"] ==
+          sum([](const Endpoint& each) { return each.dropped_newest(); }));
+    CHECK(totals["dropped_oldest_total"] ==
+          sum([](const Endpoint& each) { return each.dropped_oldest(); }));
+    CHECK(totals["wakeups_total"] == counted(&Counters::wakeups));
+}
+
 TEST_CASE("a lane is as full as what waits in it or is held, not as what is not given back yet") {
     Model shown = model();
     look::Endpoint& audit = shown.now.endpoints[4];
@@ -146,6 +194,12 @@ TEST_CASE("only the living are counted as having an endpoint open, the unknown m
     for (look::Process& each : shown.now.processes) each.life = look::Life::unknown;
     CHECK(cons("shipping") == "1?");
     CHECK(shown.now.opened(shown.now.endpoints[2]).not_dead() == 1);
+    // Nor do others put it before those that have somebody.
+    shown.now.processes[3].life = look::Life::dead;
+    shown.view.sort = Column::consumers;
+    const auto rows = top::shown_endpoints(shown);
+    REQUIRE(rows.size() == 6);
+    CHECK(std::ranges::find(rows, &shown.now.endpoints[2]) - rows.begin() == 4);
     // Its row is gone: it is dead.
     shown.now.processes.clear();
     CHECK(cons("shipping") == "0");
@@ -157,12 +211,18 @@ TEST_CASE("the age of a message that does not say when it was sent is marked as 
     look::Endpoint& seen = shown.now.endpoints[0];
     seen.lanes[0].oldest_is_at_least = true;
     CHECK(has(sales(), " >7.1s "));
+    const auto in_json = [&] {
+        const auto all = nlohmann::json::parse(look::json_text(shown.now, {}));
+        return all["endpoints"][0]["oldest_is_at_least"].get<bool>();
+    };
+    CHECK(in_json());
     // The one in a hand is known, the one that waits may be older.
+    seen.lanes[0].oldest_is_at_least = false;
     seen.lanes[0].oldest_ns.reset();
     CHECK(has(sales(), " >7.1s "));
     seen.lanes[0].oldest_ns = 5'000'000'000;
-    seen.lanes[0].oldest_is_at_least = false;
     CHECK(has(sales(), "  7.1s "));
+    CHECK_FALSE(in_json());
     CHECK(top::least_text(41'000'000) == ">41ms");
     CHECK(top::least_text(std::nullopt) == "-");
 }
@@ -229,6 +289,11 @@ TEST_CASE("in a narrow terminal the columns move up to the last one, state and n
     static_cast<void>(top::press(shown, Key::right, large));
     CHECK(top::columns_shown(shown, 200).size() == top::column_count);
     CHECK(shown.view.columns_moved == 0);
+    // Nor is it remembered there how far they were moved in the narrow one.
+    go(Key::right);
+    go(Key::right);
+    static_cast<void>(top::press(shown, Key::left, large));
+    CHECK(top::columns_beside(shown, 80).left == 0);
     go(Key::enter);
     CHECK(shown.view.screen == Screen::endpoint);
     go(Key::left);
@@ -264,6 +329,23 @@ TEST_CASE("the legend of a lane and the keys fit 80 columns") {
         shown.view.screen = static_cast<Screen>(screen);
         CHECK(top::width(top::draw(shown, {24, 300}).back()) <= 80);
         CHECK(has(top::text_of(top::draw(shown, small).back()), "q"));
+    }
+}
+
+TEST_CASE("Space shows and hides a column, and marks nothing but on the main table") {
+    Model shown = model();
+    press(shown, "c");
+    const auto fail = [&] { return line_with(top::draw(shown, large), "] FAIL"); };
+    for (int step = 0; step < static_cast<int>(Column::failed); ++step) press(shown, "j");
+    REQUIRE(has(fail(), "[x] FAIL"));
+    press(shown, " ");
+    CHECK(has(fail(), "[ ] FAIL"));
+    CHECK(shown.view.hidden == std::set{Column::failed});
+    press(shown, " ");
+    CHECK(has(fail(), "[x] FAIL"));
+    for (const char screen : {'c', '2', '3', '4', '5', '6', '?'}) {
+        press(shown, {'1', screen, ' '});
+        CHECK(shown.view.marked.empty());
     }
 }
 
@@ -344,7 +426,7 @@ TEST_CASE("a filter that is none is refused, and a long one hides neither itself
     // Ctrl-U throws away what stood there, as in a shell.
     const auto filter = [&](const std::string& text) {
         press(shown, "f\x15" + text + "\n");
-        return shown.view.filter;
+        return shown.view.filter.text();
     };
     CHECK(filter("depth>5") == "depth>5");
     CHECK(filter("fill<0.5") == "fill<0.5");
@@ -355,11 +437,58 @@ TEST_CASE("a filter that is none is refused, and a long one hides neither itself
     }
     CHECK(filter("").empty());
     const std::string longer(40, 'x');
+    press(shown, "fab");
+    CHECK(has(text_of(top::draw(shown, small)), "in>0, fail>0): ab_"));
+    press(shown, longer);
+    CHECK(has(text_of(top::draw(shown, small)), "\nfilter: ab" + longer + "_"));
+    press(shown, "\x1b");
     CHECK(filter(longer) == longer);
     shown.view.is_paused = true;
     const std::string said = text_of(top::draw(shown, small));
     CHECK(has(said, "PAUSED"));
     CHECK(has(said, "no endpoint passes the filter " + longer));
+}
+
+TEST_CASE("a filter is an expression for names, and a plain name is one for itself") {
+    Model shown = model();
+    shown.now.endpoints[4].name = "shop.audit-2";
+    const auto names = [&](const std::string& filter) {
+        press(shown, "f\x15" + filter + "\n");
+        std::string all;
+        for (const look::Endpoint* const row : top::shown_endpoints(shown))
+            all += shown.now.endpoint_name(*row) + " ";
+        return all;
+    };
+    CHECK(names("sal") == "sales ");
+    CHECK(names("shop.audit-2") == "shop.audit-2 ");
+    CHECK(names("^s") == "sales shipping shmbus.journal shop.audit-2 ");
+    CHECK(names("(sales|or)$") == "sales error ");
+    CHECK(names("^s.*[sg]$") == "sales shipping ");
+    CHECK(names("\\.j") == "shmbus.journal ");
+    // Also of what has no name of its own.
+    CHECK(names("^reply of w") == "reply of web ");
+    CHECK(names("SALES").empty());
+    CHECK(names("fill>70") == "sales ");
+    CHECK(names("out<1") == "sales shipping error shmbus.journal reply of web shop.audit-2 ");
+    // What was wrong is told, and what was right before goes on.
+    names("^s.*[sg]$");
+    for (const char* const wrong : {"(", "[a", "*", "a{2}", "(a)\\1", "\\"}) {
+        CAPTURE(wrong);
+        CHECK(names(wrong) == "sales shipping ");
+        CHECK(has(text_of(top::draw(shown, small)), "'" + std::string(wrong) + "' is no filter: "));
+    }
+}
+
+TEST_CASE("no expression keeps the screen, however it is made and however long the names are") {
+    const std::string name(200, 'a');
+    for (const char* const costly :
+         {"(a+)+$b", "(a|a)*b", "(a|aa)+b", "(.*)*(.*)*(.*)*(.*)*b", "((((a*)*)*)*)*b",
+          "(a?a?a?a?a?a?a?a?a?a?a?a?)*aaaaaaaaaaaaaaaaaaaab", ".*a..........................b"}) {
+        CAPTURE(costly);
+        const top::Filter filter{std::string(costly)};
+        // Ten thousand endpoints, at ten looks a second.
+        for (int times = 0; times < 1000; ++times) CHECK_FALSE(filter.matches(name));
+    }
 }
 
 TEST_CASE("marked endpoints stay on top, whatever the order and the filter") {
@@ -508,7 +637,8 @@ TEST_CASE("a message's text is shown as it is where the terminal has its charact
     shown.view.endpoint = shown.now.endpoints[0].reference;
     press(shown, "m");
     look::Message message;
-    // The last ones would steer the terminal, turn what follows round, take two columns, or none.
+    // The last ones would steer the terminal, turn what follows round, or take no column; one takes
+    // two of them.
     message.text = "Gr\u00fc\u00dfe\n\u009b\u202e\u65e5\u0301\xff.";
     shown.messages = {message};
     CHECK(has(text_of(top::draw(shown, small)), "Gr??e???????."));
@@ -516,7 +646,7 @@ TEST_CASE("a message's text is shown as it is where the terminal has its charact
     REQUIRE(std::setlocale(LC_CTYPE, "C.UTF-8") != nullptr);
     shown.alphabet = Alphabet::unicode;
     const std::string text = text_of(top::draw(shown, small));
-    CHECK(has(text, "Gr\u00fc\u00dfe???????."));
+    CHECK(has(text, "Gr\u00fc\u00dfe????\u65e5??."));
     // Whole at the foot: no character is cut into bytes at the end of a line.
     shown.messages[0].text.clear();
     for (int i = 0; i < 100; ++i) shown.messages[0].text += "\u00fc";
@@ -527,6 +657,17 @@ TEST_CASE("a message's text is shown as it is where the terminal has its charact
     CHECK(std::ranges::any_of(page, [&](const auto& line) {
         return top::text_of(line) == row.substr(0, 2 * 20);
     }));
+    // Nor is one of two columns put where there is room for half of it.
+    shown.messages[0].text = ".";
+    for (int i = 0; i < 50; ++i) shown.messages[0].text += "\u65e5";
+    row = ".";
+    for (int i = 0; i < 39; ++i) row += "\u65e5";
+    const Page wide = top::draw(shown, small);
+    CHECK(std::ranges::any_of(wide, [&](const auto& line) { return top::text_of(line) == row; }));
+    CHECK(std::ranges::all_of(wide, [](const auto& line) { return top::width(line) <= 80; }));
+    CHECK(top::width("\u65e5.") == 3);
+    CHECK(top::left("\u65e5\u65e5", 3) == "\u65e5 ");
+    CHECK(top::right("\u65e5", 3) == " \u65e5");
     std::setlocale(LC_CTYPE, before.c_str());
 }
 
@@ -558,6 +699,11 @@ TEST_CASE("the screens beside show processes, orphaned subscriptions and the jou
     CHECK(has(text_of(types), "ORPHANED"));
     press(shown, "4");
     CHECK(has(text_of(top::draw(shown, small)), "2 messages sent and not yet on disk"));
+    const look::Histogram batches({{64, 64, 10}});
+    shown.now.journal.batch_records = batches;
+    CHECK(has(text_of(top::draw(shown, small)), "batch       p50 64* records  p99 64*  max 64*"));
+    shown.rates.batch_records = batches;
+    CHECK(has(text_of(top::draw(shown, small)), "batch       p50 64 records  p99 64  max 64"));
     shown.now.taken_ns = 1'000'000'000'000;
     shown.journal_places.written = {42, 1'245'184, 4711};
     shown.journal_places.synced = {42, 1'241'088, 4709};

@@ -15,6 +15,7 @@
 #include "bus/locate.h"
 #include "cli/journal_dump.h"
 #include "cli/journal_keep.h"
+#include "cli/journal_lock.h"
 #include "cli/listing.h"
 #include "cli/nouns.h"
 #include "cli/still_journal.h"
@@ -142,11 +143,12 @@ void accept_loss(const Common& common, const std::string& path, const JournalLin
         fmt::print(stderr, "nothing is lost, so there is nothing to accept\n");
         return;
     }
-    journal::Journal accepted(storage, options);
-    if (!accepted.why_stopped().empty())
-        throw SetupError{"accepting a loss", path, 0, accepted.why_stopped()};
-    tell_of_accepted(common, accepted.report());
-    accepted.close();
+    const auto accepted = open_to_write(common, path, storage, options,
+                                        "a loss is accepted before a daemon takes the journal up");
+    if (!accepted->why_stopped().empty())
+        throw SetupError{"accepting a loss", path, 0, accepted->why_stopped()};
+    tell_of_accepted(common, accepted->report());
+    accepted->close();
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include "cli/journal_keep.h"
 
 #include <cerrno>
-#include <chrono>
 #include <exception>
 #include <filesystem>
 #include <memory>
@@ -15,8 +14,8 @@
 #include <shmbus/result.h>
 
 #include "bus/locate.h"
-#include "cli/ask_daemon.h"
 #include "cli/copy_journal.h"
+#include "cli/journal_lock.h"
 #include "cli/listing.h"
 #include "cli/open_bus.h"
 #include "cli/trouble.h"
@@ -54,43 +53,6 @@ void require_journal(const std::string& path) {
         // A journal is looked at with or without its bus.
     }
     return "endpoint " + wire::numbered_file(number);
-}
-
-// The daemon of this bus, if it has this journal open; 0: it has not, or that cannot be seen.
-[[nodiscard]] std::uint64_t daemon_of(const Common& common, const std::string& path) {
-    try {
-        const OpenBus bus(common);
-        const auto says = ask_daemon(bus.folder().directory(), std::chrono::seconds(2));
-        const std::string files = "/proc/" + std::to_string(says.pid) + "/fd";
-        for (const auto& file : std::filesystem::directory_iterator(files)) {
-            std::error_code gone;
-            if (std::filesystem::equivalent(file.path(), path + "/LOCK", gone)) return says.pid;
-        }
-    } catch (const std::exception&) {
-        // No bus, or a daemon of somebody else: it stays "another process".
-    }
-    return 0;
-}
-
-[[noreturn]] void is_in_use(const Common& common, const std::string& path) {
-    const std::uint64_t pid = daemon_of(common, path);
-    const std::string who = pid == 0 ? "another process" : "daemon " + std::to_string(pid);
-    throw Trouble(Exit::try_later, who + " has the journal in " + path + " open",
-                  "a daemon that runs compacts its journal by itself",
-                  pid == 0 ? "fuser -v " + path + "/LOCK shows which"
-                           : "nothing; or stop it and try again: kill " + std::to_string(pid));
-}
-
-[[nodiscard]] std::unique_ptr<journal::Journal> open_to_write(const Common& common,
-                                                              const std::string& path,
-                                                              RealStorage& storage) {
-    try {
-        return std::make_unique<journal::Journal>(storage);
-    } catch (const SetupError& error) {
-        // Only a lock is answered so.
-        if (error.system_error() == EWOULDBLOCK) is_in_use(common, path);
-        throw;
-    }
 }
 
 // Reads a copy; throws when it is not as good as a journal.
@@ -144,7 +106,9 @@ void journal_stat(const Common& common, const std::string& path) {
 void journal_compact(const Common& common, const std::string& path) {
     require_journal(path);
     RealStorage storage(path, RealStorage::Mode::must_exist);
-    const auto opened = open_to_write(common, path, storage);
+    const auto opened =
+        open_to_write(common, path, storage, {},
+                      "a daemon that runs compacts its journal by itself: nothing is left to do");
     journal::Journal& journal = *opened;
     if (!journal.why_stopped().empty())
         throw Trouble(Exit::damaged, "the journal in " + path + " is out of service: " +
@@ -205,8 +169,11 @@ void journal_restore(const Common& common, const std::string& from, const std::s
     static_cast<void>(verified(from));
     StillJournal backup(from);
     RealStorage target(path);
-    if (const int error = target.lock())
-        throw SetupError{"locking the journal", path, error, "another daemon uses it"};
+    const int error = target.lock();
+    if (error == EWOULDBLOCK)
+        journal_is_in_use(common, path, "it makes a journal there, or restores one");
+    if (error != 0)
+        throw SetupError{"locking the journal", path, error, "see the system's answer"};
     const Copied copied = copy_journal(backup, path);
     tell_of_copy(common, "shmbus.journal_restore/1", from, path, copied, verified(path));
 }

@@ -20,17 +20,14 @@ constexpr std::uint64_t usual_lane_bytes = 1 << 20;
 // What a record has besides its payload, at most.
 constexpr std::uint64_t most_head_bytes = 512;
 
-// In which the longest message of it fits. Those on disk are seen by nobody; they came by lanes
-// like those that are there, in which they took no more than a quarter either.
+// In which the longest message of it fits, of those that are seen: for longer ones on disk send_on
+// opens another lane when they come.
 [[nodiscard]] std::uint64_t lane_for_longest(const OpenBus& bus, const look::Endpoint& seen) {
     std::uint64_t longest = 0;
     SeenEndpoint(bus, bus.endpoint(seen.name)).for_each([&](const SeenMessage& message) {
         longest = std::max<std::uint64_t>(longest, message.payload.size());
         return true;
     });
-    if (seen.on_disk != 0)
-        for (const look::Lane& lane : seen.lanes)
-            longest = std::max(longest, lane.capacity_bytes / 4);
     return std::bit_ceil(4 * (longest + most_head_bytes));
 }
 

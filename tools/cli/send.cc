@@ -35,10 +35,13 @@ struct SendLine {
     bool transient = false;
 };
 
-// A lane in which one such message fits, no longer: a script's process sends few and ends.
-[[nodiscard]] std::size_t least_lane(std::size_t bytes) {
+// A lane in which one such message fits, no longer: a script's process sends few and ends. For
+// several as long as it is anyway, which 0 says, unless that is too short for the longest.
+[[nodiscard]] std::size_t lane_for(std::size_t longest, bool is_single) {
     constexpr std::size_t least = 16'384;
-    return std::bit_ceil(std::max(least, 4 * (bytes + 512)));
+    constexpr std::size_t usual = 1 << 20;
+    const std::size_t needed = std::bit_ceil(std::max(least, 4 * (longest + 512)));
+    return is_single || needed > usual ? needed : 0;
 }
 
 [[nodiscard]] std::vector<Bytes> bodies_of(const OpenBus& bus, const SendLine& line,
@@ -144,7 +147,7 @@ void send(const Common& common, const SendLine& line, Kind kind) {
     std::size_t longest = 0;
     for (const Bytes& body : bodies) longest = std::max(longest, body.size());
     const bool is_single = bodies.size() * line.count == 1;
-    Member member(common, is_single ? least_lane(longest) : 0);
+    Member member(common, lane_for(longest, is_single));
     Sending sending(member, line);
     Pace pace(line.rate);
     for (std::uint64_t time = 0; time < line.count; ++time)

@@ -78,7 +78,10 @@ void send_on(Member& member, const SeenMessage& message, const SendOn& how) {
                 message.extensions.durable.lsn,
                 wire::make_reference(how.from.index, how.from.generation));
         record.extensions.flags |= wire::has_durable;
-        target = value_of(out.journal_target(), tried);
+        // In order: what stands in the lane is on disk before a longer one is opened for this.
+        if (record.payload.size() > value_of(out.journal_target(), tried)->most_payload())
+            wait_until_on_disk(member);
+        target = value_of(out.journal_target(record.payload.size()), tried);
     } else {
         target = value_of(
             out.target(how.to.index, how.to.generation, record.payload.size()), tried);

@@ -1,7 +1,7 @@
 // What a screen is made of: lines of styled text, and a few ways to lay it out.
 //
-// Every character that is put here takes one column: names of the bus are plain ASCII, whatever
-// else comes in is made so by `plain`; what messages say keeps its characters of one column.
+// Every character that is put here takes one column or two, none takes none: names of the bus are
+// plain ASCII, whatever else comes in is made so by `plain`, save what messages say.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
@@ -32,18 +32,31 @@ struct Size {
     std::size_t columns = 80;
 };
 
-// Columns that a text takes: its characters, not its bytes.
+// How long the character is that begins there, and how wide a terminal of this locale shows it.
+struct Character {
+    std::size_t bytes;
+    std::size_t columns;
+};
+[[nodiscard]] Character character_at(std::string_view text, std::size_t at) noexcept;
+
+// Columns that a text takes.
 [[nodiscard]] inline std::size_t width(std::string_view text) noexcept {
-    return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-        return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U;
-    }));
+    std::size_t columns = 0;
+    for (std::size_t at = 0; at < text.size();) {
+        const Character next = character_at(text, at);
+        at += next.bytes;
+        columns += next.columns;
+    }
+    return columns;
 }
-// Its first characters.
+// Its first characters, as many as fit.
 [[nodiscard]] inline std::string cut(std::string_view text, std::size_t columns) {
     std::size_t at = 0;
-    for (std::size_t seen = 0; at < text.size(); ++at) {
-        if ((static_cast<unsigned char>(text[at]) & 0xC0U) == 0x80U) continue;
-        if (seen++ == columns) break;
+    while (at < text.size()) {
+        const Character next = character_at(text, at);
+        if (next.columns > columns) break;
+        at += next.bytes;
+        columns -= next.columns;
     }
     return std::string(text.substr(0, at));
 }

@@ -21,7 +21,7 @@ constexpr std::array<std::pair<const char*, const char*>, 43> help_texts{{
     {"b  m", "who blocks this queue?  which messages stand in it?"},
     {"Space  U", "keep this endpoint on top, marked with +;  take all marks away"},
     {"/ F3, n", "find an endpoint by a part of its name, find the next one"},
-    {"f \\ F4", "show only those that match: part of a name, depth>1000, fill>70"},
+    {"f \\ F4", "only those that match: name or regex, depth>1000, fill>70, in>0"},
     {"< >  r", "sort by another column;  the other way round"},
     {"c  d", "choose the columns;  seconds between looks"},
     {"p  u  w", "pause;  look at once;  write what is known to a file, as JSON"},
@@ -54,7 +54,7 @@ constexpr std::array<std::pair<const char*, const char*>, 43> help_texts{{
     {"TRIES/FULL", "of a lane: what was refused, of what was tried, for want of room"},
     {"WAITS REFUSED", "of a lane, ever: waits of its writer; sends without room"},
     {"HOLDS DONE", "of a consumer: messages in its hands, of them handled"},
-    {"SINCE", "of a consumer: how long the oldest is held"},
+    {"SINCE", "of a consumer: for how long it has held the oldest"},
     {"", ""},
     {"", "more in the manual: man shm-top"},
 }};

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <stdexcept>
 
 #include "duration.h"
 #include "top/moves.h"
@@ -22,7 +23,7 @@ constexpr double most_interval_s = 3600;
 
 void begin_input(Model& model, Input input) {
     model.view.input = input;
-    model.view.typed = input == Input::filter ? model.view.filter : "";
+    model.view.typed = input == Input::filter ? model.view.filter.text() : "";
 }
 
 void end_input(Model& model) {
@@ -30,11 +31,11 @@ void end_input(Model& model) {
     const Input input = view.input;
     view.input = Input::none;
     if (input == Input::filter) {
-        if (is_filter(view.typed))
-            view.filter = view.typed;
-        else
-            view.said = fmt::format("'{}' is no filter: depth, fill, in, out or fail, > or <, and "
-                                    "a number", view.typed);
+        try {
+            view.filter = Filter(view.typed);
+        } catch (const std::invalid_argument& why) {
+            view.said = fmt::format("'{}' is no filter: {}", view.typed, why.what());
+        }
     }
     if (input == Input::find) {
         view.find = view.typed;

@@ -4,9 +4,6 @@
 #include "top/model.h"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
-#include <cstdlib>
 #include <utility>
 
 namespace shmbus::top {
@@ -217,31 +214,25 @@ Style style_of(State state) noexcept {
     return Style::plain;
 }
 
-bool is_filter(const std::string& filter) {
-    const std::size_t sign = filter.find_first_of("<>");
-    if (sign == std::string::npos) return true;
-    constexpr std::array figures{"depth", "fill", "in", "out", "fail"};
-    if (std::find(figures.begin(), figures.end(), filter.substr(0, sign)) == figures.end())
-        return false;
-    const char* const begin = filter.data() + sign + 1;
-    const char* const end = filter.data() + filter.size();
-    double limit = 0;
-    const auto [rest, error] = std::from_chars(begin, end, limit);
-    return error == std::errc{} && rest == end;
-}
-
-bool passes(const Model& model, const look::Endpoint& endpoint, const std::string& filter) {
-    const std::size_t sign = filter.find_first_of("<>");
-    if (sign == std::string::npos || sign == 0)
-        return model.now.endpoint_name(endpoint).find(filter) != std::string::npos;
-    const std::string what = filter.substr(0, sign);
-    const double limit = std::strtod(filter.c_str() + sign + 1, nullptr);
-    const double value = what == "fill"   ? endpoint.fill().value_or(0) * 100
-                         : what == "in"   ? weight(model, endpoint, Column::in)
-                         : what == "out"  ? weight(model, endpoint, Column::out)
-                         : what == "fail" ? weight(model, endpoint, Column::failed)
-                                          : static_cast<double>(endpoint.depth());
-    return filter[sign] == '>' ? value > limit : value < limit;
+bool passes(const Model& model, const look::Endpoint& endpoint, const Filter& filter) {
+    if (!filter.limit()) return filter.matches(model.now.endpoint_name(endpoint));
+    const auto value = [&] {
+        switch (filter.limit()->figure) {
+            case Figure::fill:
+                return endpoint.fill().value_or(0) * 100;
+            case Figure::in:
+                return weight(model, endpoint, Column::in);
+            case Figure::out:
+                return weight(model, endpoint, Column::out);
+            case Figure::fail:
+                return weight(model, endpoint, Column::failed);
+            case Figure::depth:
+                break;
+        }
+        return static_cast<double>(endpoint.depth());
+    }();
+    return filter.limit()->is_above ? value > filter.limit()->value
+                                    : value < filter.limit()->value;
 }
 
 std::vector<const look::Endpoint*> shown_endpoints(const Model& model) {

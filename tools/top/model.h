@@ -18,6 +18,7 @@
 #include "look/snapshot.h"
 #include "top/cells.h"
 #include "top/figures.h"
+#include "top/filter.h"
 #include "top/log.h"
 
 namespace shmbus::top {
@@ -84,7 +85,7 @@ struct View {
     std::set<Column> hidden;
     std::size_t columns_moved = 0;  // to the left, out of sight
     std::set<Reference> marked;     // kept on top of the main table
-    std::string filter;
+    Filter filter;
     std::string find;
     Input input = Input::none;
     std::string typed;
@@ -142,10 +143,8 @@ void see_nothing(Model& model, std::string why, std::uint64_t now_ns);
 // Rows of the main table: those that are marked, whatever the filter; then those that pass it; both
 // in order. Without a filter reply inboxes that are empty are left out.
 [[nodiscard]] std::vector<const look::Endpoint*> shown_endpoints(const Model& model);
-// True when the filter lets it through: a part of its name, or "depth>1000".
-// A part of a name, or one of the figures that can be compared, with a number.
-[[nodiscard]] bool is_filter(const std::string& filter);
+// True when the filter lets it through.
 [[nodiscard]] bool passes(const Model& model, const look::Endpoint& endpoint,
-                          const std::string& filter);
+                          const Filter& filter);
 
 }  // namespace shmbus::top

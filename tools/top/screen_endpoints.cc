@@ -161,7 +161,7 @@ Page draw_endpoints(const Model& model, Size size) {
     if (rows.empty())
         page.push_back({{model.view.filter.empty()
                              ? "no endpoint was made on this bus yet"
-                             : "no endpoint passes the filter " + model.view.filter,
+                             : "no endpoint passes the filter " + model.view.filter.text(),
                          Style::dim}});
     return page;
 }

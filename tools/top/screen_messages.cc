@@ -22,8 +22,8 @@ namespace {
 // Lines at the bottom for all that the chosen message says.
 constexpr std::size_t whole_lines = 5;
 
-// What a message says, a column each: its characters where the terminal has them. What steers a
-// terminal, turns the rest of a line round, or takes two columns or none, becomes '?'.
+// What a message says, in characters that the terminal has. What steers a terminal, turns the rest
+// of a line round, or takes no column, becomes '?'.
 [[nodiscard]] std::string as_columns(std::string_view text, Alphabet alphabet) {
     std::string out;
     for (std::size_t at = 0, length = 0; at < text.size(); at += length) {
@@ -35,7 +35,7 @@ constexpr std::size_t whole_lines = 5;
             length == 1 ? rest[0] >= ' ' && rest[0] <= '~'
                         : alphabet == Alphabet::unicode &&
                               std::mbrtowc(&character, rest.data(), length, &state) == length &&
-                              ::wcwidth(character) == 1;
+                              ::wcwidth(character) > 0;
         out += is_known ? rest.substr(0, length) : "?";
     }
     return out;

@@ -29,11 +29,14 @@ constexpr std::size_t lines_around = summary_lines + 1;
 [[nodiscard]] Line keys_of(const Model& model, std::size_t columns) {
     const View& view = model.view;
     if (view.input != Input::none) {
-        const char* const ask =
+        std::string ask =
             view.input == Input::find ? "find: "
             : view.input == Input::filter
-                ? "filter (part of a name, or depth>1000, fill>70, in>0, fail>0): "
+                ? "filter (name or regex, or depth>1000, fill>70, in>0, fail>0): "
                 : "seconds between looks: ";
+        // What is typed comes before what may be typed.
+        if (ask.size() + view.typed.size() + 1 > columns)
+            ask = ask.substr(0, ask.find_first_of(" :")) + ": ";
         return {{ask, Style::key}, {view.typed + "_", Style::plain}};
     }
     if (!view.said.empty()) return {{view.said, Style::warn}};
@@ -131,7 +134,7 @@ constexpr std::size_t lines_around = summary_lines + 1;
     const std::string clock = (model.view.is_paused ? "PAUSED  " : "") + clock_text(now.taken_ns);
     const std::string every = fmt::format("  every {} s", model.view.interval_s);
     const std::string filter =
-        model.view.filter.empty() ? "" : "filter " + model.view.filter + "  ";
+        model.view.filter.empty() ? "" : "filter " + model.view.filter.text() + "  ";
     const std::size_t used = width(line);
     for (const std::string& end : {filter + clock + every, filter + clock, clock})
         if (used + end.size() + 2 <= columns) {

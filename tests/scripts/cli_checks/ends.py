@@ -112,6 +112,7 @@ def first_words(stage):
         text = bus.bad(69, "type", "add", "order", "command",
                        env={"SHMBUS_START_DAEMON": "1", "SHMBUS_CONFIG": "/nope"})
         require(len(text.splitlines()) == 4 and "/nope" in text, text)
+        require(text.count("try:") == 1 and text.count("shmbusd: ") == 1, text)
     with Bus(stage) as bus:
         text = bus.bad(69, "publish", "order", "--data", "x")
         require("turned off" in text and "shmbus run" in text, text)
@@ -124,6 +125,8 @@ def first_traffic(bus):
     text = bus.bad(69, "send", "order", "--data", "x")
     require("shmbus endpoint create NAME --handles TYPE" in text and "--to" in text, text)
     bus.bad(66, "endpoint", "create", "orders", "--handles", "bogus")
+    bus.bad(66, "endpoint", "create", "fresh", "--handles", "bogus")
+    require(bus.row("fresh") is None, "one that handles nothing was made")
     bus.bad(64, "endpoint", "create", "orders", "--handles", "ordered")
     bus.bad(64, "endpoint", "create", "orders", "more", "--handles", "order")
     bus.good("endpoint", "create", "--handles", "order", "orders")

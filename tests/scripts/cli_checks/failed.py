@@ -3,6 +3,9 @@
 SPDX-License-Identifier: BSL-1.0
 """
 import json
+import os
+import shutil
+import signal
 import subprocess
 import time
 
@@ -28,6 +31,9 @@ def failed_messages(stage, type_name):
         bus.bad(66, "failed", "retry", "f" * 32)
         bus.bad(66, "failed", "show", "f" * 32)
         bus.good("failed", "retry", "--all", "--dry-run")
+        several = os.path.commonprefix(list(by_text.values()))
+        text = bus.bad(64, "failed", "retry", several)
+        require("5 messages have ids that begin with" in text and bus.depth("error") == 5, text)
         # It fails once more, under its id, and is there once more.
         bus.good("failed", "retry", by_text["c"])
         eventually(lambda: len(bus.json("failed", "ls")["rows"]) == 5, "the one that failed again")
@@ -49,6 +55,44 @@ def failed_messages(stage, type_name):
         require(bus.json("failed", "ls")["rows"] == [], bus.json("failed", "ls"))
         server.terminate()
         server.wait(LIMIT)
+
+
+def failed_large(stage):
+    """As long as whatever could be sent, also behind short ones that failed before."""
+    with prepare(Bus(stage)) as bus:
+        server = bus.spawn("serve", "work", "--type", "job", "--type", "deed", "--attempts", "1",
+                           "--quiet", "--command", "false", stderr=subprocess.DEVNULL)
+        eventually(lambda: bus.is_served("work"), "a server")
+        sizes = [5, 500 * 1024, 5, 1024 * 1024]
+        for type_name in ("job", "deed"):
+            for size in sizes:
+                body = bus.folder / f"{size}"
+                body.write_bytes(b"x" * size)
+                bus.good("send", type_name, "--to", "work", "--file", str(body))
+        eventually(lambda: bus.depth("error") == 8 and bus.depth("work") == 0,
+                   lambda: (bus.row("error"), bus.row("work")))
+        seen = [(row["type"], row["bytes"]) for row in bus.json("failed", "ls")["rows"]]
+        wanted = [(name, size) for name in ("job", "deed") for size in sizes]
+        require(sorted(seen) == sorted(wanted), seen)
+        server.terminate()
+        server.wait(LIMIT)
+
+
+def failed_event(stage):
+    """It goes back to the one subscriber that failed at it, and to no other."""
+    with prepare(Bus(stage)) as bus:
+        for endpoint in ("work", "other"):
+            bus.good("sub", "add", endpoint, "news")
+        server = bus.spawn("serve", "work", "--type", "news", "--attempts", "1", "--quiet",
+                           "--command", "false", stderr=subprocess.DEVNULL)
+        eventually(lambda: bus.is_served("work"), "a subscriber")
+        bus.good("publish", "news", "--data", "x")
+        eventually(lambda: bus.depth("error") == 1, lambda: bus.row("error"))
+        server.terminate()
+        server.wait(LIMIT)
+        bus.good("failed", "retry", "--all")
+        eventually(lambda: bus.depth("work") == 1, lambda: bus.row("work"))
+        require(bus.depth("other") == 1 and bus.depth("error") == 0, bus.row("other"))
 
 
 def nothing_failed_yet(stage):
@@ -107,6 +151,8 @@ def edited(stage, type_name):
         bus.good("failed", "restore", old, "--file", str(archive))
         eventually(lambda: bus.depth("error") == 3, lambda: bus.row("error"))
         require(bus.json("failed", "show", old)["text"] == "first", "the original")
+        # Other bytes for the same original are another copy.
+        require(bus.json("failed", "edit", old, "--data", "fourth")["edited_as"] != new, "its id")
         bus.good("failed", "retry", again, "--to", "other")
         eventually(lambda: bus.waiting("other") == 1, lambda: bus.row("other"))
         sent = bus.lines("peek", "other")[0]
@@ -121,6 +167,10 @@ def archived(stage, type_name):
         archive, copy = str(bus.folder / "archive"), str(bus.folder / "copy")
         before = bus.json("failed", "ls")["rows"]
         ids = {bus.json("failed", "show", row["id"])["text"]: row["id"] for row in before}
+        for verb in ("archive", "export"):
+            said = bus.good("failed", verb, "--all", "--file", archive, "--dry-run")
+            require(f"would {verb} 4 messages" in said, said)
+            require(bus.depth("error") == 4 and not (bus.folder / "archive").exists(), verb)
         require("4 messages" in bus.good("failed", "export", "--all", "--file", copy), "exported")
         require(len(bus.json("failed", "ls")["rows"]) == 4, "exported ones stay")
         bus.good("failed", "archive", "--all", "--file", archive)
@@ -165,6 +215,7 @@ def archived(stage, type_name):
                        *(["--durable"] if type_name == "deed" else []))
             other.good("failed", "restore", "--all", "--file", copy)
             eventually(lambda: other.waiting("error") == 3, lambda: other.row("error"))
+            require(other.row("error")["kind"] == "error", other.row("error"))
 
 
 def begun_restores(stage, type_name):
@@ -195,6 +246,35 @@ def begun_restores(stage, type_name):
         copies = [one for one in bus.lines("peek", "error") if one["id"] == first["id"]]
         require(len(copies) == (1 if type_name == "deed" else 2), copies)
         require(all(one["repeated"] for one in copies), copies)
+
+
+def restored_is_on_disk(stage):
+    """What is noted as restored outlives the power, also when the disk takes nothing for a while."""
+    with prepare(Bus(stage)) as bus:
+        bus.good("endpoint", "create", "lost", "--error", "--lane-bytes", "4194304")
+        bus.good("send", "deed", "--to", "lost", "--lines",
+                 stdin="".join(f"{number}\n" for number in range(3000)))
+        archive = bus.folder / "archive"
+        bus.good("failed", "--endpoint", "lost", "archive", "--all", "--file", str(archive))
+
+        def noted():
+            return archive.read_text().count("shmbus.restored/1")
+        child = bus.spawn("failed", "--endpoint", "lost", "restore", "--all", "--file",
+                          str(archive))
+        eventually(lambda: noted() > 0, "the first that are restored")
+        bus.daemon.send_signal(signal.SIGSTOP)
+        # Until it has noted all that it will: it waits for the disk, which nobody serves.
+        try:
+            child.wait(1)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        count = noted()
+        bus.stop(signal.SIGKILL)
+        shutil.rmtree(bus.place)  # all that was in memory
+        bus.start()
+        eventually(lambda: bus.row("lost") is not None and bus.depth("lost") >= count,
+                   lambda: (count, bus.row("lost")))
 
 
 def wrong_archives(stage):

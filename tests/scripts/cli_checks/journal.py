@@ -70,6 +70,12 @@ def journal(stage):
         shutil.rmtree(bus.journal)
         (bus.folder / "empty").mkdir(mode=0o700)
         bus.bad(66, "journal", "restore", str(bus.folder / "empty"))
+        # Somebody is at it already, who has no journal there yet.
+        bus.journal.mkdir(mode=0o700, exist_ok=True)
+        with open(bus.journal / "LOCK", "w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            text = bus.bad(75, "journal", "restore", str(backup))
+            require("another process has the journal in" in text and "fuser -v" in text, text)
         bus.good("journal", "restore", str(backup))
         require(bus.json("journal", "verify")["last_lsn"] == made["last_lsn"], "restored")
         bus.start()
@@ -185,6 +191,15 @@ def losses(stage):
         require([row["first_lsn"] for row in accepted] == [one["first_lsn"] for one in damages],
                 accepted)
         require(bus.json("journal", "verify")["in_service"], "accepted")
+        # A daemon that has not come across it yet has the journal open.
+        bus.start()
+        bus.good("send", "deed", "--to", "work", "--data", body.decode())
+        segment = next(one for one in bus.journal.glob("seg-*") if body in one.read_bytes())
+        whole = segment.read_bytes()
+        segment.write_bytes(whole.replace(body, b"x" * len(body)))
+        text = bus.bad(75, "journal", "accept-loss", "--all")
+        require(f"daemon {bus.daemon.pid} has the journal in" in text and
+                f"kill {bus.daemon.pid}" in text, text)
 
 
 def one_that_is_gone(stage):

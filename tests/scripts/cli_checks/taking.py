@@ -75,6 +75,24 @@ def large_messages(stage):
         require(got.returncode == 0 and got.stdout == body.read_bytes(), got.stderr)
 
 
+def large_on_disk(stage):
+    """Those on disk may be longer than all that can be seen."""
+    with prepare(Bus(stage)) as bus:
+        for kibibytes, count in ((200, 12), (1000, 2), (2, 1)):
+            body = bus.folder / f"{kibibytes}"
+            body.write_bytes(b"x" * kibibytes * 1024)
+            bus.good("send", "deed", "--to", "work", "--file", str(body), "--count", str(count))
+        eventually(lambda: bus.depth("work") == 15, lambda: bus.row("work"))
+        require(bus.row("work")["on_disk"] >= 3, bus.row("work"))
+        require(max(one["bytes"] for one in bus.lines("peek", "work")) == 200 * 1024, "in the lane")
+        require("moved 15 messages" in bus.good("move", "work", "other"), bus.row("work"))
+        eventually(lambda: bus.depth("other") == 15, lambda: bus.row("other"))
+        sizes = [bus.lines("get", "other", "--yes")[0]["bytes"] // 1024 for _ in range(15)]
+        require(sizes == [200] * 12 + [1000] * 2 + [2], sizes)
+        bus.good("send", "job", "--to", "work", "--file", str(bus.folder / "1000"), "--count", "3")
+        require(bus.depth("work") == 3, "several large ones at once")
+
+
 def failure_is_no_death(stage):
     """Three deaths would make the next consumer give a message up; what fails here is none."""
     with prepare(Bus(stage)) as bus:

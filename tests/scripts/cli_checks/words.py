@@ -17,8 +17,8 @@ def without_a_bus(stage):
         require("[no_bus]" in text and str(bus.place) in text and "try:" in text, text)
         require(not bus.place.exists(), "looking has made something")
         for words in (["endpoint", "ls"], ["tail", "x"], ["peek", "x"], ["process", "ls"],
-                      ["failed", "ls"], ["move", "a", "b", "--dry-run"]):
-            bus.bad(69, *words)
+                      ["failed", "ls"], ["move", "a", "b", "--dry-run"], ["metrics"]):
+            require("[no_bus]" in bus.bad(69, *words), words)
         bus.bad(69, "endpoint", "create", "x")
         require(bus.run("check").status == 3, bus.run("check"))
         require(bus.run("doctor").status == 69, bus.run("doctor"))
@@ -105,6 +105,7 @@ NOT_THERE = """
 66 failed archive nope --file /dev/null
 66 failed export nope --file /dev/null
 66 failed restore --all --file /nope
+64 failed restore --all --file -
 66 journal --dir /nope stat
 66 journal --dir /nope verify
 66 journal --dir /nope dump
@@ -229,7 +230,11 @@ def completion_in_bash(stage):
                   'try shmbus endpoint create --ha\ntry shmbus --format ""\n'
                   'try shmbus failed retry --reason h\ntry shmbus check b\n'
                   'try shmbus send job --to w\ntry shmbus help no_b\ntry shmbus --bus sh\n'
-                  'try shmbus send job --count ""\ntry shmbus copy w\n')
+                  'try shmbus send job --count ""\ntry shmbus copy w\n'
+                  'try shmbus tail work --type n\ntry shmbus serve work --reply job.\n'
+                  'try shmbus endpoint create x --handles de\ntry shmbus type add x --base n\n'
+                  'try shmbus failed --endpoint er\n'
+                  'SHMBUS_BUS=another try shmbus --bus shop endpoint show w\n')
         said = subprocess.run(["bash", "-c", script], env=bus.environment, capture_output=True,
                               text=True, timeout=LIMIT)
         lines = said.stdout.splitlines()
@@ -237,7 +242,8 @@ def completion_in_bash(stage):
                 and lines[3] == "--dir" and lines[4].split() == ["retry", "restore"]
                 and lines[5] == "--rate" and lines[6] == "--handles", said)
         require(lines[7:] == ["table json csv", "handler_threw", "backlog", "work", "no_bus",
-                              "shop", "", "work"], said)
+                              "shop", "", "work", "news", "job.answer", "deed", "news", "error",
+                              "work"], said)
 
 
 def manual_pages(stage):
@@ -271,6 +277,11 @@ def terminals(stage):
         require(status == 0, said)
         edited = bus.json("failed", "ls")["rows"][0]["id"]
         require(bus.json("failed", "show", edited[:30])["text"] == "cd", "edited")
+        # Nor may an editor leave bytes that no message of the type has.
+        bus.good("send", "fixed", "--to", "error", "--hex", "0001020304050607")
+        fixed = next(row["id"] for row in bus.json("failed", "ls")["rows"] if row["bytes"] == 8)
+        status, said = at_a_terminal(bus, "failed", "edit", fixed, env={"EDITOR": "sed -i s/00//"})
+        require(status == 65 and "8 bytes" in said and bus.depth("error") == 2, said)
 
 
 def readme(stage):
