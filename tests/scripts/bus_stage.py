@@ -170,6 +170,16 @@ class Terminal:
     def fact(self, name):
         return self.run("display-message", "-p", "#{" + name + "}").strip()
 
+    def pid_of(self, name):
+        """Of the program of this name in the terminal, however many shells lie between."""
+        pids = [self.fact("pane_pid")]
+        for pid in pids:
+            if pathlib.Path("/proc", pid, "comm").read_text().strip() == name:
+                return int(pid)
+            pids += subprocess.run(["pgrep", "-P", pid], check=False, capture_output=True,
+                                   text=True).stdout.split()
+        raise AssertionError(f"no {name} runs in the terminal")
+
     def close(self):
         try:
             self.run("kill-server")

@@ -610,10 +610,7 @@ def check_terminal(stage):
             shell.press("Escape", "1")
             shell.waits_for("ENDPOINT")
             if how.startswith("SIG"):
-                pids = subprocess.run(["pgrep", "-P", shell.fact("pane_pid")], check=False,
-                                      capture_output=True, text=True).stdout.split()
-                equal(len(pids), 1, "programs in the terminal")
-                os.kill(int(pids[0]), getattr(signal, how))
+                os.kill(shell.pid_of("shm-top"), getattr(signal, how))
             else:
                 shell.press(how)
             shown = shell.waits_for(f"end-{round_number}")
@@ -635,8 +632,7 @@ def check_unread_keys(stage):
     screen = stage.screen(80, 24, f"sh -c '{command}; echo ended=$?; read key; echo \"read=$key.\"; "
                                   "exec cat'")
     screen.waits_for("sales")
-    pid = int(subprocess.run(["pgrep", "-P", screen.fact("pane_pid")], check=True,
-                             capture_output=True, text=True).stdout)
+    pid = screen.pid_of("shm-top")
     os.kill(pid, signal.SIGSTOP)
     screen.press("j", "k", "leaked", "Enter")
     os.kill(pid, signal.SIGTERM)
