@@ -32,10 +32,9 @@ constexpr std::chrono::nanoseconds longest_sleep = 10ms;
 
 // ---- sending
 
-Result<Target*> Outbound::journal_target(std::uint64_t least_payload) {
+Result<Target*> Outbound::journal_target() {
     const std::uint64_t version = directory_version();
-    if (journal_ != nullptr && journal_version_ == version && journal_->writer != nullptr &&
-        journal_->most_payload() >= least_payload)
+    if (journal_ != nullptr && journal_version_ == version && journal_->writer != nullptr)
         return journal_;
     EndpointHandle at;
     if (const auto there = core_.directory().journal_endpoint()) {
@@ -45,7 +44,7 @@ Result<Target*> Outbound::journal_target(std::uint64_t least_payload) {
         if (!made) return made.error();
         at = *made;
     }
-    const Result<Target*> opened = target(at.index, at.generation, least_payload);
+    const Result<Target*> opened = target(at.index, at.generation);
     if (!opened) return opened.error();
     if ((*opened)->receipts == nullptr) {
         const std::uint64_t lane_id = (*opened)->writer->lane_id();
@@ -66,6 +65,12 @@ Result<Target*> Outbound::journal_target(std::uint64_t least_payload) {
     }
     journal_version_ = version;
     return journal_;
+}
+
+Result<Target*> Outbound::journal_target_for(std::uint64_t payload) {
+    const Result<Target*> usual = journal_target();
+    if (!usual || (*usual)->most_payload() >= payload) return usual;
+    return target((*usual)->endpoint, (*usual)->generation, payload, true);
 }
 
 Result<DurableRoute> Outbound::durable_route(const TypeDescriptor& type,

@@ -116,10 +116,10 @@ Result<std::uint16_t> Outbound::type_index(const TypeDescriptor& type) {
 // ---- lanes
 
 Result<Target*> Outbound::target(std::uint32_t endpoint, std::uint32_t generation,
-                                 std::uint64_t least_payload) {
+                                 std::uint64_t least_payload, bool is_beside) {
     Target* found = nullptr;
     for (const auto& target : targets_)
-        if (target->endpoint == endpoint) found = target.get();
+        if (target->endpoint == endpoint && target->is_beside == is_beside) found = target.get();
     if (found != nullptr && found->generation == generation &&
         found->writer != nullptr && found->most_payload() >= least_payload)
         return found;
@@ -133,6 +133,7 @@ Result<Target*> Outbound::target(std::uint32_t endpoint, std::uint32_t generatio
         targets_.push_back(std::make_unique<Target>());
         found = targets_.back().get();
     }
+    found->is_beside = is_beside;
     if (found->has_loan)
         return refuse(ErrorCode::would_block, "a loan of an endpoint that is gone is still open");
     if (const Result<void> opened = open(*found, endpoint, generation, least_payload); !opened)
