@@ -606,7 +606,7 @@ Result<Target*> Delivery::error_target(std::string_view error_endpoint, Outgoing
                            wire::make_reference(endpoint_.index, endpoint_.generation))};
     record.extensions.flags |= wire::has_durable;
     // Its sender's lane may have been longer than ours.
-    return outbound_->journal_target_for(record.payload.size());
+    return outbound_->journal_target_beside(record.payload.size());
 }
 
 bool Delivery::give_to_error_endpoint(std::string_view error_endpoint,

@@ -32,9 +32,10 @@ constexpr std::chrono::nanoseconds longest_sleep = 10ms;
 
 // ---- sending
 
-Result<Target*> Outbound::journal_target() {
+Result<Target*> Outbound::journal_target(std::uint64_t least_payload) {
     const std::uint64_t version = directory_version();
-    if (journal_ != nullptr && journal_version_ == version && journal_->writer != nullptr)
+    if (journal_ != nullptr && journal_version_ == version && journal_->writer != nullptr &&
+        journal_->most_payload() >= least_payload)
         return journal_;
     EndpointHandle at;
     if (const auto there = core_.directory().journal_endpoint()) {
@@ -44,7 +45,7 @@ Result<Target*> Outbound::journal_target() {
         if (!made) return made.error();
         at = *made;
     }
-    const Result<Target*> opened = target(at.index, at.generation);
+    const Result<Target*> opened = target(at.index, at.generation, least_payload);
     if (!opened) return opened.error();
     if ((*opened)->receipts == nullptr) {
         const std::uint64_t lane_id = (*opened)->writer->lane_id();
@@ -67,7 +68,7 @@ Result<Target*> Outbound::journal_target() {
     return journal_;
 }
 
-Result<Target*> Outbound::journal_target_for(std::uint64_t payload) {
+Result<Target*> Outbound::journal_target_beside(std::uint64_t payload) {
     const Result<Target*> usual = journal_target();
     if (!usual || (*usual)->most_payload() >= payload) return usual;
     return target((*usual)->endpoint, (*usual)->generation, payload, true);

@@ -56,7 +56,7 @@ struct Target {
     std::uint32_t endpoint = 0;
     std::uint32_t generation = 0;
     std::uint64_t held_units = 0;  // that the handler's outputs will need
-    bool is_beside = false;        // see Outbound::journal_target_for
+    bool is_beside = false;        // see Outbound::journal_target_beside
     bool is_deaf = false;          // of a requester: its inbox stayed full all the time we waited
     std::shared_ptr<Inbox> inbox;
     std::unique_ptr<lane::Writer> current;
@@ -249,8 +249,8 @@ public:
     Result<Route*> route(const TypeDescriptor& type, std::string_view destination);
     // The same for events. Nobody there is no error.
     Result<Audience*> audience(const TypeDescriptor& type);
-    // Our lane into this endpoint of this generation, one in which `least_payload` bytes fit; or the
-    // one beside it.
+    // Our lane into this endpoint of this generation, one in which `least_payload` bytes fit; or
+    // the one beside it.
     Result<Target*> target(std::uint32_t endpoint, std::uint32_t generation,
                            std::uint64_t least_payload = 0, bool is_beside = false);
 
@@ -285,11 +285,12 @@ public:
     // The same, whatever the type says, for the way through the journal; events too.
     Result<Target*> durable_target_of(const TypeDescriptor& type, std::string_view destination,
                                       Outgoing& message);
-    // Our lane into the journal. Errors: no_journal, and those of the session.
-    Result<Target*> journal_target();
-    // The same, or one beside it where so many bytes do not fit. For what has no place in the order
-    // of what we send.
-    Result<Target*> journal_target_for(std::uint64_t payload);
+    // Our lane into the journal. Errors: no_journal, and those of the session. Where a message of
+    // `least_payload` bytes does not fit, a longer one takes its place: what stands in it then is
+    // to be on disk, or may come behind what is sent next.
+    Result<Target*> journal_target(std::uint64_t least_payload = 0);
+    // A longer one beside it then: for what has no place in the order of what we send.
+    Result<Target*> journal_target_beside(std::uint64_t payload);
     // The type's index, and which endpoint it is for; none when it is an event.
     Result<DurableRoute> durable_route(const TypeDescriptor& type, std::string_view destination);
     [[nodiscard]] static bool is_durable(const TypeDescriptor& type,
