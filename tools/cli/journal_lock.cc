@@ -8,6 +8,7 @@
 #include <exception>
 #include <filesystem>
 #include <system_error>
+#include <thread>
 
 #include <shmbus/result.h>
 
@@ -18,6 +19,10 @@
 namespace shmbus::cli {
 
 namespace {
+
+// A daemon whose durable service has stopped looks at its journal every second, for a moment.
+constexpr std::chrono::seconds patience{2};
+constexpr std::chrono::milliseconds between_tries{5};
 
 // The daemon of this bus, if it has this journal open; 0: it has not, or that cannot be seen.
 [[nodiscard]] std::uint64_t daemon_of(const Common& common, const std::string& path) {
@@ -49,12 +54,17 @@ std::unique_ptr<journal::Journal> open_to_write(const Common& common, const std:
                                                 journal::RealStorage& storage,
                                                 const journal::Options& options,
                                                 const char* why) {
-    try {
-        return std::make_unique<journal::Journal>(storage, options);
-    } catch (const SetupError& error) {
-        // Only a lock is answered so.
-        if (error.system_error() == EWOULDBLOCK) journal_is_in_use(common, path, why);
-        throw;
+    const auto until = std::chrono::steady_clock::now() + patience;
+    // Ends: when the patience does.
+    for (;;) {
+        try {
+            return std::make_unique<journal::Journal>(storage, options);
+        } catch (const SetupError& error) {
+            // Only a lock is answered so.
+            if (error.system_error() != EWOULDBLOCK) throw;
+            if (std::chrono::steady_clock::now() >= until) journal_is_in_use(common, path, why);
+        }
+        std::this_thread::sleep_for(between_tries);
     }
 }
 
