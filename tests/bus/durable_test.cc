@@ -266,7 +266,7 @@ TEST_CASE("a durable message that fails goes there also when our own lane is too
     });
     shmbus::SendOptions durably;
     durably.durability = shmbus::durable;
-    for (const std::size_t size : {100, 70'000, 100, 120'000})
+    for (const std::size_t size : std::vector<std::size_t>{100, 70'000, 100, 120'000})
         REQUIRE(temporary.bus().send(Note{std::string(size, 'x')}, durably));
     // What it sends itself stays in one lane, and so in order.
     const std::set<std::string> others = names_in(temporary.directory() + "/lanes");
