@@ -338,7 +338,9 @@ bool Consumer::sleep(std::chrono::nanoseconds limit, std::uint32_t seen) noexcep
     ++sleeps_;
     const base::WaitEnd end = base::wait_any({words.data(), count}, limit);
     look_at_clock();
-    withdraw();
+    // Who was rung has no bit left, and need not fetch the ringer's line to see that. Should it be
+    // awake for another reason, a sender rings once for nothing.
+    if (end != base::WaitEnd::woken || count != 1) withdraw();
     for (std::size_t i = 1; i < count; ++i) {
         if (peers_.maybe_dead(whose[i])) peers_.wake_others(whose[i]);
     }

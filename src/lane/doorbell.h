@@ -3,10 +3,12 @@
 #pragma once
 
 #include "base/barrier.h"
+#include "base/bytes.h"
 #include "base/parking.h"
 #include "lane/layout.h"
 
 #include <bit>
+#include <memory>
 
 namespace shmbus::lane {
 
@@ -36,6 +38,8 @@ void wake_one(DoorbellPage<A>& doorbell, DescriptorBell* descriptors) noexcept {
         const auto consumer = static_cast<std::uint16_t>(std::countr_zero(sleepers));
         const std::uint64_t bit = std::uint64_t{1} << consumer;
         tried |= bit;
+        // Its line comes while that of the bits is changed.
+        base::prefetch_for_write(std::addressof(doorbell.bells[consumer]));
         // relaxed: set by the consumer before its bit among the sleepers.
         const bool by_descriptor =
             (doorbell.by_descriptor.load(std::memory_order_relaxed) & bit) != 0;
