@@ -62,8 +62,11 @@ template <class A>
 void announce(DoorbellPage<A>& doorbell, std::uint16_t consumer, bool by_descriptor,
               bool can_barrier) noexcept {
     const std::uint64_t bit = std::uint64_t{1} << consumer;
-    // relaxed: before the bit among the sleepers, which is seq_cst.
+    // relaxed, all: before the bit among the sleepers, which is seq_cst. Where it is set a waker is
+    // content although it met nobody on the bell.
     if (by_descriptor) doorbell.by_descriptor.fetch_or(bit, std::memory_order_relaxed);
+    else if ((doorbell.by_descriptor.load(std::memory_order_relaxed) & bit) != 0)
+        doorbell.by_descriptor.fetch_and(~bit, std::memory_order_relaxed);
     // seq_cst, against the senders' look at this word: see ring().
     doorbell.sleepers.fetch_or(bit, std::memory_order_seq_cst);
     if (!can_barrier || !base::global_barrier()) A::fence(std::memory_order_seq_cst);

@@ -51,6 +51,31 @@ TEST_CASE("who takes some and leaves others behind wakes one that sleeps") {
     CHECK(two.rings_of_second() == before + 1);
     CHECK_FALSE(two.second_is_asleep());
 }
+TEST_CASE("who slept on its bell and was woken is not taken for asleep in place of another") {
+    Two two;
+    const auto& doorbell = two.view.doorbell();
+    // The first has waited for its descriptor once; then it sleeps on its bell.
+    REQUIRE(two.first->announce(true));
+    CHECK(doorbell.by_descriptor.load(std::memory_order_seq_cst) == 1);
+    two.first->withdraw();
+    std::atomic<bool> sleeps{true};
+    std::thread sleeper([&] {
+        two.first->sleep(1h);
+        sleeps = false;
+    });
+    // Rung by hand, as by a stop: its bit stays, and it is awake.
+    REQUIRE(comes_true([&] { return doorbell.sleepers.load(std::memory_order_seq_cst) == 1; }));
+    CHECK(doorbell.by_descriptor.load(std::memory_order_seq_cst) == 0);
+    REQUIRE(comes_true([&] {
+        base::wake(two.view.doorbell().bells[0], 1);
+        return !sleeps;
+    }));
+    sleeper.join();
+    REQUIRE(two.second->announce(false));
+    REQUIRE(send(two.writer, 1, 1));
+    lane::ring(two.view.doorbell(), true, nullptr);
+    CHECK_FALSE(two.second_is_asleep());
+}
 TEST_CASE("who takes all there is wakes nobody") {
     Two two;
     REQUIRE(two.second->announce(false));

@@ -44,6 +44,7 @@ MISTAKES = {
 }
 HARMLESS = {
     "gives_up_the_awake": "a waker that finds nobody asleep on the bell does not look for the next",
+    "bit_left_after_sleep": "a sleeper that was woken leaves its bit in the mask if it is there",
 }
 
 
