@@ -75,7 +75,7 @@ std::optional<RecordHead> Cursor::head_here(std::uint64_t end) {
 std::optional<RecordHead> Cursor::find_next_head(std::uint64_t end) {
     for (offset_ += 8; offset_ < end; offset_ += 8) {
         const auto head = head_here(end);
-        if (head && head->lsn + (takes_lsn(*head) ? 0 : 1) > lsn_) return head;
+        if (head && may_follow(*head, lsn_)) return head;
     }
     offset_ = end;
     return std::nullopt;

@@ -124,6 +124,10 @@ static_assert(sizeof(RecordHead) == 48 && offsetof(RecordHead, number) == 24 &&
 [[nodiscard]] constexpr bool takes_lsn(const RecordHead& head) noexcept {
     return head.kind != Kind::begin && head.kind != Kind::batch_end;
 }
+// Whether it may stand behind the record with this LSN; in a merged segment numbers are left out.
+[[nodiscard]] constexpr bool may_follow(const RecordHead& head, std::uint64_t lsn) noexcept {
+    return takes_lsn(head) ? head.lsn > lsn : head.lsn >= lsn;
+}
 
 // Payload of batch_end, followed by zeros to the next block's border.
 struct BatchEnd {

@@ -20,8 +20,8 @@ void Walk::salvage(const Stretch& stretch, const Batch& batch, const Place* limi
     for (std::uint64_t at = batch.begin; at < end;) {
         const auto head = head_at(stretch, at);
         const std::uint64_t due = place_.lsn + 1;
-        const bool fits = head && (takes_lsn(*head) ? head->lsn >= due : head->lsn >= place_.lsn) &&
-                          end_of(at, *head) <= stretch.end();
+        const bool fits =
+            head && may_follow(*head, place_.lsn) && end_of(at, *head) <= stretch.end();
         if (!fits) {
             if (!lost_the_way) bad_offset = at;
             lost_the_way = true;
@@ -84,9 +84,9 @@ void Walk::salvage_merged(const Stretch& stretch, std::uint64_t last) {
     // Ends: every turn goes on by eight bytes or more.
     for (std::uint64_t at = stretch.begin; at < stretch.end();) {
         const auto head = head_at(stretch, at);
-        const bool fits = head && (takes_lsn(*head) ? head->lsn > place_.lsn
-                                                    : head->lsn >= place_.lsn);
-        if (!fits || end_of(at, *head) > stretch.end()) {
+        const bool fits =
+            head && may_follow(*head, place_.lsn) && end_of(at, *head) <= stretch.end();
+        if (!fits) {
             if (!bad_offset) bad_offset = at;
             at += 8;
             continue;
