@@ -20,6 +20,7 @@
 
 #include <malloc.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -76,6 +77,8 @@ void fail_at(std::uint64_t at, bool lasts) {
 [[nodiscard]] pid_t start_daemon(const ServedBus& served, Wish& wish) {
     const pid_t child = ::fork();
     if (child != 0) return child;
+    // It turns for ever: should the test be killed, nobody would end it.
+    if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) std::abort();
     const auto log = [&](shmbus::LogLevel, const std::string& text) {
         if (text.find("no memory left") != std::string::npos) ++wish.logged;
     };
