@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <memory>
 #include <set>
 #include <stdexcept>
@@ -13,13 +12,12 @@
 #include <thread>
 #include <vector>
 
-#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <shmbus/testing.h>
 
-#include "base/file.h"
+#include "bus/inside.h"
 #include "coroutine.h"
 #include "lane/lane_file.h"
 #include "messages.h"
@@ -43,13 +41,6 @@ void poll_until(shmbus::Endpoint& endpoint, auto&& enough) {
 Started await(const shmbus::Receipt& receipt, std::chrono::nanoseconds limit, int& outcome) {
     const shmbus::Result<void> there = co_await receipt.within(limit);
     outcome = there ? 1 : -1;
-}
-
-std::set<std::string> names_in(const std::string& folder) {
-    std::set<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(folder))
-        names.insert(entry.path().filename().string());
-    return names;
 }
 
 }  // namespace
@@ -269,10 +260,10 @@ TEST_CASE("a durable message that fails goes there also when our own lane is too
     for (const std::size_t size : std::vector<std::size_t>{100, 70'000, 100, 120'000})
         REQUIRE(temporary.bus().send(Note{std::string(size, 'x')}, durably));
     // What it sends itself stays in one lane, and so in order.
-    const std::set<std::string> others = names_in(temporary.directory() + "/lanes");
+    const std::vector<std::string> others = files_in(temporary, "lanes");
     REQUIRE(own.send(Note{"own"}, durably));
-    std::set<std::string> lanes = names_in(temporary.directory() + "/lanes");
-    std::erase_if(lanes, [&](const std::string& name) { return others.contains(name); });
+    std::vector<std::string> lanes = files_in(temporary, "lanes");
+    std::erase_if(lanes, [&](const auto& lane) { return std::ranges::count(others, lane) != 0; });
     REQUIRE(lanes.size() > 0);
     const auto until = std::chrono::steady_clock::now() + 20s;
     while (came.size() < 5 && std::chrono::steady_clock::now() < until) {
@@ -281,11 +272,9 @@ TEST_CASE("a durable message that fails goes there also when our own lane is too
     }
     std::ranges::sort(came);
     CHECK(came == std::vector<std::size_t>{3, 100, 100, 70'000, 120'000});
-    for (const std::string& name : lanes) {
-        const shmbus::lane::LaneParts kept(
-            shmbus::base::File::open_at(AT_FDCWD, temporary.directory() + "/lanes/" + name,
-                                        shmbus::base::Access::read_write),
-            shmbus::lane::LaneParts::Side::reader);
+    for (const std::string& lane : lanes) {
+        const shmbus::lane::LaneParts kept(open_file(lane),
+                                           shmbus::lane::LaneParts::Side::reader);
         CHECK(kept.writer_page().closed.load(std::memory_order_acquire) == 0);
     }
 }

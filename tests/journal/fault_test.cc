@@ -24,6 +24,18 @@ struct Outcomes {
     std::uint64_t refused = 0;  // runs in which something was refused
 };
 
+// Dies, now and then the machine with it, and starts on a disk that is well. What is wrong then.
+[[nodiscard]] std::string come_up_well(Rig& rig) {
+    rig.kill();
+    rig.disk.fault = {};
+    if (rig.random() % 2 == 0) rig.disk.state = after_random_crash(rig.disk.state, rig.random);
+    if (!rig.open())
+        return "it does not come up: " +
+               (rig.journal ? rig.journal->why_stopped() : std::string("it threw"));
+    if (std::string what = rig.check(); !what.empty()) return what;
+    return rig.disk.violations.empty() ? std::string() : rig.disk.violations[0];
+}
+
 // One run with one fault; afterwards the disk is well, the process dies, and all must be there.
 [[nodiscard]] std::string run(std::uint64_t seed, const Fault& fault, Outcomes& outcomes) {
     Rig rig(seed);
@@ -32,14 +44,7 @@ struct Outcomes {
     ++outcomes.runs;
     if (fault.call == 0) outcomes.calls = rig.disk.calls;
     if (!rig.journal) ++outcomes.refused;
-    rig.kill();
-    rig.disk.fault = {};
-    if (rig.random() % 2 == 0) rig.disk.state = after_random_crash(rig.disk.state, rig.random);
-    if (!rig.open())
-        return "it does not come up: " +
-               (rig.journal ? rig.journal->why_stopped() : std::string("it threw"));
-    if (std::string what = rig.check(); !what.empty()) return what;
-    if (!rig.disk.violations.empty()) return rig.disk.violations[0];
+    if (std::string what = come_up_well(rig); !what.empty()) return what;
     // What it serves now is on disk and not in a cache that a failed sync has left behind.
     rig.lose_unsynced();
     if (!rig.open()) return "it does not come up after a power cut";
@@ -81,14 +86,7 @@ struct CutOff {
     ++outcomes.runs;
     if (!rig.open()) ++outcomes.refused;
     if (fault.call == 0) outcomes.calls = rig.disk.calls;
-    rig.kill();
-    rig.disk.fault = {};
-    if (rig.random() % 2 == 0) rig.disk.state = after_random_crash(rig.disk.state, rig.random);
-    if (!rig.open())
-        return "it does not come up: " +
-               (rig.journal ? rig.journal->why_stopped() : std::string("it threw"));
-    if (std::string what = rig.check(); !what.empty()) return what;
-    return rig.disk.violations.empty() ? std::string() : rig.disk.violations[0];
+    return come_up_well(rig);
 }
 
 void fail_every_call_of_a_second_recovery(int error, bool for_ever) {
