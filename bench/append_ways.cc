@@ -12,7 +12,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string>
 #include <system_error>
@@ -34,6 +36,7 @@ constexpr milliseconds patience{60'000};
 constexpr std::size_t file_bytes = std::size_t{64} << 20;
 constexpr std::size_t piece_bytes = std::size_t{256} << 10;
 constexpr std::size_t most_pieces = 16;
+constexpr std::size_t large_page = std::size_t{2} << 20;
 
 [[noreturn]] void fail(const char* what, int error = errno) {
     throw std::system_error(error, std::generic_category(), what);
@@ -208,7 +211,8 @@ std::unique_ptr<Appender> make(AppendWay way, const std::string& path) {
         case AppendWay::cached: return std::make_unique<Plain>(path, 0);
         case AppendWay::direct: return std::make_unique<Plain>(path, O_DIRECT);
         case AppendWay::direct_sync: return std::make_unique<Plain>(path, O_DIRECT | O_DSYNC);
-        case AppendWay::submitted: return std::make_unique<Submitted>(path);
+        case AppendWay::submitted:
+        case AppendWay::submitted_large: return std::make_unique<Submitted>(path);
         case AppendWay::ring: return std::make_unique<Ring>(path);
     }
     return nullptr;
@@ -231,16 +235,30 @@ void fill_with_zeros(const std::string& path) {
     ::close(fd);
 }
 
+struct Free {
+    void operator()(std::byte* memory) const noexcept { std::free(memory); }
+};
+using Aligned = std::unique_ptr<std::byte, Free>;
+
+Aligned aligned_memory(std::size_t bytes, bool in_large_pages) {
+    const std::size_t whole = (bytes + large_page - 1) / large_page * large_page;
+    Aligned made(static_cast<std::byte*>(std::aligned_alloc(large_page, whole)));
+    if (made == nullptr) fail("getting aligned memory", ENOMEM);
+    if (::madvise(made.get(), whole, in_large_pages ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) != 0)
+        fail("asking for pages of a size");
+    return made;
+}
+
 void append_all(Appender& appender, AppendWay way, std::size_t bytes, milliseconds span,
                 Board& board) {
-    const Pages aligned(bytes);
+    const Aligned aligned = aligned_memory(bytes, way == AppendWay::submitted_large);
     std::vector<std::byte> message(bytes, std::byte{7});
     std::size_t at = 0;
     const auto append = [&] {
         message[0] = static_cast<std::byte>(board.appends);
         const bool is_direct = way != AppendWay::cached;
-        if (is_direct) std::memcpy(aligned.data(), message.data(), bytes);
-        appender.append(is_direct ? aligned.data() : message.data(), bytes, at);
+        if (is_direct) std::memcpy(aligned.get(), message.data(), bytes);
+        appender.append(is_direct ? aligned.get() : message.data(), bytes, at);
         at += bytes;
     };
     appender.forget();
@@ -293,6 +311,7 @@ const char* name_of(AppendWay way) {
         case AppendWay::direct: return "O_DIRECT, fdatasync";
         case AppendWay::direct_sync: return "O_DIRECT|O_DSYNC";
         case AppendWay::submitted: return "io_submit, fdatasync";
+        case AppendWay::submitted_large: return "io_submit, large pages";
         case AppendWay::ring: return "io_uring";
     }
     return "";

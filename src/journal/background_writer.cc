@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "journal/background_writer.h"
 
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -53,8 +54,12 @@ BackgroundWriter::~BackgroundWriter() {
 
 // False: pieces are written at once.
 bool BackgroundWriter::prepare() {
-    if (!room_)
-        room_.reset(static_cast<std::byte*>(std::aligned_alloc(block, room_bytes)));
+    if (!room_) {
+        // In large pages, if they are to be had, a piece is one stretch of memory. In small ones it
+        // takes so many entries of a disk's queue that few pieces fill that, and the rest waits.
+        room_.reset(static_cast<std::byte*>(std::aligned_alloc(large_page, room_bytes)));
+        if (room_) static_cast<void>(::madvise(room_.get(), room_bytes, MADV_HUGEPAGE));
+    }
     if (gave_up_) return false;
     if (room_ && context_ == 0 && ::syscall(SYS_io_setup, most_pieces, &context_) != 0)
         context_ = 0;
@@ -63,7 +68,7 @@ bool BackgroundWriter::prepare() {
 
 void BackgroundWriter::start(int fd, std::span<const std::byte> from, std::uint64_t offset) {
     while (!from.empty()) {
-        const std::size_t bytes = std::min(from.size(), room_bytes);
+        const std::size_t bytes = std::min(from.size(), piece_bytes);
         start_piece(fd, from.first(bytes), offset);
         from = from.subspan(bytes);
         offset += bytes;

@@ -34,7 +34,10 @@ public:
     [[nodiscard]] int finish() noexcept;
 
 private:
-    static constexpr std::size_t room_bytes = std::size_t{4} << 20;
+    static constexpr std::size_t large_page = std::size_t{2} << 20;
+    static constexpr std::size_t room_bytes = 2 * large_page;
+    // Small enough that the copy of one goes on while the one before is written.
+    static constexpr std::size_t piece_bytes = std::size_t{256} << 10;
     static constexpr std::size_t most_pieces = 64;
     struct Free {
         void operator()(std::byte* memory) const noexcept { std::free(memory); }

@@ -329,9 +329,14 @@ void OpenBatch::take_segment() {
 
 // Of a batch that is complete: what was not written early.
 int OpenBatch::write_rest(std::span<const std::byte> all, std::uint64_t offset) {
-    if (!early_sums_) return write_all(*core_.current.file, all, offset);
+    StorageFile& file = *core_.current.file;
+    if (!early_sums_) {
+        if (all.size() <= core_.options.early_write_bytes) return write_all(file, all, offset);
+        file.start_write(all, offset);
+        return file.finish_writes();
+    }
     const std::uint64_t written = early_to_ - begin_bytes;
-    core_.current.file->start_write(all.subspan(written), offset + written);
+    file.start_write(all.subspan(written), offset + written);
     wait_for_early_writes();
     early_sums_.reset();
     return std::exchange(early_error_, 0);
