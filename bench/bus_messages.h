@@ -25,6 +25,15 @@ struct Pong : Cargo<size> {
     static constexpr auto message = shmbus::command("bench.pong", shmbus::transient);
 };
 
+struct Answer : Cargo<32> {
+    static constexpr auto message = shmbus::reply("bench.answer", shmbus::transient);
+};
+
+struct Question : Cargo<32> {
+    static constexpr auto message = shmbus::command("bench.question", shmbus::transient);
+    using reply = Answer;
+};
+
 template <std::size_t size>
 struct News : Cargo<size> {
     static constexpr auto message = shmbus::event("bench.news", shmbus::transient);

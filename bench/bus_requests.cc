@@ -10,23 +10,12 @@
 #include "pages.h"
 #include "trips.h"
 
-#include <shmbus/message.h>
-
 namespace shmbus::bench {
 namespace {
 
 using std::chrono::milliseconds;
 
 constexpr milliseconds patience{20'000};
-
-struct Answer : Cargo<32> {
-    static constexpr auto message = shmbus::reply("bench.answer", shmbus::transient);
-};
-
-struct Question : Cargo<32> {
-    static constexpr auto message = shmbus::command("bench.question", shmbus::transient);
-    using reply = Answer;
-};
 
 void answer(const BusHouse& house, StartLine& line) {
     Bus bus = house.join();

@@ -9,6 +9,7 @@
 #include "run/changes.h"
 #include "run/run.h"
 #include "scenarios.h"
+#include "steps.h"
 #include "ticks.h"
 
 #include <CLI/CLI.hpp>
@@ -140,7 +141,7 @@ int main(int argc, char** argv) {
                    "what to measure, see --list; or 'profile', for what a message costs in counts; "
                    "or 'peers', for what the bus is compared with");
     app.add_option("PROFILED", options.profiled,
-                   "what to profile: pingpong, oneway, packed; or the peer to try alone");
+                   "what to profile: " + steps_there_are() + "; or the peer to try alone");
     app.add_option("STEPS", options.steps)->group("");
     app.add_flag("--callgrind", options.by_callgrind,
                  "profile: count by callgrind, which is the same on every machine");

@@ -4,9 +4,7 @@
 #include "profile.h"
 
 #include "bus_house.h"
-#include "bus_messages.h"
-
-#include <shmbus/testing.h>
+#include "steps.h"
 
 #include <array>
 #include <cerrno>
@@ -14,7 +12,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-#include <functional>
 #include <linux/perf_event.h>
 #include <nlohmann/json.hpp>
 #include <spawn.h>
@@ -33,41 +30,6 @@ namespace {
 
 // Messages of the shorter run; the longer one has twice as many.
 constexpr std::size_t few = 20'480;
-constexpr std::size_t in_a_row = 1'024;
-
-// ---- what is stepped
-
-void step_round_trips(Bus& bus, std::size_t messages) {
-    Endpoint asker = bus.endpoint("bench.asker");
-    Endpoint answerer = bus.endpoint("bench.answerer");
-    std::uint64_t answers = 0;
-    asker.on<Pong<32>>([&](const Pong<32>&) { ++answers; });
-    answerer.on<Ping<32>>([&](const Ping<32>& ping, Context& context) {
-        Pong<32> pong;
-        static_cast<Cargo<32>&>(pong) = ping;
-        insist(context.send(pong), "answering");
-    });
-    Ping<32> ping{};
-    for (std::size_t i = 0; i < messages; ++i) {
-        insist(bus.send(ping), "asking");
-        answerer.poll();
-        asker.poll();
-    }
-    if (answers != messages) throw std::runtime_error("answers are missing");
-}
-
-// Batches of messages sent by `send`, each handled before the next.
-void step_stream(Bus& bus, std::size_t messages, const std::function<void(Bus&)>& send) {
-    Endpoint endpoint = bus.endpoint("bench.receiver");
-    std::uint64_t handled = 0;
-    endpoint.on<Parcel<32>>([&](const Parcel<32>&) { ++handled; });
-    for (std::size_t sent = 0; sent < messages; sent += in_a_row) {
-        send(bus);
-        while (endpoint.poll() != 0) {
-        }
-    }
-    if (handled != messages) throw std::runtime_error("messages are missing");
-}
 
 // ---- the processor's counters
 
@@ -208,31 +170,10 @@ std::string cell(const std::optional<double>& value) {
 
 }  // namespace
 
-void step_through(const std::string& scenario, std::size_t messages) {
-    find_daemon();
-    testing::TemporaryBus temporary;
-    if (scenario == "pingpong") return step_round_trips(temporary.bus(), messages);
-    if (scenario == "oneway") {
-        const Parcel<32> parcel{};
-        return step_stream(temporary.bus(), messages, [&](Bus& bus) {
-            for (std::size_t i = 0; i < in_a_row; ++i) insist(bus.send(parcel), "sending");
-        });
-    }
-    if (scenario == "packed") {
-        const std::vector<Parcel<32>> parcels(64);
-        return step_stream(temporary.bus(), messages, [&](Bus& bus) {
-            for (std::size_t i = 0; i < in_a_row; i += parcels.size())
-                insist(bus.send_batch(std::span<const Parcel<32>>(parcels)), "sending");
-        });
-    }
-    throw std::runtime_error("no profile of \"" + scenario +
-                             "\"; there are pingpong, oneway and packed");
-}
-
 Profile profile(const std::string& scenario, bool by_callgrind) {
     Profile result;
     result.scenario = scenario;
-    step_through(scenario, in_a_row);  // says what is wrong with the scenario, if anything is
+    step_through(scenario, few);  // says what is wrong with the scenario, if anything is
     if (!by_callgrind) count_by_processor(result);
     if (!result.instructions) {
         result.source = "callgrind";

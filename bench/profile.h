@@ -23,13 +23,10 @@ struct Profile {
     std::optional<double> system_calls;
 };
 
-// "pingpong", "oneway" or "packed". `by_callgrind` asks for counts that are the same on every
+// A scenario of steps.h. `by_callgrind` asks for counts that are the same on every
 // machine. Throws std::runtime_error: no such scenario, or nothing can be counted here.
 [[nodiscard]] Profile profile(const std::string& scenario, bool by_callgrind);
 [[nodiscard]] std::string json_line(const Profile& profile);
 [[nodiscard]] std::string table_text(const Profile& profile);
-
-// Sends and handles so many messages in this process: what is counted.
-void step_through(const std::string& scenario, std::size_t messages);
 
 }  // namespace shmbus::bench
