@@ -72,6 +72,12 @@ template <class T>
 inline constexpr bool fits_into_line =
     InPlace<T> && sizeof(T) >= 16 && sizeof(T) <= 48 && sizeof(T) % 8 == 0;
 
+// How far the quick way of an event came.
+struct Reached {
+    std::uint32_t subscribers = 0;
+    bool is_all = false;  // and nothing is left to be done
+};
+
 template <class T>
 struct SentAs {
     using sent = void;
@@ -166,12 +172,16 @@ public:
             const detail::Encoded encoded(message);
             return send_durably(descriptor_of<T>, encoded.bytes(), options);
         } else if constexpr (InPlace<T>) {
-            if constexpr (detail::fits_into_line<T>)
-                if (&options == &default_send_options)
-                    return publish_fixed<sizeof(T)>(
-                        descriptor_of<T>, std::as_bytes(std::span<const T, 1>(&message, 1)).data());
-            return publish_bytes(descriptor_of<T>,
-                                 std::as_bytes(std::span<const T, 1>(&message, 1)), options);
+            const auto bytes = std::as_bytes(std::span<const T, 1>(&message, 1));
+            if constexpr (detail::fits_into_line<T>) {
+                if (&options == &default_send_options) {
+                    const detail::Reached reached =
+                        publish_fixed<sizeof(T)>(descriptor_of<T>, bytes.data());
+                    if (reached.is_all) return Published{reached.subscribers, 0};
+                    return publish_on(descriptor_of<T>, bytes, reached.subscribers);
+                }
+            }
+            return publish_bytes(descriptor_of<T>, bytes, options);
         } else {
             const detail::Encoded encoded(message);
             return publish_bytes(descriptor_of<T>, encoded.bytes(), options);
@@ -246,9 +256,12 @@ private:
                                  std::size_t count, const SendOptions&);
     Result<Published> publish_bytes(const TypeDescriptor&, std::span<const std::byte>,
                                     const SendOptions&);
-    // As send_fixed.
+    // As send_fixed. Unless all is done publish_on, right behind it, does the rest.
     template <std::size_t bytes>
-    Result<Published> publish_fixed(const TypeDescriptor& type, const std::byte* message);
+    detail::Reached publish_fixed(const TypeDescriptor& type, const std::byte* message) noexcept;
+    // To the subscribers behind the first `reached`, which have it and may sleep.
+    Result<Published> publish_on(const TypeDescriptor& type, std::span<const std::byte> message,
+                                 std::uint32_t reached);
     detail::LoanRoom loan_room(const TypeDescriptor&, std::size_t bytes, const SendOptions&);
     Result<std::shared_ptr<detail::PendingCore>> request_bytes(const TypeDescriptor&,
                                                                std::span<const std::byte>,

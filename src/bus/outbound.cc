@@ -76,6 +76,12 @@ Result<EndpointHandle> Outbound::receiver_of(const TypeDescriptor& type, std::ui
     return EndpointHandle{there->index, there->row.generation};
 }
 
+const base::StdWord<std::uint64_t>* Outbound::sleepers_of(const Target& target) noexcept {
+    // Where senders have to fence, each has somebody to look after.
+    static constinit const base::StdWord<std::uint64_t> somebody{1};
+    return target.fence ? &somebody : &target.doorbell->sleepers;
+}
+
 Result<void> Outbound::look_up(Route& route, const TypeDescriptor& type,
                                std::string_view destination) {
     latest_ = &no_route_;  // a new row may have moved the others
@@ -99,9 +105,7 @@ Result<void> Outbound::look_up(Route& route, const TypeDescriptor& type,
     route.writer = (*opened)->writer;
     route.whole_meta = route.meta | type.bytes;
     route.units = wire::units_of(route.whole_meta);
-    // Where senders have to fence, each has somebody to look after.
-    static constinit const base::StdWord<std::uint64_t> somebody{1};
-    route.sleepers = (*opened)->fence ? &somebody : &(*opened)->doorbell->sleepers;
+    route.sleepers = sleepers_of(**opened);
     return {};
 }
 
@@ -126,7 +130,8 @@ Result<Target*> Outbound::target(std::uint32_t endpoint, std::uint32_t generatio
     if (found == nullptr) {
         forget_gone_endpoints();
         for (const auto& target : targets_)
-            if (target->endpoint == 0) found = target.get();
+            if (target->endpoint == 0 && !target->has_loan && target->held_units == 0)
+                found = target.get();
     }
     if (found == nullptr) {
         const std::lock_guard lock(counting_);
@@ -224,8 +229,29 @@ void Outbound::forget_quick_routes(const Target& target) noexcept {
         if (way.route.target == &target) way = {};
 }
 
-void Outbound::abandon(Target& target) noexcept {
+// It may lead to another endpoint soon, without the directory moving: a lane that was made ahead is
+// taken by name when no daemon is there.
+void Outbound::forget_ways_to(const Target& target) noexcept {
     forget_quick_routes(target);
+    const auto forget_route = [&](Route& route) {
+        if (route.target == &target) route.version = Route::no_version;
+    };
+    routes.for_each(forget_route);
+    routes_otherwise.for_each(forget_route);
+    for (const NamedRoute& named : named_routes_) forget_route(*named.route);
+    latest_audience_ = &no_audience_;
+    const auto forget_audience = [&](Audience& audience) {
+        for (const Subscription& to : audience.subscribers)
+            if (to.target == &target) audience.version = Audience::no_version;
+    };
+    audiences.for_each(forget_audience);
+    audiences_otherwise.for_each(forget_audience);
+    const std::lock_guard lock(counting_);
+    if (journal_ == &target) journal_ = nullptr;
+}
+
+void Outbound::abandon(Target& target) noexcept {
+    forget_ways_to(target);
     {
         const std::lock_guard lock(counting_);
         settle_grants(target);
@@ -246,7 +272,6 @@ void Outbound::abandon(Target& target) noexcept {
     target.why_none.clear();
     target.endpoint = 0;
     target.generation = 0;
-    // Routes that point here are looked up again: their target has no writer.
 }
 
 // Requesters come and go: their lanes go with them.

@@ -105,6 +105,7 @@ struct WayBack {
 // One endpoint that gets an event, and what to do when it is full.
 struct Subscription {
     Target* target = nullptr;
+    const base::StdWord<std::uint64_t>* sleepers = nullptr;  // as in Route
     WhenFull when_full = WhenFull::wait;
     std::chrono::nanoseconds wait{0};
 };
@@ -120,11 +121,13 @@ struct DurableRoute {
 // Who gets events of one type. Right as long as the directory has not moved.
 struct Audience {
     const TypeDescriptor* key = nullptr;
-    std::uint64_t version = 0;
+    std::uint64_t version = no_version;
     std::uint64_t meta = 0;
     std::uint64_t most_payload = 0;  // of the smallest lane
     bool is_known = false;           // the daemon knows that we publish this
     std::vector<Subscription> subscribers;
+
+    static constexpr std::uint64_t no_version = Route::no_version;
 };
 
 // A record to be written, on the ways that are not the quickest.
@@ -327,6 +330,11 @@ public:
     // likely takes it too. Of no type, when there is none.
     [[nodiscard, gnu::always_inline]] const Route& latest() const noexcept { return *latest_; }
     void note_latest(const Route& route) noexcept { latest_ = &route; }
+    // The same for events.
+    [[nodiscard, gnu::always_inline]] const Audience& latest_audience() const noexcept {
+        return *latest_audience_;
+    }
+    void note_latest(const Audience& audience) noexcept { latest_audience_ = &audience; }
 
     // Commands that were sent. Any thread.
     [[nodiscard]] std::uint64_t commands_sent() const;
@@ -351,6 +359,9 @@ private:
     // Which endpoint handles the command, or is named. Errors: no_route, no_endpoint.
     Result<EndpointHandle> receiver_of(const TypeDescriptor& type, std::uint16_t index,
                                        std::string_view destination) const;
+    // What a quick way looks at: not zero, somebody may have to be woken.
+    [[nodiscard]] static const base::StdWord<std::uint64_t>* sleepers_of(
+        const Target& target) noexcept;
     Result<void> look_up(Route& route, const TypeDescriptor& type, std::string_view destination);
     Result<void> look_up(Audience& audience, const TypeDescriptor& type);
     Result<void> open(Target& target, std::uint32_t endpoint, std::uint32_t generation,
@@ -369,11 +380,14 @@ private:
     void settle_grants(Target& target) noexcept;
     void spend(Target& target) noexcept;
     void forget_quick_routes(const Target& target) noexcept;
+    void forget_ways_to(const Target& target) noexcept;
 
     BusCore& core_;
     const base::StdWord<std::uint64_t>* version_;
     const Route* latest_ = &no_route_;
     Route no_route_;
+    const Audience* latest_audience_ = &no_audience_;
+    Audience no_audience_;
     // Never removed, so that routes may point at them.
     std::vector<std::unique_ptr<Target>> targets_;
     // Taken by this thread when it changes targets_ or one's writer, by others to read those.

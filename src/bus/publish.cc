@@ -11,6 +11,7 @@
 namespace shmbus::detail {
 
 Result<Audience*> Outbound::audience(const TypeDescriptor& type) {
+    latest_audience_ = &no_audience_;  // a new row may move the others
     Audience& found = type.durability == Durability::durable ? audiences_otherwise.of(&type)
                                                              : audiences.of(&type);
     const bool whole = std::all_of(found.subscribers.begin(), found.subscribers.end(),
@@ -35,7 +36,7 @@ Result<void> Outbound::look_up(Audience& audience, const TypeDescriptor& type) {
     std::uint64_t version = 0;
     if (!core_.directory().subscribers(*index, rows, version))
         return refuse(ErrorCode::refused, "the directory kept changing; try again");
-    audience.version = 0;
+    audience.version = Audience::no_version;
     audience.subscribers.clear();
     audience.most_payload = std::numeric_limits<std::uint32_t>::max();
     for (const directory::Subscriber& row : rows) {
@@ -44,7 +45,8 @@ Result<void> Outbound::look_up(Audience& audience, const TypeDescriptor& type) {
         const Result<Target*> opened = target(row.endpoint, row.endpoint_generation);
         if (!opened) return opened.error();
         audience.subscribers.push_back(
-            {*opened, static_cast<WhenFull>(std::min<std::uint8_t>(row.policy, 3)),
+            {*opened, sleepers_of(**opened),
+             static_cast<WhenFull>(std::min<std::uint8_t>(row.policy, 3)),
              std::chrono::nanoseconds(static_cast<std::int64_t>(
                  std::min<std::uint64_t>(endpoint->row.events_wait_ns, std::uint64_t{1} << 62)))});
         audience.most_payload = std::min(audience.most_payload, (*opened)->most_payload());

@@ -225,37 +225,75 @@ Result<std::size_t> Bus::send_run(const TypeDescriptor& type, std::span<const st
     return answer;
 }
 
+// Puts a short event into each subscriber's lane, and looks once, behind the last, whether somebody
+// sleeps. Makes no call, as send_fixed.
 template <std::size_t bytes>
-Result<Published> Bus::publish_fixed(const TypeDescriptor& type, const std::byte* message) {
-    Outbound* const out = known_outbound(token_);
-    const detail::Audience* const audience = quick_audience(out, type, bytes);
-    if (audience == nullptr) [[unlikely]]
-        return publish_bytes(type, {message, bytes}, default_send_options);
-    // A record without extensions: the size tells the rest.
+[[gnu::always_inline]] static inline detail::Reached put_to_all(
+    Outbound& out, const detail::Audience& audience, const std::byte* message) noexcept {
+    // A record without extensions: the size tells the rest. It fits into any lane.
     constexpr std::uint64_t units = wire::units_of(bytes);
-    const std::uint64_t meta = audience->meta | bytes;
+    const std::uint64_t meta = audience.meta | bytes;
     std::uint32_t reached = 0;
-    for (const detail::Subscription& to : audience->subscribers) {
-        Target& target = *to.target;
-        if (target.writer == nullptr) [[unlikely]] break;
-        const lane::QuickClaim claim = target.writer->claim_quickly(units);
-        if (!claim) [[unlikely]] break;
+    std::uint64_t sleepers = 0;
+    for (const detail::Subscription& to : audience.subscribers) {
+        lane::Writer* const writer = to.target->writer;
+        if (writer == nullptr) [[unlikely]] return {reached, false};
+        const lane::QuickClaim claim = writer->claim_quickly(units);
+        if (!claim) [[unlikely]] return {reached, false};
         __builtin_memcpy(claim.record + wire::head_bytes, message, bytes);
-        target.writer->commit_quickly(claim, meta, units);
-        target.spent_otherwise.add(1);
-        Outbound::ring(target);
+        writer->commit_quickly(claim, meta, units);
+        to.target->spent_otherwise.add(1);
+        // relaxed: a bit that is missed belongs to a sleeper that will look around.
+        sleepers |= to.sleepers->load(std::memory_order_relaxed);
         ++reached;
     }
-    if (reached == 0 || reached != audience->subscribers.size()) [[unlikely]]
-        return publish_from(*out, *audience, {message, bytes}, default_send_options, reached);
-    out->published.add(1);
-    return Published{reached, 0};
+    if (reached == 0 || sleepers != 0) [[unlikely]] return {reached, false};
+    out.published.add(1);
+    return {reached, true};
 }
-template Result<Published> Bus::publish_fixed<16>(const TypeDescriptor&, const std::byte*);
-template Result<Published> Bus::publish_fixed<24>(const TypeDescriptor&, const std::byte*);
-template Result<Published> Bus::publish_fixed<32>(const TypeDescriptor&, const std::byte*);
-template Result<Published> Bus::publish_fixed<40>(const TypeDescriptor&, const std::byte*);
-template Result<Published> Bus::publish_fixed<48>(const TypeDescriptor&, const std::byte*);
+
+// One type after the other: the audience of this one becomes the latest.
+template <std::size_t bytes>
+[[gnu::noinline]] static detail::Reached publish_to_another(std::uint64_t token,
+                                                            const TypeDescriptor& type,
+                                                            const std::byte* message) noexcept {
+    Outbound* const out = known_outbound(token);
+    const detail::Audience* const audience = quick_audience(out, type, bytes);
+    if (audience == nullptr) return {};
+    out->note_latest(*audience);
+    return put_to_all<bytes>(*out, *audience, message);
+}
+
+template <std::size_t bytes>
+detail::Reached Bus::publish_fixed(const TypeDescriptor& type, const std::byte* message) noexcept {
+    if (detail::this_thread_place.token != token_) [[unlikely]] return {};
+    Outbound* const out = detail::this_thread_place.outbound;
+    const detail::Audience& audience = out->latest_audience();
+    if (audience.key != &type || audience.version != out->directory_version() ||
+        out->delivery != nullptr) [[unlikely]]
+        return publish_to_another<bytes>(token_, type, message);
+    return put_to_all<bytes>(*out, audience, message);
+}
+template detail::Reached Bus::publish_fixed<16>(const TypeDescriptor&,
+                                                const std::byte*) noexcept;
+template detail::Reached Bus::publish_fixed<24>(const TypeDescriptor&,
+                                                const std::byte*) noexcept;
+template detail::Reached Bus::publish_fixed<32>(const TypeDescriptor&,
+                                                const std::byte*) noexcept;
+template detail::Reached Bus::publish_fixed<40>(const TypeDescriptor&,
+                                                const std::byte*) noexcept;
+template detail::Reached Bus::publish_fixed<48>(const TypeDescriptor&,
+                                                const std::byte*) noexcept;
+
+Result<Published> Bus::publish_on(const TypeDescriptor& type, std::span<const std::byte> message,
+                                  std::uint32_t reached) {
+    if (reached == 0) return publish_bytes(type, message, default_send_options);
+    Outbound& out = *known_outbound(token_);
+    // Not looked up again: the directory may have moved, and these have it.
+    const detail::Audience& audience = out.audiences.guess(&type);
+    for (std::uint32_t i = 0; i < reached; ++i) Outbound::ring(*audience.subscribers[i].target);
+    return publish_from(out, audience, message, default_send_options, reached);
+}
 
 Result<Published> Bus::publish_bytes(const TypeDescriptor& type, std::span<const std::byte> bytes,
                                      const SendOptions& options) {

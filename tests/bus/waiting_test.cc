@@ -156,6 +156,31 @@ TEST_CASE("who leaves messages behind rings the next that waits for a descriptor
     CHECK(first.poll() + second.poll() + third.poll() == 2);
 }
 
+TEST_CASE("an event rings the subscribers that sleep, also when another one has no room for it") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::EndpointOptions small;
+    small.lane_bytes = 4096;
+    small.events_when_full = shmbus::WhenFull::drop_newest;
+    shmbus::Endpoint first = bus.endpoint("first", small), second = bus.endpoint("second", small);
+    for (shmbus::Endpoint* endpoint : {&first, &second}) endpoint->on<Moved>([](const Moved&) {});
+    // Opens the lanes, of which the daemon tells sleepers; the second finds the directory moved.
+    for (int i = 0; i < 2; ++i) REQUIRE(bus.publish(Moved{}));
+    shmbus::Endpoint* asleep = &first;
+    std::uint32_t dropped = 0;
+    SUBCASE("the first") {}
+    SUBCASE("the last") { asleep = &second; }
+    SUBCASE("the first, with the last one full") {
+        dropped = 1;
+        while (bus.publish(Moved{}).value().dropped == 0) poll_all(first);
+    }
+    poll_all(*asleep);
+    REQUIRE(asleep->arm());
+    CHECK(bus.publish(Moved{}).value().dropped == dropped);
+    CHECK(is_readable(asleep->fd(), 0ms));
+    CHECK(asleep->poll() == 1);
+}
+
 TEST_CASE("consumers that come and go leave nothing behind in those that stay") {
     shmbus::testing::TemporaryBus temporary;
     shmbus::Endpoint endpoint = temporary.bus().endpoint("orders");

@@ -210,4 +210,39 @@ TEST_CASE("the daemon remembers no endpoint that a sender made up, however many 
     CHECK(served.most_resident() < before + (1U << 20));
 }
 
+TEST_CASE("no other endpoint's lane takes the place of one into the journal that was lost") {
+    ServedBus served;
+    served.serve();
+    Bus bus = served.open();
+    Bus theirs = served.open();
+    bus.declare_endpoint<Work>("worker");
+    send_numbers(bus, 1, 1);
+    const std::vector<std::string> out = served.lanes_out();
+    std::string lost;
+    for (const auto& entry : std::filesystem::directory_iterator(served.directory() + "/lanes"))
+        if (std::ranges::find(out, entry.path().string()) == out.end()) lost = entry.path();
+    // Known for a publisher of it, it has a lane to whoever subscribes before it uses one.
+    static_cast<void>(bus.publish(Glimpse{1}).value());
+    Endpoint watcher = theirs.endpoint("watcher");
+    std::uint64_t seen = 0;
+    watcher.on<Glimpse>([&](const Glimpse&) { ++seen; });
+    send_numbers(bus, 2, 2);
+    served.kill_daemon();
+    REQUIRE(::truncate(lost.c_str(), 0) == 0);
+    REQUIRE(wait_until([&] {
+        return bus.send(Work{3, 6}).error().code() == shmbus::ErrorCode::lane_lost;
+    }));
+    REQUIRE(bus.publish(Glimpse{2}).value().subscribers == 1);
+    CHECK(!bus.send(Work{4, 8}));
+    REQUIRE(wait_until([&] { return watcher.poll() == 1; }));
+    CHECK(seen == 1);
+    served.serve();
+    REQUIRE(wait_until([&] { return static_cast<bool>(bus.send(Work{5, 10})); }));
+    Worker worker(bus);
+    REQUIRE(handle_until(worker.endpoint, [&] { return worker.numbers().contains(5); }));
+    CHECK(worker.numbers().contains(2));
+    CHECK(watcher.poll() == 0);
+    CHECK(watcher.counts().failed == 0);
+}
+
 }  // namespace durable_tests

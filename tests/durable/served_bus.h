@@ -45,6 +45,10 @@ struct Plain {
     std::uint64_t number = 0;
     std::uint64_t more = 0;
 };
+struct Glimpse {
+    static constexpr auto message = shmbus::event("test.glimpse", shmbus::transient);
+    std::uint64_t number = 0;
+};
 
 class ServedBus {
 public:

@@ -18,5 +18,9 @@ struct News {
     static constexpr auto message = shmbus::event("system.news", shmbus::transient);
     std::uint64_t number;
 };
+struct Weather {
+    static constexpr auto message = shmbus::event("system.weather", shmbus::transient);
+    std::uint64_t number;
+};
 
 }  // namespace system_tests

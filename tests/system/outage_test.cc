@@ -213,6 +213,44 @@ TEST_CASE("a lane taken by name, no daemon there, outlives the subscription it w
     CHECK(eventually([&] { return listener.endpoint.poll(), listener.jobs == 1; }));
 }
 
+TEST_CASE("a lane taken by name where another was lost gets nothing that was for that one") {
+    Stage stage;
+    Bus bus = join(stage);
+    Bus theirs = join(stage);
+    Endpoint one = theirs.endpoint("one", small_lanes());
+    Endpoint other = theirs.endpoint("other", small_lanes());
+    std::uint64_t here = 0, there = 0;
+    one.on<News>([&](const News&) { ++here; });
+    one.on<Job>([&](const Job&) { ++here; });
+    bool is_event = false;
+    SUBCASE("an event's") { is_event = true; }
+    SUBCASE("a command's") { is_event = false; }
+    const auto put = [&](std::uint64_t number) {
+        if (!is_event) return bus.send(Job{1, number}).error().code();
+        return bus.publish(News{number}).error().code();
+    };
+    REQUIRE(put(1) == ErrorCode::ok);
+    const std::string lost = stage.folder.bus() + "/" + lanes_of(stage).at(0);
+    // Known for a publisher of it, it has a lane to whoever subscribes before it uses one.
+    static_cast<void>(bus.publish(Weather{1}).value());
+    other.on<Weather>([&](const Weather&) { ++there; });
+    REQUIRE(put(2) == ErrorCode::ok);
+    REQUIRE(eventually([&] { return one.poll(), here == 2; }));
+    begin(stage, Outage::killed);
+    REQUIRE(::truncate(lost.c_str(), 0) == 0);
+    REQUIRE(eventually([&] { return put(3) == ErrorCode::lane_lost; }));
+    REQUIRE(bus.publish(Weather{2}).value().subscribers == 1);
+    // No lane to be had for it: nobody gets it, least of all who never asked for it.
+    CHECK(put(4) == ErrorCode::no_daemon);
+    REQUIRE(eventually([&] { return other.poll() == 1; }));
+    CHECK(there == 1);
+    end(stage, Outage::killed);
+    REQUIRE(eventually([&] { return put(5) == ErrorCode::ok; }));
+    CHECK(eventually([&] { return one.poll(), here == 3; }));
+    CHECK(other.poll() == 0);
+    CHECK(other.counts().failed == 0);
+}
+
 TEST_CASE("behind a held lane a busy sender goes on in the next one, daemon or no daemon") {
     Outage outage{};
     SUBCASE("killed") { outage = Outage::killed; }
