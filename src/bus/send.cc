@@ -290,7 +290,7 @@ Result<Published> Bus::publish_on(const TypeDescriptor& type, std::span<const st
     if (reached == 0) return publish_bytes(type, message, default_send_options);
     Outbound& out = *known_outbound(token_);
     // Not looked up again: the directory may have moved, and these have it.
-    const detail::Audience& audience = out.audiences.guess(&type);
+    const detail::Audience& audience = out.latest_audience();
     for (std::uint32_t i = 0; i < reached; ++i) Outbound::ring(*audience.subscribers[i].target);
     return publish_from(out, audience, message, default_send_options, reached);
 }
