@@ -79,27 +79,33 @@ bool Reaper::is_gone(wire::Reference participant, bool is_connected) {
 
 void Reaper::begin_leaving(std::uint32_t index) {
     auto& tables = state_.tables();
-    ParticipantRow& row = tables.change<ParticipantRow>(index);
+    const ParticipantRow& row = tables.row<ParticipantRow>(index);
     const wire::Reference reference = wire::make_reference(index, row.generation);
-    row.state = RowState::leaving;
     bool is_hindered = false;
     const base::Witness* mark = witness(reference, is_hindered);
-    state_.log(LogLevel::info, "participant " + wire::numbered_file(reference) + " '" +
-                                   std::string(name_in(row)) + "' (process " +
-                                   std::to_string(row.host_pid) + ") " +
-                                   (mark && mark->has_left() ? "has left" : "is dead"));
-    for (std::uint32_t at = 1; at < tables.used<PublicationRow>(); ++at)
-        if (tables.row<PublicationRow>(at).state != RowState::free &&
-            tables.row<PublicationRow>(at).participant == reference)
-            tables.clear<PublicationRow>(at);
-    tables.commit();
-    // Whoever sleeps beside it looks around: what it held is to be adopted.
+    const std::string said = "participant " + wire::numbered_file(reference) + " '" +
+                             std::string(name_in(row)) + "' (process " +
+                             std::to_string(row.host_pid) + ") " +
+                             (mark && mark->has_left() ? "has left" : "is dead");
+    const auto publications =
+        tables.rows_that<PublicationRow>([&](const PublicationRow& publication) {
+            return publication.state != RowState::free && publication.participant == reference;
+        });
+    std::vector<lane::InboxAdmin*> beside;
     for (std::uint32_t at = 1; at < tables.used<EndpointRow>(); ++at) {
         const EndpointRow& endpoint = tables.row<EndpointRow>(at);
         if (endpoint.state == RowState::free) continue;
         auto* inbox = state_.inboxes().admin_if_sound(at, endpoint.generation);
-        if (inbox && !inbox->consumers_of(reference).empty()) inbox->ring_all();
+        if (inbox && !inbox->consumers_of(reference).empty()) beside.push_back(inbox);
     }
+    tables.make_room_for(1 + publications.size());
+    // Takes no memory from here on: a row that says leaving is not looked at again.
+    tables.change<ParticipantRow>(index).state = RowState::leaving;
+    for (const std::uint32_t at : publications) tables.clear<PublicationRow>(at);
+    tables.commit();
+    // Whoever sleeps beside it looks around: what it held is to be adopted.
+    for (lane::InboxAdmin* const inbox : beside) inbox->ring_all();
+    state_.log(LogLevel::info, said);
 }
 
 void Reaper::clear_away() {
@@ -175,15 +181,11 @@ void Reaper::retire_lanes(const MayForget& may_forget) {
         if (!closed && !is_leaving(wire::index_of(lane.writer))) continue;
         if (may_go(lane, may_forget)) done.push_back(at);
     }
-    // One after the other: an inbox knows of one lane that it was counted.
     for (const std::uint32_t at : done) {
-        const LaneRow& lane = tables.row<LaneRow>(at);
-        auto* inbox = state_.inboxes().admin_if_sound(lane.endpoint, lane.endpoint_generation);
+        const LaneRow lane = tables.row<LaneRow>(at);
         bool is_hindered = false;
-        const lane::LaneParts* parts = watch(lane, is_hindered);
-        if (inbox && parts) inbox->keep_account(lane.id, *parts);
+        state_.retire_lane(at, watch(lane, is_hindered));
         lanes_.erase(lane.id);
-        state_.retire_lane(at);
     }
     // Lanes that went with their endpoint are not to be watched any longer.
     std::erase_if(lanes_, [&](const auto& watched) {

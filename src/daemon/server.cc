@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <new>
 #include <span>
 #include <vector>
 
@@ -107,13 +108,23 @@ Server::Ended Server::serve() {
         for (int at = 0; at < count; ++at) {
             const std::uint64_t key = events[static_cast<std::size_t>(at)].data.u64;
             if (key == signals_key) return Ended::by_signal;
-            if (key == listener_key) accept_all();
-            else if (key == bell_key) continue;
-            else if (key & pidfd_bit) look_soon();
-            else read(key);
+            handle(key);
         }
         if (Clock::now() >= next_sweep_) sweep();
         if (is_idle()) return Ended::idle;
+    }
+}
+
+// Where no memory is left, the others go on, and so does what can.
+void Server::handle(std::uint64_t key) {
+    try {
+        if (key == listener_key) accept_all();
+        else if (key == bell_key) return;
+        else if (key & pidfd_bit) look_soon();
+        else read(key);
+    } catch (const std::bad_alloc&) {
+        lack_memory();
+        hang_up(key);
     }
 }
 
@@ -161,24 +172,43 @@ void Server::look_soon() noexcept {
 
 void Server::sweep() {
     try {
-        reaper_.sweep([&](wire::Reference who) { return connected_.contains(who); },
-                      [&](const directory::LaneRow& lane) { return durable_.may_forget(lane); });
-    } catch (const SetupError& error) {
-        // One file that cannot be removed must not end the service; the next sweep tries again.
-        state_.log(LogLevel::error, error.what());
+        clear_away();
+        lacks_memory_ = false;
+    } catch (const std::bad_alloc&) {
+        // Each of its steps is done as a whole or not at all; the next sweep goes on.
+        lack_memory();
     }
     drop_strangers();
     const auto now = Clock::now();
     next_sweep_ = now + (now < hint_until_ ? hint_sweep_every : sweep_every);
 }
 
+void Server::clear_away() {
+    try {
+        reaper_.sweep([&](wire::Reference who) { return connected_.contains(who); },
+                      [&](const directory::LaneRow& lane) { return durable_.may_forget(lane); });
+    } catch (const SetupError& error) {
+        // One file that cannot be removed must not end the service; the next sweep tries again.
+        state_.log(LogLevel::error, error.what());
+    }
+}
+
+void Server::lack_memory() noexcept {
+    if (lacks_memory_) return;
+    try {
+        state_.log(LogLevel::error, "no memory left");  // so short that it takes none
+        lacks_memory_ = true;
+    } catch (const std::bad_alloc&) {  // then it is said at the next lack
+    }
+}
+
 void Server::drop_strangers() {
     const auto now = Clock::now();
-    std::vector<std::uint64_t> late;
-    for (const auto& [key, connection] : connections_)
+    for (auto at = connections_.begin(); at != connections_.end();) {
+        const auto& [key, connection] = *at++;
         if (connection.client.participant == 0 && now - connection.since > handshake_limit)
-            late.push_back(key);
-    for (const std::uint64_t key : late) hang_up(key);
+            hang_up(key);
+    }
 }
 
 bool Server::is_idle() {

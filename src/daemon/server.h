@@ -51,8 +51,11 @@ private:
     void reply_to(std::uint64_t key, Answer& answer);
     void hang_up(std::uint64_t key);
     void look_soon() noexcept;
+    void handle(std::uint64_t key);
     void sweep();
+    void clear_away();
     void drop_strangers();
+    void lack_memory() noexcept;
     [[nodiscard]] bool is_idle();
     [[nodiscard]] Ended serve();
     [[nodiscard]] int sleep_ms() const;
@@ -74,6 +77,7 @@ private:
     Clock::time_point next_sweep_;
     Clock::time_point hint_until_{};  // sweep every millisecond until then
     Clock::time_point idle_since_;
+    bool lacks_memory_ = false;  // and that was logged
 };
 
 }  // namespace shmbus::daemon

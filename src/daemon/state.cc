@@ -209,49 +209,64 @@ void State::make_inbox(std::uint32_t endpoint, std::uint32_t generation) const {
                                                        .group = home_.group()}));
 }
 
-void State::retire_lane(std::uint32_t row) { retire_lanes({row}); }
-
-void State::retire_lanes(const std::vector<std::uint32_t>& rows) {
-    std::vector<LaneRow> gone;
-    for (const std::uint32_t row : rows) {
-        gone.push_back(tables_.row<LaneRow>(row));
-        tables_.clear<LaneRow>(row);
+std::vector<State::GoingLane> State::going(const std::vector<std::uint32_t>& rows) {
+    std::vector<GoingLane> lanes;
+    for (const std::uint32_t at : rows) {
+        const LaneRow& row = tables_.row<LaneRow>(at);
+        lanes.push_back({row.id, inboxes_.admin_if_sound(row.endpoint, row.endpoint_generation),
+                         wire::lane_file(row.id)});
     }
+    return lanes;
+}
+
+void State::remove_files(const std::vector<GoingLane>& lanes) {
+    for (const GoingLane& lane : lanes) {
+        if (lane.inbox != nullptr) lane.inbox->remove_lane(lane.id);
+        base::unlink_at(home_.lanes().fd(), lane.file);
+    }
+}
+
+void State::retire_lane(std::uint32_t row, const lane::LaneParts* drained) {
+    const std::vector<GoingLane> lane = going({row});
+    tables_.make_room_for(1);
+    // An inbox knows of one lane that it was counted: so nothing can come in between.
+    if (lane[0].inbox != nullptr && drained != nullptr)
+        lane[0].inbox->keep_account(lane[0].id, *drained);
+    tables_.clear<LaneRow>(row);
     // Killed from here on: reconcile() takes the rest out of the inboxes and sweeps the files.
     tables_.commit();
-    for (const LaneRow& lane : gone) {
-        if (auto* inbox = inboxes_.admin_if_sound(lane.endpoint, lane.endpoint_generation))
-            inbox->remove_lane(lane.id);
-        base::unlink_at(home_.lanes().fd(), wire::lane_file(lane.id));
-    }
+    remove_files(lane);
 }
 
 void State::retire_endpoint(std::uint32_t index) {
-    const EndpointRow endpoint = tables_.row<EndpointRow>(index);
-    std::vector<std::uint32_t> lanes;
-    for (std::uint32_t row = 1; row < tables_.used<LaneRow>(); ++row)
-        if (tables_.row<LaneRow>(row).state != RowState::free &&
-            tables_.row<LaneRow>(row).endpoint == index)
-            lanes.push_back(row);
-    for (std::uint32_t row = 1; row < tables_.used<SubscriptionRow>(); ++row)
-        if (tables_.row<SubscriptionRow>(row).state != RowState::free &&
-            tables_.row<SubscriptionRow>(row).endpoint == index)
-            tables_.clear<SubscriptionRow>(row);
-    for (std::uint32_t row = 1; row < tables_.used<TypeRow>(); ++row)
-        if (tables_.row<TypeRow>(row).route == index) tables_.change<TypeRow>(row).route = 0;
+    const auto leads_here = [&](const auto& row) {
+        return row.state != RowState::free && row.endpoint == index;
+    };
+    const auto lane_rows = tables_.rows_that<LaneRow>(leads_here);
+    const auto subscriptions = tables_.rows_that<SubscriptionRow>(leads_here);
+    const auto routes =
+        tables_.rows_that<TypeRow>([&](const TypeRow& row) { return row.route == index; });
+    const std::vector<GoingLane> lanes = going(lane_rows);
+    const std::string inbox =
+        wire::numbered_file(index, tables_.row<EndpointRow>(index).generation);
+    tables_.make_room_for(lane_rows.size() + subscriptions.size() + routes.size() + 1);
+    for (const std::uint32_t row : lane_rows) tables_.clear<LaneRow>(row);
+    for (const std::uint32_t row : subscriptions) tables_.clear<SubscriptionRow>(row);
+    for (const std::uint32_t row : routes) tables_.change<TypeRow>(row).route = 0;
     tables_.clear<EndpointRow>(index);
-    // One commit for the endpoint and all that leads to it. retire_lanes may commit nothing more.
-    retire_lanes(lanes);
+    // One commit for the endpoint and all that leads to it.
     tables_.commit();
+    remove_files(lanes);
     inboxes_.forget(index);
-    base::unlink_at(home_.inboxes().fd(), wire::numbered_file(index, endpoint.generation));
+    base::unlink_at(home_.inboxes().fd(), inbox);
 }
 
 void State::retire_participant(std::uint32_t index) {
-    const std::uint32_t generation = tables_.row<ParticipantRow>(index).generation;
+    const std::string page =
+        wire::numbered_file(index, tables_.row<ParticipantRow>(index).generation);
     tables_.clear<ParticipantRow>(index);
     tables_.commit();
-    base::unlink_at(home_.participants().fd(), wire::numbered_file(index, generation));
+    base::unlink_at(home_.participants().fd(), page);
 }
 
 // After the death of a daemon: rows are the truth, inbox tables and folders follow.

@@ -94,9 +94,10 @@ public:
     // Makes an endpoint with its inbox.
     std::uint32_t make_endpoint(const directory::EndpointRow& wanted, std::string_view name);
 
-    // These commit: the row goes first.
-    void retire_lane(std::uint32_t row);
-    void retire_lanes(const std::vector<std::uint32_t>& rows);
+    // These commit: the row goes first. What takes memory comes before that, so that each is done
+    // as a whole or, with std::bad_alloc, not at all.
+    // `drained`: what the lane has carried is added to its inbox's account.
+    void retire_lane(std::uint32_t row, const lane::LaneParts* drained = nullptr);
     // Takes all lanes into the endpoint and its subscriptions and routes with it.
     void retire_endpoint(std::uint32_t index);
     void retire_participant(std::uint32_t index);
@@ -106,6 +107,13 @@ public:
     [[nodiscard]] bool has_endpoint(wire::Reference endpoint) const;
 
 private:
+    struct GoingLane {
+        std::uint64_t id = 0;
+        lane::InboxAdmin* inbox = nullptr;  // null: nobody can attach to it any more
+        std::string file;
+    };
+    [[nodiscard]] std::vector<GoingLane> going(const std::vector<std::uint32_t>& rows);
+    void remove_files(const std::vector<GoingLane>& lanes);
     void reconcile();
     void reconcile_inbox(std::uint32_t endpoint);
 

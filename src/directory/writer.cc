@@ -168,20 +168,21 @@ void DirectoryWriter::mark(Table table, std::uint32_t index) {
     base::check(index > 0 && index < shape_.rows_of(table),
                 "a row of the directory is in its table");
     marked_.push_back({table, index});
-    if (notes_changes_) note({table, index});
+    if (notes_changes_) {
+        make_room_for_notes(1);
+        changes_.push_back({table, index});
+    }
     std::uint32_t& used = head_.used[static_cast<std::size_t>(table)];
     used = std::max(used, index + 1);
 }
 
 // Nobody may ask for them for days, while the same rows change: where there is no place left each
 // is kept once, so that there are at most about twice as many as rows.
-void DirectoryWriter::note(Changed row) {
-    if (changes_.size() == changes_.capacity()) {
-        std::sort(changes_.begin(), changes_.end());
-        changes_.erase(std::unique(changes_.begin(), changes_.end()), changes_.end());
-        changes_.reserve(2 * changes_.size() + 1);
-    }
-    changes_.push_back(row);
+void DirectoryWriter::make_room_for_notes(std::size_t more) {
+    if (changes_.capacity() - changes_.size() >= more) return;
+    std::sort(changes_.begin(), changes_.end());
+    changes_.erase(std::unique(changes_.begin(), changes_.end()), changes_.end());
+    changes_.reserve(2 * changes_.size() + more);
 }
 
 std::set<DirectoryWriter::Changed> DirectoryWriter::take_changes() {
@@ -193,7 +194,7 @@ std::set<DirectoryWriter::Changed> DirectoryWriter::take_changes() {
 
 void DirectoryWriter::make_room_for(std::size_t changes) {
     marked_.reserve(marked_.size() + changes);
-    changes_.reserve(changes_.size() + changes);
+    make_room_for_notes(changes);
 }
 
 std::uint64_t DirectoryWriter::new_lane_id() {

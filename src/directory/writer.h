@@ -79,6 +79,9 @@ public:
     void clear(std::uint32_t index);
     template <class Row>
     [[nodiscard]] std::uint32_t live_rows() const noexcept;
+    // Those ever used that `fits` is true of, in their order.
+    template <class Row, class Fits>
+    [[nodiscard]] std::vector<std::uint32_t> rows_that(Fits&& fits) const;
 
     // Never the same twice, on this host and bus, also after a restart; part of the next commit.
     [[nodiscard]] std::uint64_t new_lane_id();
@@ -119,7 +122,7 @@ private:
     void write_row(std::size_t copy, Marked row);
     void write_head(std::size_t copy);
     void mark(Table table, std::uint32_t index);
-    void note(Changed row);
+    void make_room_for_notes(std::size_t more);
     [[nodiscard]] Version& version_word() const noexcept {
         return mapping_.at<Version>(version_at);
     }
@@ -161,6 +164,14 @@ std::uint32_t DirectoryWriter::live_rows() const noexcept {
     for (std::uint32_t index = 1; index < used<Row>(); ++index)
         count += row<Row>(index).state != RowState::free ? 1 : 0;
     return count;
+}
+
+template <class Row, class Fits>
+std::vector<std::uint32_t> DirectoryWriter::rows_that(Fits&& fits) const {
+    std::vector<std::uint32_t> found;
+    for (std::uint32_t index = 1; index < used<Row>(); ++index)
+        if (fits(row<Row>(index))) found.push_back(index);
+    return found;
 }
 
 }  // namespace shmbus::directory
