@@ -4,6 +4,7 @@
 #include "daemon/durable.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <memory>
@@ -214,7 +215,7 @@ void Durable::try_to_open() noexcept {
         if (service_ == nullptr) return;  // which was told
         if (!kept)
             state_.log(LogLevel::warning, "the journal takes no changes of the directory yet");
-        tell(Condition::in_service, {});
+        tell_of_room(Outcome::ok);
     } catch (const std::bad_alloc&) {
         stop_service(no_memory);
     } catch (const std::exception& error) {
@@ -260,6 +261,17 @@ void Durable::tell(Condition condition, const std::string& why) {
         tables.change<EndpointRow>(index).condition = static_cast<std::uint8_t>(condition);
     tables.commit();
     condition_ = condition;
+}
+
+void Durable::tell_of_room(Outcome hinders) {
+    if (hinders != Outcome::no_space && service_->journal.takes_messages())
+        return tell(Condition::in_service, {});
+    const int error = service_->journal.spare_error();
+    if (error == 0) return;  // the next segment is only being made
+    const bool is_full = error == ENOSPC || error == EDQUOT;
+    tell(is_full ? Condition::disk_full : Condition::stopped,
+         std::string(is_full ? "the journal's disk is full: " : "the journal takes no message: ") +
+             state_.config().journal + ": " + service_->journal.status().trouble);
 }
 
 // Whatever stands in the lanes stays there, and what the journal has on disk is there as well: it
@@ -526,13 +538,7 @@ bool Durable::work() {
         stop_service(service_->journal.why_stopped());
         return false;
     }
-    // Without trouble the next segment is only being made.
-    const bool waits_for_segment =
-        hinders == Outcome::no_space && service_->journal.status().trouble.empty();
-    if (hinders == Outcome::no_space && !waits_for_segment)
-        tell(Condition::disk_full, "the journal's disk is full: " + state_.config().journal);
-    else if (came || condition_ == Condition::in_service)
-        tell(Condition::in_service, {});
+    tell_of_room(hinders);
     if (looks) replace_lost();
     if (service_ == nullptr) return false;
     const bool filled = (came || looks) && fill();
@@ -555,6 +561,8 @@ bool Durable::work() {
         stop_service(service_->journal.why_stopped());
         return false;
     }
+    const bool waits_for_segment =
+        hinders == Outcome::no_space && service_->journal.spare_error() == 0;
     return came || filled || upkeep || waits_for_segment;
 }
 

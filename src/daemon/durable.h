@@ -104,6 +104,8 @@ private:
     void replace_lost();
     [[nodiscard]] bool work();
     void tell(Condition condition, const std::string& why);
+    // Whether messages are taken; `hinders`: what the last one met.
+    void tell_of_room(journal::Outcome hinders);
     void stop_service(std::string_view why);
 
     State& state_;

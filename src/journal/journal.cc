@@ -287,6 +287,8 @@ Outcome Journal::lane_gone(std::uint64_t lane) {
     return inside_->batch.append(head, {});
 }
 
+bool Journal::takes_messages() const { return inside_->batch.takes_messages(); }
+int Journal::spare_error() const noexcept { return inside_->upkeep.spare_error(); }
 Journal::Mark Journal::mark() const noexcept { return inside_->batch.mark(); }
 void Journal::take_back(const Mark& to) { inside_->batch.take_back(to); }
 Committed Journal::commit() {

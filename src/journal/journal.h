@@ -145,6 +145,10 @@ public:
     // What was appended since then was never there.
     void take_back(const Mark& to);
     [[nodiscard]] Committed commit();
+    // A short message would find room now. If not, spare_error() says what hinders making some; 0:
+    // the next segment is only being made.
+    [[nodiscard]] bool takes_messages() const;
+    [[nodiscard]] int spare_error() const noexcept;
 
     // ---- what is known; of what is settled and consumed also the open batch
     [[nodiscard]] bool is_settled(Endpoint endpoint, std::uint64_t lsn) const;

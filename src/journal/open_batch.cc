@@ -78,6 +78,12 @@ Outcome OpenBatch::room_for(std::uint64_t bytes, Class what) const {
     return left > (what == Class::message ? 1U : 0U) ? Outcome::ok : Outcome::no_space;
 }
 
+bool OpenBatch::takes_messages() const {
+    const Outcome outcome = room_for(record_bytes(0) + record_bytes(sizeof(Endpoint)),
+                                     Class::message);
+    return outcome == Outcome::ok || outcome == Outcome::batch_full;
+}
+
 // Where there is no memory it throws, as all that appends does, and the batch is as it was.
 void OpenBatch::add(RecordHead head, std::span<const std::byte> payload,
                     std::span<const std::byte> before) {

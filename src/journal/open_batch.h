@@ -36,6 +36,7 @@ public:
     [[nodiscard]] Journal::Mark mark() const noexcept;
     void take_back(const Journal::Mark& to);
     [[nodiscard]] bool is_empty() const noexcept;
+    [[nodiscard]] bool takes_messages() const;
     // Also writes a batch without records when the log has to go on in a fresh segment.
     [[nodiscard]] Committed commit(bool even_if_empty = false);
 

@@ -28,6 +28,8 @@ public:
     bool write_superblock(bool even_if_only_the_end_moved, bool is_clean = false);
     // Makes spares until there are enough or one cannot be made.
     void make_all_spares();
+    // Of the last try to make one.
+    [[nodiscard]] int spare_error() const noexcept { return spare_error_; }
 
 private:
     bool make_spare(bool messages_wait);

@@ -180,6 +180,59 @@ TEST_CASE("a full disk refuses durable messages, which go on when there is room"
     CHECK(worker.in_order);
 }
 
+TEST_CASE("a journal that takes no message says so, whether one waits or none") {
+    ServedBus served;
+    served.config.journal_segment_bytes = 32 << 10;
+    Weather& weather = give_weather(served);
+    served.serve();
+    Bus bus = served.open();
+    bus.declare_endpoint<Work>("worker");
+    send_numbers(bus, 1, 1);
+    const shmbus::directory::DirectoryReader rows = served.rows();
+    const auto condition = [&] { return int{rows.journal_endpoint()->row.condition}; };
+    const auto rests = [&] { return wait_until([&] { return served.rests(); }); };
+    int says = 1;
+    bool one_waits = false;
+    SUBCASE("the disk is full, and none waits") { weather.allocate = ENOSPC; }
+    SUBCASE("the disk is full, and one waits") {
+        weather.allocate = ENOSPC;
+        one_waits = true;
+    }
+    SUBCASE("it is read-only") {
+        weather.allocate = EROFS;
+        says = 2;
+    }
+    std::uint64_t sent = 1;
+    // Ends: what is there takes no hundred batches of a page.
+    while (rests() && condition() == 0) {
+        REQUIRE(sent < 100);
+        ++sent;
+        REQUIRE(bus.send(Work{sent, 2 * sent}));
+        bool is_taken = false;
+        REQUIRE(wait_until([&] {
+            is_taken = bus.sync(1ms).has_value();
+            return is_taken || condition() != 0;
+        }));
+        // While it says that it is in service, it is.
+        REQUIRE(is_taken);
+    }
+    CHECK(sent > 3);
+    CHECK(condition() == says);
+    if (one_waits) {
+        ++sent;
+        REQUIRE(bus.send(Work{sent, 2 * sent}));
+        REQUIRE(rests());
+        CHECK_FALSE(bus.sync(1ms));
+        CHECK(condition() == says);
+    }
+    weather.allocate = 0;
+    CHECK(wait_until([&] { return condition() == 0; }));
+    REQUIRE(bus.sync(20s));
+    Counting worker(bus);
+    CHECK(handle_until(worker.endpoint, [&] { return worker.work_done == sent; }));
+    CHECK(worker.in_order);
+}
+
 TEST_CASE("a disk that fails to sync stops durable messages alone, and loses none of them") {
     ServedBus served;
     served.config.journal_lane_bytes = 4096;
