@@ -18,45 +18,9 @@ set -u
 cuts="${SHMBUS_POWER_CUTS:-100}"
 errors="${SHMBUS_WRITE_ERRORS:-20}"
 program="$build/tests/journal/journal_real_disk"
-PATH="$PATH:/usr/sbin:/sbin"
-device=''
-
-take_down() {
-    mountpoint -q "$stage/mounted" && umount "$stage/mounted"
-    [ -n "$device" ] && losetup -d "$device"
-    device=''
-    mountpoint -q "$stage/memory" && umount "$stage/memory"
-    return 0
-}
+# shellcheck source=tests/scripts/loop_disk.sh
+. "$(dirname "$0")/loop_disk.sh"
 trap 'take_down; finish_checks' EXIT
-
-# set_up mkfs-option...: an image on a tmpfs of its own behind a loop device. Requests of one page,
-# since this driver takes a write that found room for half of it for a good one, which no disk does.
-set_up() {
-    mkdir -p "$stage/memory" "$stage/mounted"
-    mount -t tmpfs -o size=256m none "$stage/memory" &&
-        truncate -s 64M "$stage/memory/image" &&
-        mkfs.ext4 -q -F -b 4096 "$@" "$stage/memory/image" &&
-        device="$(losetup --find --show "$stage/memory/image")" &&
-        echo 4 >"/sys/block/${device##*/}/queue/max_sectors_kb"
-}
-
-# Asked of the system itself, so that nothing of ours can make a skip of a failure.
-hinders() {
-    local tool
-    for tool in losetup mkfs.ext4 mount umount mountpoint; do
-        command -v "$tool" >/dev/null || { echo "there is no $tool"; return; }
-    done
-    [ "$(id -u)" -eq 0 ] || { echo 'it needs root'; return; }
-    truncate -s 1M "$stage/probe"
-    local probe
-    probe="$(losetup --find --show "$stage/probe" 2>/dev/null)" ||
-        { echo 'loop devices cannot be had here'; return; }
-    losetup -d "$probe"
-    mkdir -p "$stage/tried"
-    mount -t tmpfs none "$stage/tried" 2>/dev/null || { echo 'mounting is not allowed'; return; }
-    umount "$stage/tried"
-}
 
 # run NAME "mkfs options" argument...
 run() {
