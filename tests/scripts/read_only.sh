@@ -14,6 +14,8 @@ set -u
 # shellcheck source=tests/scripts/loop_disk.sh
 . "$(dirname "$0")/loop_disk.sh"
 started=()
+# A daemon that was ended is not begun again by those who are ended after it.
+export SHMBUS_START_DAEMON=0
 
 end_all() {
     rm -f "$stage/going"
@@ -59,7 +61,9 @@ send_notes() {
 begin_notes() {
     : >"$stage/notes"
     : >"$stage/going"
-    shmbus serve notes --type note --command "cat >>'$stage/notes'; echo >>'$stage/notes'" --quiet &
+    # Not by the function: what is to be ended is the program.
+    "$build/tools/shmbus" --bus "$stage/bus" serve notes --type note --quiet \
+        --command "cat >>'$stage/notes'; echo >>'$stage/notes'" &
     started+=($!)
     within 20 shmbus endpoint show notes >"$stage/shown" 2>&1 || return 1
     send_notes &
