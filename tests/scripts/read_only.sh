@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The file system of a serving daemon's journal becomes read-only, and writable again: ext4 on a loop
-# device, which the kernel makes read-only when it finds an error. (Asked to, it refuses as long as a
-# file is open for writing.) The operator unmounts it, checks it, mounts it read-only and, when he
-# has seen enough, remounts it for writing. Nobody touches the daemon, transient messages go on all
-# the time, and what was acknowledged comes.
+# The file system of a serving daemon's journal becomes read-only, and writable again: ext4 on a
+# loop device, which the kernel makes read-only when it finds an error. (Asked to, it refuses as
+# long as a file is open for writing.) The operator unmounts it, checks it, mounts it read-only and
+# then remounts it for writing. Nobody touches the daemon, transient messages go on all the time,
+# and what was acknowledged comes.
 #
 # Needs root and loop devices.
 #
