@@ -5,6 +5,7 @@
 
 #include <shmbus/result.h>
 
+#include "daemon/state.h"
 #include "wire/names.h"
 
 namespace shmbus::daemon {
@@ -19,11 +20,12 @@ lane::InboxAdmin& Inboxes::admin(std::uint32_t endpoint, std::uint32_t generatio
     return *(mapped_[endpoint] = {generation, std::move(admin)}).admin;
 }
 
-lane::InboxAdmin* Inboxes::admin_if_sound(std::uint32_t endpoint,
-                                          std::uint32_t generation) {
+lane::InboxAdmin* Inboxes::admin_if_sound(std::uint32_t endpoint, std::uint32_t generation,
+                                          bool& is_hindered) {
     try {
         return &admin(endpoint, generation);
-    } catch (const SetupError&) {
+    } catch (const SetupError& error) {
+        is_hindered = is_hindered || is_for_want_of_room(error);
         return nullptr;
     }
 }

@@ -22,7 +22,13 @@ public:
     [[nodiscard]] lane::InboxAdmin& admin(std::uint32_t endpoint, std::uint32_t generation);
     // The same, or null, for clearing up: there is nothing to clear in a file that is damaged.
     [[nodiscard]] lane::InboxAdmin* admin_if_sound(std::uint32_t endpoint,
-                                                   std::uint32_t generation);
+                                                   std::uint32_t generation) {
+        bool is_hindered = false;
+        return admin_if_sound(endpoint, generation, is_hindered);
+    }
+    // Made true: it is null for want of room, and nothing is known of that inbox now.
+    [[nodiscard]] lane::InboxAdmin* admin_if_sound(std::uint32_t endpoint,
+                                                   std::uint32_t generation, bool& is_hindered);
     // A descriptor to hand out. Throws SetupError.
     [[nodiscard]] base::File open(std::uint32_t endpoint, std::uint32_t generation) const;
     void forget(std::uint32_t endpoint) noexcept { mapped_.erase(endpoint); }

@@ -131,7 +131,8 @@ void Reaper::free_places(wire::Reference participant, bool& some_left) {
     for (std::uint32_t at = 1; at < tables.used<EndpointRow>(); ++at) {
         const EndpointRow& endpoint = tables.row<EndpointRow>(at);
         if (endpoint.state == RowState::free) continue;
-        auto* inbox = state_.inboxes().admin_if_sound(at, endpoint.generation);
+        // What cannot be looked at now may be his.
+        auto* inbox = state_.inboxes().admin_if_sound(at, endpoint.generation, some_left);
         if (!inbox) continue;
         for (const std::uint16_t slot : inbox->consumers_of(participant)) {
             if (inbox->holds_nothing(slot)) inbox->free_consumer(slot);
@@ -222,9 +223,9 @@ bool Reaper::may_go(const LaneRow& lane, const MayForget& may_forget) {
     if (is_lost && lane.writer == wire::daemon_reference && !may_forget(lane)) return false;
     if (!parts) return true;
     if (!is_lost && !is_drained(*parts)) return false;
-    const auto* inbox =
-        state_.inboxes().admin_if_sound(lane.endpoint, lane.endpoint_generation);
-    return !inbox || inbox->in_nobodys_hand(lane.id);
+    const auto* inbox = state_.inboxes().admin_if_sound(lane.endpoint, lane.endpoint_generation,
+                                                        is_hindered);
+    return inbox ? inbox->in_nobodys_hand(lane.id) : !is_hindered;
 }
 
 std::uint32_t Reaper::alive() const {

@@ -97,9 +97,10 @@ void ServedBus::serve(std::uint64_t at, const char* of) {
             const auto log = [](shmbus::LogLevel, const std::string& text) {
                 if (std::getenv("SHMBUS_TEST_LOG")) std::fprintf(stderr, "%s\n", text.c_str());
             };
-            daemon::State state(std::move(home), config, log);
-            daemon::Durable durable(state, storage);
-            daemon::Server server(state, durable);
+            daemon::State own(std::move(home), config, log);
+            state = &own;
+            daemon::Durable durable(own, storage);
+            daemon::Server server(own, durable);
             shown_->listens = true;
             static_cast<void>(server.run());
             server.close();

@@ -87,6 +87,7 @@ public:
     shmbus::daemon::Config config;
     shmbus::daemon::Durable::MakeStorage storage;  // empty: the directory
     std::function<void(const char* name)> at_step;  // called by the daemon; empty: nothing
+    shmbus::daemon::State* state = nullptr;         // in there: the daemon's own
 
 private:
     struct Shown;  // shared with the daemon

@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -18,6 +19,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/fault_guard.h"
 #include "served_bus.h"
@@ -73,6 +75,28 @@ void serve_without_journal(ServedBus& served) {
     std::filesystem::rename(served.journal(), kept);
     served.serve();
     std::filesystem::rename(kept, served.journal());
+}
+
+// A process that has taken a Plain and keeps it until it is killed.
+[[nodiscard]] pid_t start_holder(const ServedBus& served) {
+    std::array<int, 2> ready{};
+    REQUIRE(::pipe(ready.data()) == 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        Bus own = served.open();
+        Endpoint place = own.endpoint("plain");
+        place.on<Plain>([&](const Plain&) {
+            if (::write(ready[1], "!", 1) == 1) ::pause();
+            ::_exit(1);
+        });
+        place.run();
+        ::_exit(1);
+    }
+    ::close(ready[1]);
+    char one = 0;
+    REQUIRE(::read(ready[0], &one, 1) == 1);
+    ::close(ready[0]);
+    return child;
 }
 
 // Of guards; shared with the daemon.
@@ -200,6 +224,51 @@ TEST_CASE("what a killed process had sent is not thrown away while no guard is l
     std::uint64_t handled = 0;
     endpoint.on<Plain>([&](const Plain&) { ++handled; });
     CHECK(handle_until(endpoint, [&] { return handled == 10; }));
+}
+
+TEST_CASE("what a killed process held is not thrown away while nobody can look at its hands") {
+    ServedBus served;
+    // As a daemon that finds no descriptor left when it starts.
+    served.at_step = [&](const char* name) {
+        if (std::string_view(name) != "receipts given") return;
+        for (std::uint32_t endpoint = 1; endpoint < 8; ++endpoint)
+            served.state->inboxes().forget(endpoint);
+        leave_descriptors(0);
+    };
+    served.serve();
+    Bus bus = served.open();
+    bus.declare_endpoint<Plain>("plain");
+    bus.declare_endpoint<Work>("worker");
+    const pid_t sender = start_sender(served, 1);
+    const pid_t holder = start_holder(served);
+    const std::array<pid_t, 2> others{start_sender(served, 0), start_sender(served, 0)};
+    const auto count = [&](shmbus::directory::RowState state) {
+        std::vector<shmbus::directory::Participant> all;
+        REQUIRE(served.rows().participants(all));
+        return std::ranges::count_if(all, [&](const auto& one) { return one.row.state == state; });
+    };
+    // Its lane is looked at, drained and in a hand; of the others it is seen that they live.
+    kill_process(sender);
+    kill_process(others[0]);
+    REQUIRE(wait_until([&] { return count(shmbus::directory::RowState::live) == 3; }));
+    REQUIRE(wait_until([&] { return count(shmbus::directory::RowState::leaving) == 1; }));
+    send_numbers(bus, 1, 1);
+    kill_process(holder);
+    REQUIRE(wait_until([&] { return count(shmbus::directory::RowState::live) == 2; }));
+    // The sweep that sees this one comes behind the one that saw the holder.
+    kill_process(others[1]);
+    REQUIRE(wait_until([&] { return count(shmbus::directory::RowState::live) == 1; }));
+    CHECK(count(shmbus::directory::RowState::leaving) == 3);
+    end_shortage(served);
+    Endpoint endpoint = bus.endpoint("plain");
+    std::uint64_t handled = 0, marked = 0;
+    endpoint.on<Plain>([&](const Plain&, shmbus::Context& context) {
+        ++handled;
+        marked += context.redelivered() ? 1 : 0;
+    });
+    CHECK(handle_until(endpoint, [&] { return handled == 1; }));
+    CHECK(marked == 1);
+    REQUIRE(wait_until([&] { return count(shmbus::directory::RowState::leaving) == 0; }));
 }
 
 TEST_CASE("a lane that no guard was left for is not made again and again") {
