@@ -100,9 +100,9 @@ void write_on(int, siginfo_t* info, void*) {
     return found;
 }
 
-enum class Look : int { ended = 10, not_endless };
+enum class Ended : int { ended = 10, not_endless };
 
-[[nodiscard]] Look look_at(const daemon::Config& config, const std::string& path) {
+[[nodiscard]] Ended look_at(const daemon::Config& config, const std::string& path) {
     daemon::State state(daemon::Home(config), config, [](auto, const auto&) {});
     daemon::Durable durable(state);
     const std::set<std::byte*> of_sender = mapped_at(path);
@@ -112,7 +112,7 @@ enum class Look : int { ended = 10, not_endless };
     // Twice, one behind the other.
     for (std::byte* const at : mapped_at(path))
         if (endless.read_at == nullptr && !of_sender.contains(at)) endless.read_at = at;
-    if (endless.read_at == nullptr) return Look::not_endless;
+    if (endless.read_at == nullptr) return Ended::not_endless;
     const lane::LaneParts ours(base::File::open_at(AT_FDCWD, path, base::Access::read_write),
                                lane::LaneParts::Side::writer);
     endless.write_at = ours.data();
@@ -121,12 +121,12 @@ enum class Look : int { ended = 10, not_endless };
     struct sigaction act {};
     act.sa_sigaction = write_on;
     act.sa_flags = SA_SIGINFO;
-    if (::sigaction(SIGSEGV, &act, nullptr) != 0) return Look::not_endless;
+    if (::sigaction(SIGSEGV, &act, nullptr) != 0) return Ended::not_endless;
     endless.write_from(
         lane::position_in(ours.reader_page().head.load(std::memory_order_relaxed)));
     static_cast<void>(durable.why_needed(nobody));
     // It went round, and was always given more.
-    return endless.written > endless.pages ? Look::ended : Look::not_endless;
+    return endless.written > endless.pages ? Ended::ended : Ended::not_endless;
 }
 
 }  // namespace
@@ -155,7 +155,7 @@ TEST_CASE("a request's look into a lane that its sender writes on and on ends") 
     int status = 0;
     REQUIRE(::waitpid(child, &status, 0) == child);
     CHECK_FALSE(WIFSIGNALED(status));
-    CHECK(WEXITSTATUS(status) == static_cast<int>(Look::ended));
+    CHECK(WEXITSTATUS(status) == static_cast<int>(Ended::ended));
 }
 
 }  // namespace durable_tests

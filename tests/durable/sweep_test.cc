@@ -52,13 +52,13 @@ struct Question {
     using reply = Answer;
     std::uint64_t number = 0;
 };
-struct Told {
+struct Rumour {
     static constexpr auto message = shmbus::event("test.sweep.told", shmbus::transient);
     std::uint64_t number = 0;
 };
 
 // Shared with the daemon.
-struct Shortage {
+struct NoMemory {
     std::atomic<bool> serves{false};
     std::atomic<std::uint64_t> fails_at{0};  // an allocation, counted from the next SIGUSR1 on
     std::atomic<bool> lasts{false};          // until the SIGUSR1 after that
@@ -66,7 +66,7 @@ struct Shortage {
     std::atomic<std::uint64_t> failed{0};    // how often it has begun
     std::atomic<std::uint64_t> logged{0};
 };
-Shortage* of_daemon = nullptr;
+NoMemory* of_daemon = nullptr;
 
 void be_told(int) {
     own_new() = {.fails_at = of_daemon->fails_at,
@@ -77,7 +77,7 @@ void be_told(int) {
 }
 
 // As any daemon does, until it is killed.
-[[nodiscard]] pid_t start_daemon(const ServedBus& served, Shortage& shortage) {
+[[nodiscard]] pid_t start_daemon(const ServedBus& served, NoMemory& shortage) {
     const pid_t child = ::fork();
     if (child != 0) return child;
     if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) std::abort();
@@ -135,7 +135,7 @@ void be_told(int) {
             if (::write(ready[1], "!", 1) == 1) ::pause();
             ::_exit(1);
         });
-        if (!own.publish(Told{1}) || !own.request(Question{1}).wait() || !own.send(Plain{1}) ||
+        if (!own.publish(Rumour{1}) || !own.request(Question{1}).wait() || !own.send(Plain{1}) ||
             !own.send(Plain{2}))
             ::_exit(1);
         // Ends: in the handler.
@@ -156,17 +156,17 @@ void be_told(int) {
 }  // namespace
 
 TEST_CASE("a death is cleared up wholly at a later sweep, whatever allocation of one fails") {
-    void* const memory = ::mmap(nullptr, sizeof(Shortage), PROT_READ | PROT_WRITE,
+    void* const memory = ::mmap(nullptr, sizeof(NoMemory), PROT_READ | PROT_WRITE,
                                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     REQUIRE(memory != MAP_FAILED);
-    Shortage& shortage = *new (memory) Shortage;
+    NoMemory& shortage = *new (memory) NoMemory;
     ServedBus served;
     const pid_t child = start_daemon(served, shortage);
     REQUIRE(wait_until([&] { return shortage.serves.load(); }));
     {
         Bus bus = served.open();
         Endpoint peer = bus.endpoint("peer");
-        peer.on<Told>([](const Told&) {});
+        peer.on<Rumour>([](const Rumour&) {});
         peer.on<Question>([](const Question& question, shmbus::Context& context) {
             context.reply(Answer{question.number}).value();
         });
@@ -262,7 +262,7 @@ TEST_CASE("a death is cleared up wholly at a later sweep, whatever allocation of
         CHECK(shortage.logged > 0);
         kill_process(child);
     }
-    ::munmap(memory, sizeof(Shortage));
+    ::munmap(memory, sizeof(NoMemory));
 }
 
 }  // namespace durable_tests
