@@ -26,17 +26,17 @@ constexpr std::array<std::uint32_t, 256> table = [] {
     return made;
 }();
 
-// The instruction answers after three cycles and can be begun in each: three stretches of so many
+// The instruction answers after three cycles and can be begun in each: three strands of so many
 // bytes are fed side by side.
-constexpr std::size_t stretch = 1024;
+constexpr std::size_t strand_bytes = 1024;
 
-// What becomes of a sum when a stretch of zeros follows, one table for each of its bytes: sums are
-// linear over exclusive or. The sums of stretches are joined like this in M. Adler's crc32c.c.
+// What becomes of a sum when a strand of zeros follows, one table for each of its bytes: sums are
+// linear over exclusive or. The sums of strands are joined like this in M. Adler's crc32c.c.
 constexpr std::array<std::array<std::uint32_t, 256>, 4> over_zeros = [] {
     std::array<std::array<std::uint32_t, 256>, 4> made{};
     for (std::uint32_t bit = 0; bit < 32; ++bit) {
         std::uint32_t sum = 1U << bit;
-        for (std::size_t i = 0; i < stretch; ++i) sum = sum >> 8 ^ table[sum & 0xFFU];
+        for (std::size_t i = 0; i < strand_bytes; ++i) sum = sum >> 8 ^ table[sum & 0xFFU];
         for (std::uint32_t byte = 0; byte < 256; ++byte)
             if ((byte >> bit % 8 & 1) != 0) made[bit / 8][byte] ^= sum;
     }
@@ -59,13 +59,13 @@ template <class Word, class Byte>
 [[gnu::always_inline]] inline std::uint32_t feed(std::uint32_t sum,
                                                  std::span<const std::byte> bytes, Word add_word,
                                                  Byte add_byte) noexcept {
-    for (; bytes.size() >= 3 * stretch; bytes = bytes.subspan(3 * stretch)) {
+    for (; bytes.size() >= 3 * strand_bytes; bytes = bytes.subspan(3 * strand_bytes)) {
         std::uint32_t second = 0;
         std::uint32_t third = 0;
-        for (std::size_t at = 0; at < stretch; at += 8) {
+        for (std::size_t at = 0; at < strand_bytes; at += 8) {
             sum = add_word(sum, word_at(bytes, at));
-            second = add_word(second, word_at(bytes, at + stretch));
-            third = add_word(third, word_at(bytes, at + 2 * stretch));
+            second = add_word(second, word_at(bytes, at + strand_bytes));
+            third = add_word(third, word_at(bytes, at + 2 * strand_bytes));
         }
         sum = join(join(sum, second), third);
     }
