@@ -496,6 +496,16 @@ Result<void> Delivery::plan() {
             }
         }
     }
+    // A requester may have gone while lanes were opened for what comes behind the reply: its target
+    // is nobody's then, or another's already.
+    std::erase_if(legs_, [&](const Leg& leg) {
+        const wire::ReplyTo& to = leg.held->address;
+        if (leg.held->verb != Verb::reply ||
+            (leg.target->endpoint == to.endpoint && leg.target->generation == to.generation))
+            return false;
+        outbound_->replies_to_gone.add(1);
+        return true;
+    });
     return {};
 }
 

@@ -17,6 +17,16 @@ using shmbus::ErrorCode;
 
 namespace {
 
+struct Answer {
+    static constexpr auto message = shmbus::reply("system.answer", shmbus::transient);
+    std::uint64_t number;
+};
+struct Question {
+    static constexpr auto message = shmbus::command("system.question", shmbus::transient);
+    using reply = Answer;
+    std::uint64_t number;
+};
+
 enum class Outage : std::uint8_t { killed, stopped };
 
 void begin(Stage& stage, Outage outage) {
@@ -249,6 +259,51 @@ TEST_CASE("a lane taken by name where another was lost gets nothing that was for
     CHECK(eventually([&] { return one.poll(), here == 3; }));
     CHECK(other.poll() == 0);
     CHECK(other.counts().failed == 0);
+}
+
+TEST_CASE("a reply whose requester leaves while others get their lanes goes to nobody else") {
+    Stage stage;
+    Bus worker = stage.join();
+    std::optional<Bus> asker(join(stage));
+    Bus theirs = join(stage);
+    Endpoint questions = worker.endpoint("questions", small_lanes());
+    std::vector<Endpoint> listeners;
+    std::uint64_t heard = 0;
+    std::jthread waking;
+    questions.on<Question>([&](const Question& question, Context& context) {
+        context.reply(Answer{question.number}).value();
+        context.publish(News{question.number}).value();
+        if (question.number == 1) return;
+        // The event is for some more now; their lanes are to be had from the daemon, which hears
+        // first that the asker has left. Is it awake too early, the reply is not even planned.
+        for (const char* const name : {"a", "b", "c", "d"}) {
+            listeners.push_back(theirs.endpoint(name, small_lanes()));
+            listeners.back().on<News>([&](const News&) { ++heard; });
+        }
+        begin(stage, Outage::stopped);
+        asker.reset();
+        waking = std::jthread([&] {
+            std::this_thread::sleep_for(50ms);
+            end(stage, Outage::stopped);
+        });
+    });
+    auto first = asker->request(Question{1});
+    REQUIRE(eventually([&] { return questions.poll() == 1; }));
+    REQUIRE(first.wait());
+    auto second = asker->request(Question{2});
+    REQUIRE(eventually([&] { return questions.poll() == 1; }));
+    waking.join();
+    REQUIRE(eventually([&] {
+        for (Endpoint& one : listeners) one.poll();
+        return heard == 4;
+    }));
+    for (Endpoint& one : listeners) {
+        CHECK(one.poll() == 0);
+        CHECK(one.counts().handled == 1);
+        CHECK(one.counts().failed == 0);
+    }
+    CHECK(questions.counts().threw == 0);
+    CHECK(worker.counts().replies_to_gone == 1);
 }
 
 TEST_CASE("behind a held lane a busy sender goes on in the next one, daemon or no daemon") {
