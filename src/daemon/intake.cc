@@ -293,21 +293,25 @@ bool Intake::read_lane(Source& source, journal::Journal& journal, bool& went_on)
         source.asked_to = 0;
         return true;
     }
+    const journal::Journal::Mark before = journal.mark();
     // Records must not be in a batch that has no room left to say how far the lane was read.
     if (const Outcome outcome = journal.up_to(lane.lane_id(), begin); outcome != Outcome::ok) {
         if (outcome != Outcome::batch_full) obstacle_ = outcome;
         return false;
     }
-    for (std::uint32_t count = 0; count < most_in_a_row; ++count) {
+    Outcome outcome = Outcome::ok;
+    for (std::uint32_t count = 0; count < most_in_a_row && outcome == Outcome::ok; ++count) {
         if (source.waits || lane.poisoned || lane.parts().lost() || !lane.published(source.read))
             break;
-        const Outcome outcome = read_record(source, journal);
-        if (outcome == Outcome::ok) continue;
+        outcome = read_record(source, journal);
+    }
+    // Nothing to say then, and a batch that is begun keeps the journal from making room.
+    if (source.read == begin) journal.take_back(before);
+    else went_on = true;
+    if (outcome != Outcome::ok) {
         if (outcome != Outcome::batch_full) obstacle_ = outcome;
-        went_on = went_on || source.read != begin;
         return false;
     }
-    went_on = went_on || source.read != begin;
     if (!source.waits && !lane.published(source.read)) source.asked_to = 0;
     return fresh_.size() < most_in_a_batch;
 }

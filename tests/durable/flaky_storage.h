@@ -4,6 +4,9 @@
 #pragma once
 
 #include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <new>
 #include <string>
@@ -18,6 +21,7 @@ namespace durable_tests {
 // In memory that the test and its daemon share. 0: fine, else the errno that is answered.
 struct Weather {
     std::atomic<int> allocate{0};
+    std::atomic<std::uint64_t> room{~std::uint64_t{0}};  // bytes of all files; beyond it ENOSPC
     std::atomic<int> write{0};
     std::atomic<int> sync{0};
 
@@ -31,8 +35,8 @@ struct Weather {
 
 class FlakyFile final : public shmbus::journal::StorageFile {
 public:
-    FlakyFile(std::unique_ptr<StorageFile> real, Weather& weather)
-        : real_(std::move(real)), weather_(weather) {}
+    FlakyFile(std::unique_ptr<StorageFile> real, std::string directory, Weather& weather)
+        : real_(std::move(real)), directory_(std::move(directory)), weather_(weather) {}
     shmbus::journal::Moved read(std::span<std::byte> into, std::uint64_t offset) override {
         return real_->read(into, offset);
     }
@@ -45,20 +49,25 @@ public:
         return error != 0 ? error : real_->sync();
     }
     int allocate(std::uint64_t bytes) override {
-        const int error = weather_.allocate;
-        return error != 0 ? error : real_->allocate(bytes);
+        if (const int error = weather_.allocate) return error;
+        std::uint64_t all = bytes;
+        for (const auto& file : std::filesystem::directory_iterator(directory_))
+            all += file.file_size();
+        return all > weather_.room ? ENOSPC : real_->allocate(bytes);
     }
     int forget_cached() override { return real_->forget_cached(); }
     shmbus::journal::Moved size() override { return real_->size(); }
 
 private:
     std::unique_ptr<StorageFile> real_;
+    std::string directory_;
     Weather& weather_;
 };
 
 class FlakyStorage final : public shmbus::journal::Storage {
 public:
-    FlakyStorage(const std::string& path, Weather& weather) : real_(path), weather_(weather) {}
+    FlakyStorage(const std::string& path, Weather& weather)
+        : real_(path), path_(path), weather_(weather) {}
     int lock() override { return real_.lock(); }
     FilePointer open(const std::string& name, int& error) override {
         return wrap(real_.open(name, error));
@@ -76,9 +85,10 @@ public:
 
 private:
     FilePointer wrap(FilePointer real) {
-        return real ? std::make_unique<FlakyFile>(std::move(real), weather_) : nullptr;
+        return real ? std::make_unique<FlakyFile>(std::move(real), path_, weather_) : nullptr;
     }
     shmbus::journal::RealStorage real_;
+    std::string path_;
     Weather& weather_;
 };
 

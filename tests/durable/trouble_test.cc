@@ -180,6 +180,31 @@ TEST_CASE("a full disk refuses durable messages, which go on when there is room"
     CHECK(worker.in_order);
 }
 
+TEST_CASE("on a full disk what is handled makes room, with senders waiting for it all the time") {
+    ServedBus served;
+    served.config.journal_segment_bytes = 32 << 10;
+    served.config.journal_lane_bytes = 4096;
+    Weather& weather = give_weather(served);
+    weather.room = 14 * served.config.journal_segment_bytes;
+    served.serve();
+    Bus bus = served.open();
+    bus.declare_endpoint<Work>("worker");
+    std::uint64_t sent = 0;
+    Result<Receipt> refused = Receipt();
+    Counting worker(bus);
+    // How much is settled by which batch is chance: several times.
+    for (int round = 0; round < 5; ++round) {
+        CAPTURE(round);
+        sent = send_until_refused(bus, sent + 1, refused);
+        CHECK(refused.error() == ErrorCode::full);
+        // The last of them are in the lane still.
+        REQUIRE(handle_until(worker.endpoint, [&] { return worker.work_done == sent; }));
+    }
+    REQUIRE(bus.sync(20s));
+    CHECK(worker.in_order);
+    CHECK(worker.unmarked == sent);
+}
+
 TEST_CASE("a journal that takes no message says so, whether one waits or none") {
     ServedBus served;
     served.config.journal_segment_bytes = 32 << 10;
