@@ -583,7 +583,8 @@ std::chrono::milliseconds Durable::announce() noexcept {
                           1000ms);
     };
     if (service_ == nullptr) return wanted_ ? in(next_try_) : 1000ms;
-    if (!service_->intake->announce()) return 0ms;
+    // What the journal takes no message of is not asked for all the time.
+    if (!service_->intake->announce() && condition_ == Condition::in_service) return 0ms;
     std::chrono::milliseconds limit = rested_ ? 1000ms : in(worked_at_ + rest_after);
     const bool waits = std::any_of(
         service_->outlets.begin(), service_->outlets.end(), [](const auto& entry) {

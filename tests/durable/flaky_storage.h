@@ -22,6 +22,7 @@ namespace durable_tests {
 struct Weather {
     std::atomic<int> allocate{0};
     std::atomic<std::uint64_t> room{~std::uint64_t{0}};  // bytes of all files; beyond it ENOSPC
+    std::atomic<std::uint64_t> allocations{0};  // that were asked for
     std::atomic<int> write{0};
     std::atomic<int> sync{0};
 
@@ -49,6 +50,7 @@ public:
         return error != 0 ? error : real_->sync();
     }
     int allocate(std::uint64_t bytes) override {
+        ++weather_.allocations;
         if (const int error = weather_.allocate) return error;
         std::uint64_t all = bytes;
         for (const auto& file : std::filesystem::directory_iterator(directory_))
