@@ -90,6 +90,11 @@ std::string usual_journal(const BusLocation& location) {
     return state + "/shmbus/" + std::filesystem::path(location.directory).filename().string();
 }
 
+std::string journal_here(const BusLocation& location) {
+    const std::string wanted = environment("SHMBUS_JOURNAL");
+    return wanted.empty() ? usual_journal(location) : wanted;
+}
+
 BusLocation locate_bus(std::string_view name) {
     std::string wanted(name);
     if (wanted.empty()) wanted = environment("SHMBUS_BUS");

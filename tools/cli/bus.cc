@@ -47,13 +47,12 @@ void list_bus(const Common& common) {
 
 void show_environment(const Common& common) {
     const auto location = detail::locate_bus(common.bus);
-    const std::string journal = detail::environment("SHMBUS_JOURNAL");
     const std::string daemon = detail::find_daemon_program();
     const auto known = [](const std::string& text) { return text.empty() ? Json() : Json(text); };
     Facts facts("shmbus.env/1");
     facts.add("bus_directory", location.directory);
     facts.add("root_directory", location.root);
-    facts.add("journal_directory", journal.empty() ? detail::usual_journal(location) : journal);
+    facts.add("journal_directory", detail::journal_here(location));
     facts.add("daemon_program", known(daemon));
     facts.add("starts_daemon", detail::may_start_daemon());
     for (const char* const name : {"SHMBUS_DIR", "SHMBUS_BUS", "SHMBUS_CONFIG", "SHMBUS_JOURNAL",

@@ -13,6 +13,7 @@
 #include "cli/nouns.h"
 #include "cli/open_bus.h"
 #include "cli/trouble.h"
+#include "look/traces.h"
 
 namespace shmbus::cli {
 
@@ -95,9 +96,18 @@ struct Depth {
     return counted("failed", depth.all, fmt::format("{} failed messages", depth.all), line, 1, 100);
 }
 
-[[nodiscard]] Checked check_journal(const look::Snapshot& seen, const CheckLine& line) {
+[[nodiscard]] Checked check_journal(const OpenBus& bus, const look::Snapshot& seen,
+                                    const CheckLine& line) {
     const look::Journal& journal = seen.journal;
-    if (!journal.is_in_use) return {State::fine, "no durable message was ever sent here", ""};
+    if (!journal.is_in_use) {
+        // A daemon takes up what is there when it starts; then the bus has an endpoint for it.
+        look::Journal files;
+        look::find_journal(detail::journal_here(bus.location()), files);
+        if (!files.is_left()) return {State::fine, "no durable message was ever sent here", ""};
+        return {State::critical,
+                "the journal in " + files.path + " is not taken up: see the daemon's log, and "
+                "'shmbus journal verify'", ""};
+    }
     if (journal.condition == 1) return {State::critical, "the journal's disk is full", ""};
     if (journal.condition == 2) return {State::critical, "the journal is out of service", ""};
     return counted("lag", journal.lag,
@@ -109,7 +119,7 @@ struct Depth {
                                 const CheckLine& line, const std::string& what) {
     if (what == "alive") return check_alive(bus);
     if (what == "backlog") return check_backlog(seen, line);
-    if (what == "journal") return check_journal(seen, line);
+    if (what == "journal") return check_journal(bus, seen, line);
     return check_failed(seen, line);
 }
 

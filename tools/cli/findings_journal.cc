@@ -15,6 +15,7 @@
 #include "cli/still_journal.h"
 #include "cli/trouble.h"
 #include "journal/recovery.h"
+#include "look/traces.h"
 
 namespace shmbus::cli {
 
@@ -75,7 +76,16 @@ void look_at_journal_files(const std::string& path, Findings& into) {
 }  // namespace
 
 void look_at_journal(const OpenBus& bus, Findings& into) {
-    if (const auto row = bus.reader().journal_endpoint()) {
+    const std::string path = detail::journal_here(bus.location());
+    const auto row = bus.reader().journal_endpoint();
+    look::Journal files;
+    look::find_journal(path, files);
+    // A daemon takes up what is there when it starts, and then the bus has an endpoint for it.
+    if (!row && files.is_left())
+        into.push_back({Grade::failure, "journal",
+                        "the journal in " + path + " is not taken up: durable sends are refused",
+                        "the daemon's log; shmbus journal verify", {}});
+    if (row) {
         if (row->row.condition == 1)
             into.push_back({Grade::failure, "journal", "its disk is full: durable sends wait, then "
                                                        "are refused",
@@ -84,8 +94,6 @@ void look_at_journal(const OpenBus& bus, Findings& into) {
             into.push_back({Grade::failure, "journal", "the daemon has stopped using it",
                             "the daemon's log; shmbus journal verify", {}});
     }
-    const std::string wanted = detail::environment("SHMBUS_JOURNAL");
-    const std::string path = wanted.empty() ? detail::usual_journal(bus.location()) : wanted;
     std::error_code ignored;
     if (std::filesystem::exists(path + "/superblock", ignored)) look_at_journal_files(path, into);
 }

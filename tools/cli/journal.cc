@@ -38,8 +38,7 @@ struct JournalLine {
 
 [[nodiscard]] std::string place_of(const JournalLine& line, const Common& common) {
     if (!line.directory.empty()) return line.directory;
-    const std::string wanted = detail::environment("SHMBUS_JOURNAL");
-    return wanted.empty() ? detail::usual_journal(detail::locate_bus(common.bus)) : wanted;
+    return detail::journal_here(detail::locate_bus(common.bus));
 }
 
 [[nodiscard]] Facts facts_of(const Report& report) {
@@ -59,7 +58,7 @@ struct JournalLine {
         .add("torn_bytes", report.torn_bytes)
         .add("closed_in_peace", report.was_clean)
         .add("damages", damages)
-        .add("in_service", !report.stops_service());
+        .add("is_sound", !report.stops_service());
     return facts;
 }
 

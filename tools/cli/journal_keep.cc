@@ -97,7 +97,7 @@ void journal_stat(const Common& common, const std::string& path) {
     facts.add("spares", found.spares.size());
     facts.add("checkpoints", found.checkpoints.size());
     facts.add("closed_in_peace", found.report.was_clean);
-    facts.add("in_service", !found.report.stops_service());
+    facts.add("is_sound", !found.report.stops_service());
     if (common.is_json()) facts.add("waiting", waiting);
     else facts.add("waiting", waiting_text.empty() ? Json("nothing") : Json(waiting_text));
     facts.print(common);

@@ -53,8 +53,7 @@ Place place_of(const std::string& bus, const std::string& journal) {
     const detail::BusLocation location = detail::locate_bus(bus);
     Place place{location.directory, std::filesystem::path(location.directory).filename().string(),
                 journal, !journal.empty()};
-    if (place.journal.empty()) place.journal = detail::environment("SHMBUS_JOURNAL");
-    if (place.journal.empty()) place.journal = detail::usual_journal(location);
+    if (place.journal.empty()) place.journal = detail::journal_here(location);
     return place;
 }
 

@@ -254,6 +254,10 @@ struct Journal {
     std::string path;
     bool is_there = false;
     bool is_readable = false;
+    // There is one, or there may be: nobody can say whether acknowledged messages are in it.
+    [[nodiscard]] bool is_left() const noexcept {
+        return is_there && (!is_readable || segments != 0);
+    }
     std::uint32_t segments = 0;
     std::uint32_t checkpoints = 0;
     std::uint64_t bytes = 0;     // of all its files
