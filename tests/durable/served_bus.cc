@@ -200,22 +200,31 @@ void send_numbers(shmbus::Bus& bus, std::uint64_t from, std::uint64_t to) {
     REQUIRE(bus.sync(20s));
 }
 
-pid_t start_sender(const ServedBus& served, std::uint64_t sends) {
+pid_t start_process(const std::function<void(const std::function<void()>&)>& work) {
     std::array<int, 2> ready{};
     REQUIRE(::pipe(ready.data()) == 0);
     const pid_t child = ::fork();
     if (child == 0) {
-        shmbus::Bus own = served.open();
-        for (std::uint64_t number = 1; number <= sends; ++number)
-            if (!own.send(Plain{number})) ::_exit(1);
-        if (::write(ready[1], "!", 1) == 1) ::pause();
+        work([&] {
+            if (::write(ready[1], "!", 1) == 1) ::pause();
+            ::_exit(1);
+        });
         ::_exit(1);
     }
+    ::close(ready[1]);  // or its end without a word would never be seen
     char one = 0;
     REQUIRE(::read(ready[0], &one, 1) == 1);
     ::close(ready[0]);
-    ::close(ready[1]);
     return child;
+}
+
+pid_t start_sender(const ServedBus& served, std::uint64_t sends) {
+    return start_process([&](const std::function<void()>& is_ready) {
+        shmbus::Bus own = served.open();
+        for (std::uint64_t number = 1; number <= sends; ++number)
+            if (!own.send(Plain{number})) return;
+        is_ready();
+    });
 }
 
 void kill_process(pid_t child) {

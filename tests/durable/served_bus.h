@@ -101,6 +101,9 @@ private:
 
 // Sends Work of these numbers, and waits until all of it is on disk.
 void send_numbers(shmbus::Bus& bus, std::uint64_t from, std::uint64_t to);
+// A process that runs `work` and waits to be killed when that calls what it is given, which is when
+// this returns.
+[[nodiscard]] pid_t start_process(const std::function<void(const std::function<void()>&)>& work);
 // A process that has joined and sent Plain of the numbers up to this one, and waits to be killed.
 [[nodiscard]] pid_t start_sender(const ServedBus& served, std::uint64_t sends);
 void kill_process(pid_t child);

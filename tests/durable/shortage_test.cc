@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <iterator>
 #include <new>
 #include <string>
@@ -19,7 +20,6 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "base/fault_guard.h"
 #include "served_bus.h"
@@ -79,24 +79,12 @@ void serve_without_journal(ServedBus& served) {
 
 // A process that has taken a Plain and keeps it until it is killed.
 [[nodiscard]] pid_t start_holder(const ServedBus& served) {
-    std::array<int, 2> ready{};
-    REQUIRE(::pipe(ready.data()) == 0);
-    const pid_t child = ::fork();
-    if (child == 0) {
+    return start_process([&](const std::function<void()>& is_ready) {
         Bus own = served.open();
         Endpoint place = own.endpoint("plain");
-        place.on<Plain>([&](const Plain&) {
-            if (::write(ready[1], "!", 1) == 1) ::pause();
-            ::_exit(1);
-        });
+        place.on<Plain>([&](const Plain&) { is_ready(); });
         place.run();
-        ::_exit(1);
-    }
-    ::close(ready[1]);
-    char one = 0;
-    REQUIRE(::read(ready[0], &one, 1) == 1);
-    ::close(ready[0]);
-    return child;
+    });
 }
 
 // Of guards; shared with the daemon.
