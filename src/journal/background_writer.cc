@@ -52,51 +52,65 @@ BackgroundWriter::~BackgroundWriter() {
     static_cast<void>(::syscall(SYS_io_destroy, context_));
 }
 
+// In large pages, if they are to be had, a piece is one stretch of memory. In small ones it takes
+// so many entries of a disk's queue that few pieces fill that, and the rest waits.
+BackgroundWriter::Room BackgroundWriter::make_room(std::size_t bytes) {
+    Room room(static_cast<std::byte*>(std::aligned_alloc(large_page, bytes)));
+    if (room) static_cast<void>(::madvise(room.get(), bytes, MADV_HUGEPAGE));
+    return room;
+}
+
 // False: pieces are written at once.
 bool BackgroundWriter::prepare() {
-    if (!room_) {
-        // In large pages, if they are to be had, a piece is one stretch of memory. In small ones it
-        // takes so many entries of a disk's queue that few pieces fill that, and the rest waits.
-        room_.reset(static_cast<std::byte*>(std::aligned_alloc(large_page, room_bytes)));
-        if (room_) static_cast<void>(::madvise(room_.get(), room_bytes, MADV_HUGEPAGE));
-    }
     if (gave_up_) return false;
-    if (room_ && context_ == 0 && ::syscall(SYS_io_setup, most_pieces, &context_) != 0)
-        context_ = 0;
+    if (context_ == 0 && ::syscall(SYS_io_setup, most_pieces, &context_) != 0) context_ = 0;
     return context_ != 0;
 }
 
 void BackgroundWriter::start(int fd, std::span<const std::byte> from, std::uint64_t offset) {
     while (!from.empty()) {
         const std::size_t bytes = std::min(from.size(), piece_bytes);
-        start_piece(fd, from.first(bytes), offset);
+        if (used_ + bytes > room_bytes || under_way_ == most_pieces) wait_for_all();
+        if (!room_) room_ = make_room(room_bytes);
+        if (!room_) return note(ENOMEM);
+        std::byte* const at = room_.get() + used_;
+        std::memcpy(at, from.data(), bytes);
+        used_ += bytes;
+        start_piece(fd, {at, bytes}, offset);
         from = from.subspan(bytes);
         offset += bytes;
     }
 }
 
+void BackgroundWriter::start_zeros(int fd, std::uint64_t bytes, std::uint64_t offset) {
+    while (bytes > 0) {
+        if (under_way_ == most_pieces) wait_for_all();
+        if (!zeros_) {
+            zeros_ = make_room(large_page);
+            if (!zeros_) return note(ENOMEM);
+            std::memset(zeros_.get(), 0, large_page);
+        }
+        const std::uint64_t part = std::min<std::uint64_t>(bytes, large_page);
+        start_piece(fd, {zeros_.get(), part}, offset);
+        bytes -= part;
+        offset += part;
+    }
+}
+
+// Of memory that stays as it is until it is waited for; there is a place for one more.
 void BackgroundWriter::start_piece(int fd, std::span<const std::byte> from,
                                    std::uint64_t offset) {
-    const bool can = prepare();
-    if (!room_) return note(ENOMEM);
-    if (used_ + from.size() > room_bytes || under_way_ == most_pieces) wait_for_all();
-    std::byte* const at = room_.get() + used_;
-    std::memcpy(at, from.data(), from.size());
     iocb& piece = pieces_[under_way_];
     piece = {};
     piece.aio_lio_opcode = IOCB_CMD_PWRITE;
     piece.aio_fildes = static_cast<std::uint32_t>(fd);
-    piece.aio_buf = reinterpret_cast<std::uint64_t>(at);
+    piece.aio_buf = reinterpret_cast<std::uint64_t>(from.data());
     piece.aio_nbytes = from.size();
     piece.aio_offset = static_cast<std::int64_t>(offset);
     piece.aio_data = under_way_;
     iocb* list = &piece;
-    if (can && ::syscall(SYS_io_submit, context_, 1, &list) == 1) {
-        ++under_way_;
-        used_ += from.size();
-    } else {
-        note(write_now(fd, at, from.size(), offset));
-    }
+    if (prepare() && ::syscall(SYS_io_submit, context_, 1, &list) == 1) ++under_way_;
+    else note(write_now(fd, from.data(), from.size(), offset));
 }
 
 int BackgroundWriter::finish() noexcept {
@@ -114,6 +128,7 @@ void BackgroundWriter::wait_for_all() noexcept {
             // Nobody knows what they do: the room is theirs for ever, and their answers are not
             // to be taken for those of later ones.
             static_cast<void>(room_.release());
+            static_cast<void>(zeros_.release());
             gave_up_ = true;
             note(come < 0 ? errno : EIO);
             break;

@@ -29,6 +29,8 @@ public:
     // Of whole blocks at a whole block's offset, to a descriptor opened with O_DIRECT that stays
     // open until finish(). The bytes are copied. Waits while too much is under way.
     void start(int fd, std::span<const std::byte> from, std::uint64_t offset);
+    // The same with zeros, out of one place for all.
+    void start_zeros(int fd, std::uint64_t bytes, std::uint64_t offset);
     // Waits for all that was begun. 0, or the errno of the first write since the last call that
     // failed.
     [[nodiscard]] int finish() noexcept;
@@ -43,6 +45,9 @@ private:
         void operator()(std::byte* memory) const noexcept { std::free(memory); }
     };
 
+    using Room = std::unique_ptr<std::byte, Free>;
+
+    [[nodiscard]] static Room make_room(std::size_t bytes);
     [[nodiscard]] bool prepare();
     void start_piece(int fd, std::span<const std::byte> from, std::uint64_t offset);
     void wait_for_all() noexcept;
@@ -50,7 +55,8 @@ private:
         if (error_ == 0) error_ = error;
     }
 
-    std::unique_ptr<std::byte, Free> room_;  // aligned as direct writes want it
+    Room room_;   // aligned as direct writes want it
+    Room zeros_;  // a large page of them
     aio_context_t context_ = 0;
     std::array<iocb, most_pieces> pieces_{};
     std::size_t under_way_ = 0;  // of pieces_, from the front; their bytes lie in room_ likewise

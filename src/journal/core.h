@@ -6,6 +6,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -41,6 +42,8 @@ struct Core {
     std::vector<CheckpointHead> checkpoints;  // the kept ones, oldest first
     std::uint64_t newest_checkpoint = 0;
     std::uint64_t written_since_checkpoint = 0;
+    std::uint64_t last_batch_bytes = 0;
+    bool messages_wait = false;  // one was refused since the last spare was made
     std::uint64_t failed_writes = 0;
     std::map<Endpoint, Feed> feeds;
     std::string stopped;  // why, or empty
@@ -51,6 +54,9 @@ struct Core {
     [[nodiscard]] std::uint64_t segment_bytes() const noexcept { return superblock.segment_bytes; }
     // Where batches may stand in a plain segment.
     [[nodiscard]] std::uint64_t data_end() const noexcept { return segment_bytes() - block_bytes; }
+    [[nodiscard]] std::uint64_t most_batch() const noexcept {
+        return std::min(options.most_batch_bytes, segment_bytes() / 2);
+    }
     [[nodiscard]] SegmentHead next_segment_head() const;
     // Null: the endpoint is not known.
     [[nodiscard]] Feed* feed(Endpoint endpoint);

@@ -70,8 +70,7 @@ Outcome OpenBatch::room_for(std::uint64_t bytes, Class what) const {
     // may be what was settled and read, which without it is bounded like anything else.
     const std::uint64_t most = what == Class::message && records_ == 0
                                    ? core_.data_end() - first_batch_offset
-                                   : std::min(core_.options.most_batch_bytes,
-                                              core_.segment_bytes() / 2);
+                                   : core_.most_batch();
     if (!is_empty() && total > most) return Outcome::batch_full;
     const std::uint64_t left =
         core_.spares.size() + (needs_segment(bytes) ? 0 : 1);  // the current one included
@@ -126,8 +125,10 @@ Appended OpenBatch::publish(const Message& message) {
     const std::uint64_t bytes =
         record_bytes(message.head.size() + message.payload.size()) +
         record_bytes(message.to.size_bytes());
-    if (const Outcome outcome = room_for(bytes, Class::message); outcome != Outcome::ok)
+    if (const Outcome outcome = room_for(bytes, Class::message); outcome != Outcome::ok) {
+        core_.messages_wait = core_.messages_wait || outcome == Outcome::no_space;
         return {outcome, 0};
+    }
     RecordHead head;
     head.kind = Kind::publish;
     head.flags = message.keep_id ? keep_id : 0;
@@ -279,7 +280,7 @@ BatchEnd OpenBatch::finish(const Seed& seed, std::uint64_t begin, std::uint64_t 
 
 void OpenBatch::write_early() {
     const std::uint64_t least = core_.options.early_write_bytes;
-    const std::uint64_t most = std::min(core_.options.most_batch_bytes, core_.segment_bytes() / 2);
+    const std::uint64_t most = core_.most_batch();
     if (!early_sums_) {
         // From here on it grows to `most`, or stays as long as it is.
         if (bytes_.size() < begin_bytes + least || needs_segment(0) ||
@@ -364,7 +365,7 @@ int OpenBatch::write(bool fresh_segment) {
     const std::uint64_t written_ns = base::now_ns();
     if (error == 0) error = core_.current.file->sync();
     sync_ns_ = base::now_ns() - written_ns;
-    written_ = all.size();
+    core_.last_batch_bytes = all.size();
     if (error != 0) {
         // Nothing of it may be believed from here on, and no second sync would say the truth.
         core_.current_is_finished = true;
@@ -426,7 +427,7 @@ Committed OpenBatch::commit(bool even_if_empty) {
                        "opened again, once the disk is well");
     }
     done.last_lsn = core_.end.lsn;
-    done.bytes = written_;
+    done.bytes = core_.last_batch_bytes;
     done.sync_ns = sync_ns_;
     if (error != 0) {
         done.outcome = Outcome::stopped;

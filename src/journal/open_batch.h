@@ -71,7 +71,6 @@ private:
     std::optional<BatchSums> early_sums_;  // of what is written early; empty: nothing is
     std::uint64_t early_to_ = 0;           // bytes_ up to here
     int early_error_ = 0;                  // of early writes that were waited for
-    std::uint64_t written_ = 0;  // bytes of the last batch
     std::uint64_t sync_ns_ = 0;  // that its fdatasync took
     std::vector<std::pair<Endpoint, std::uint64_t>> settled_;
     struct Settling {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <vector>
 
 #include "journal/segment_file.h"
 
@@ -24,15 +23,6 @@ int SegmentMaker::begin(Storage& storage, const SegmentHead& head) {
     return file_ ? file_->allocate(head.file_bytes) : error;
 }
 
-int SegmentMaker::write_slice(std::uint64_t slice_bytes) {
-    const std::uint64_t bytes = std::min(slice_bytes, head_.file_bytes - zeroed_bytes_);
-    zeros_.resize(std::max(zeros_.size(), bytes));
-    if (const int error = write_all(*file_, std::span(zeros_).first(bytes), zeroed_bytes_))
-        return error;
-    zeroed_bytes_ += bytes;
-    return file_->sync();
-}
-
 int SegmentMaker::finish(Storage& storage) {
     const Block block = segment_head_block(head_);
     const std::string name = numbered_name(segment_prefix, head_.number);
@@ -47,12 +37,16 @@ int SegmentMaker::finish(Storage& storage) {
     return error;
 }
 
-int SegmentMaker::step(Storage& storage, const SegmentHead& head, std::uint64_t slice_bytes,
+int SegmentMaker::step(Storage& storage, const SegmentHead& head, std::uint64_t zeros,
                        bool is_urgent, std::optional<Spare>& done) {
     int error = is_busy() ? 0 : begin(storage, head);
-    const auto is_zeroed = [&] { return is_urgent || zeroed_bytes_ >= head_.file_bytes; };
-    if (error == 0 && !is_zeroed()) error = write_slice(slice_bytes);
-    if (error == 0 && !is_zeroed()) return 0;
+    if (error == 0) error = file_->finish_writes();
+    if (error == 0 && !is_zeroed() && !is_urgent) {
+        const std::uint64_t bytes = std::min(zeros, head_.file_bytes - zeroed_bytes_);
+        file_->start_zeros(bytes, zeroed_bytes_);
+        zeroed_bytes_ += bytes;
+        return 0;
+    }
     if (error == 0) error = finish(storage);
     if (error == 0)
         done = Spare{head_, std::move(file_)};

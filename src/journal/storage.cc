@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -62,13 +63,15 @@ namespace {
 class RealFile final : public StorageFile {
 public:
     RealFile(base::File file, base::File direct, std::shared_ptr<Bounce> bounce,
-             std::shared_ptr<BackgroundWriter> background) noexcept
+             std::shared_ptr<BackgroundWriter> background,
+             std::shared_ptr<BackgroundWriter> zeros) noexcept
         : file_(std::move(file)),
           direct_(std::move(direct)),
           bounce_(std::move(bounce)),
-          background_(std::move(background)) {}
+          background_(std::move(background)),
+          zeros_(std::move(zeros)) {}
     ~RealFile() override {
-        if (is_started_) static_cast<void>(background_->finish());
+        if (is_started_ || has_zeros_) static_cast<void>(finish_writes());
     }
 
     Moved read(std::span<std::byte> into, std::uint64_t offset) override {
@@ -104,10 +107,22 @@ public:
         background_->start(direct_.fd(), from, offset);
         is_started_ = true;
     }
+    void start_zeros(std::uint64_t bytes, std::uint64_t offset) override {
+        if (direct_ && offset % direct_block == 0 && bytes % direct_block == 0) {
+            zeros_->start_zeros(direct_.fd(), bytes, offset);
+            has_zeros_ = true;
+            return;
+        }
+        StorageFile::start_zeros(bytes, offset);
+        // A hint: or all of them would be left to the sync.
+        static_cast<void>(::sync_file_range(file_.fd(), static_cast<off_t>(offset),
+                                            static_cast<off_t>(bytes), SYNC_FILE_RANGE_WRITE));
+    }
     int finish_writes() override {
         const int begun = std::exchange(is_started_, false) ? background_->finish() : 0;
+        const int zeros = std::exchange(has_zeros_, false) ? zeros_->finish() : 0;
         const int done = StorageFile::finish_writes();
-        return begun != 0 ? begun : done;
+        return begun != 0 ? begun : zeros != 0 ? zeros : done;
     }
     // Not repeated when interrupted: what such a sync has done is not known.
     int sync() override { return ::fdatasync(file_.fd()) == 0 ? 0 : errno; }
@@ -129,8 +144,10 @@ private:
     base::File file_;
     base::File direct_;  // the same file, or empty
     std::shared_ptr<Bounce> bounce_;
-    std::shared_ptr<BackgroundWriter> background_;
-    bool is_started_ = false;  // it has something of ours
+    std::shared_ptr<BackgroundWriter> background_;  // of batches
+    std::shared_ptr<BackgroundWriter> zeros_;       // of a segment that is made meanwhile
+    bool is_started_ = false;                       // the first has something of ours
+    bool has_zeros_ = false;                        // the second has
 };
 
 // A link, a pipe, a file of somebody else's or with a second name is not ours to trust.
@@ -151,6 +168,7 @@ struct RealStorage::Inside {
     base::File lock;
     std::shared_ptr<Bounce> bounce = std::make_shared<Bounce>();
     std::shared_ptr<BackgroundWriter> background = std::make_shared<BackgroundWriter>();
+    std::shared_ptr<BackgroundWriter> zeros = std::make_shared<BackgroundWriter>();
 
     // The file that was opened by this name, with a second descriptor if it can be had.
     [[nodiscard]] FilePointer file(base::File opened, const std::string& name) const {
@@ -162,7 +180,7 @@ struct RealStorage::Inside {
             if (one.inode != other.inode || one.device != other.device) direct.close();
         }
         return std::make_unique<RealFile>(std::move(opened), std::move(direct), bounce,
-                                          background);
+                                          background, zeros);
     }
 };
 
@@ -249,6 +267,16 @@ std::string RealStorage::path_of(const std::string& name) const {
 
 void StorageFile::start_write(std::span<const std::byte> from, std::uint64_t offset) {
     if (error_of_started_ == 0) error_of_started_ = write_all(*this, from, offset);
+}
+
+void StorageFile::start_zeros(std::uint64_t bytes, std::uint64_t offset) {
+    static constexpr std::array<std::byte, 64 * 1024> zeros{};
+    while (bytes > 0) {
+        const std::uint64_t part = std::min<std::uint64_t>(bytes, zeros.size());
+        start_write(std::span(zeros).first(part), offset);
+        bytes -= part;
+        offset += part;
+    }
 }
 
 int StorageFile::finish_writes() { return std::exchange(error_of_started_, 0); }

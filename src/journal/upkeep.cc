@@ -22,8 +22,7 @@ void Upkeep::complain(const char* what, int error) {
 
 bool Upkeep::step(bool idle, bool batch_is_open) {
     if (!core_.stopped.empty()) return false;
-    // The last one is for acknowledgements: messages wait, or are about to.
-    const bool made = make_spare(core_.spares.size() <= 1);
+    const bool made = make_spare(idle);
     if (batch_is_open) return made && core_.spares.size() < wanted_spares;
     const bool wrote = write_superblock(idle);
     if (checkpoint_is_due(idle)) return write_checkpoint();
@@ -31,14 +30,37 @@ bool Upkeep::step(bool idle, bool batch_is_open) {
     return merge(idle) || removed || wrote || made;
 }
 
+// The zeros of the next segment keep ahead of what is written into the current one, such that all
+// are there when it may be needed; not too few at a time, since each time takes a call. Behind
+// large batches there are none: such a one would pay more for each byte's second write than its one
+// sync gains.
+std::uint64_t Upkeep::zeros_due(bool idle) const {
+    const std::uint64_t slice = core_.options.slice_bytes;
+    if (idle) return slice;
+    if (core_.last_batch_bytes > slice) return 0;
+    const std::uint64_t due = core_.end.offset + core_.most_batch() + slice;
+    const std::uint64_t late = due - std::min(due, maker_.zeroed_bytes());
+    if (late < slice / 4) return 0;
+    const std::uint64_t now = std::min(late, std::max(slice / 4, 2 * core_.last_batch_bytes));
+    return now / block_bytes * block_bytes;
+}
+
 // True when it made progress.
-bool Upkeep::make_spare(bool messages_wait) {
+bool Upkeep::make_spare(bool idle) {
     if (core_.spares.size() >= wanted_spares && !maker_.is_busy()) return false;
+    // The last one is for acknowledgements: messages wait then, or are about to.
+    const bool is_urgent =
+        !idle && core_.spares.size() <= 1 &&
+        (core_.spares.empty() || core_.messages_wait || core_.current_is_finished ||
+         core_.end.offset + core_.most_batch() > core_.data_end());
+    const std::uint64_t zeros = zeros_due(idle);
+    if (maker_.is_busy() && !maker_.is_zeroed() && zeros == 0 && !is_urgent) return false;
     std::optional<Spare> done;
-    spare_error_ = maker_.step(core_.storage, core_.next_segment_head(),
-                               core_.options.slice_bytes, messages_wait, done);
+    spare_error_ =
+        maker_.step(core_.storage, core_.next_segment_head(), zeros, is_urgent, done);
     if (spare_error_ != 0) complain("making a spare segment", spare_error_);
     if (!done) return spare_error_ == 0;
+    core_.messages_wait = false;
     core_.trouble.clear();
     core_.newest_segment = done->head.number;
     core_.files.insert(done->head.number);
@@ -47,7 +69,7 @@ bool Upkeep::make_spare(bool messages_wait) {
 }
 
 void Upkeep::make_all_spares() {
-    while (core_.spares.size() < wanted_spares && make_spare(false)) continue;
+    while (core_.spares.size() < wanted_spares && make_spare(true)) continue;
 }
 
 bool Upkeep::write_superblock(bool even_if_only_the_end_moved, bool is_clean) {

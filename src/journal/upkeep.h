@@ -32,7 +32,8 @@ public:
     [[nodiscard]] int spare_error() const noexcept { return spare_error_; }
 
 private:
-    bool make_spare(bool messages_wait);
+    bool make_spare(bool idle);
+    [[nodiscard]] std::uint64_t zeros_due(bool idle) const;
     [[nodiscard]] bool checkpoint_is_due(bool idle) const;
     bool write_checkpoint();
     [[nodiscard]] std::uint64_t oldest_needed() const;

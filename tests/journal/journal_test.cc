@@ -340,6 +340,79 @@ void publish_texts(Bench& bench, std::size_t count) {
 
 }  // namespace
 
+namespace {
+
+struct Paced {
+    Bench bench;
+    std::uint64_t zeros = 0;
+    std::uint64_t made = 0;
+
+    explicit Paced(std::uint64_t most_batch = 256 * 1024) {
+        bench.journal.reset();
+        bench.disk.state = {};
+        bench.disk.zeros = 0;
+        bench.disk.renamed.clear();
+        bench.options.segment_bytes = 1024 * 1024;
+        bench.options.most_batch_bytes = most_batch;
+        bench.options.slice_bytes = 64 * 1024;
+        bench.options.checkpoint_bytes = 64 * 1024 * 1024;
+        bench.reopen();
+        zeros = bench.disk.zeros;
+        made = bench.disk.renamed["tmp-seg"];
+    }
+    // Batches of so many bytes, one call of the upkeep behind each; how many messages waited.
+    int write(int batches, std::size_t bytes) {
+        int waited = 0;
+        for (int batch = 0; batch < batches; ++batch) {
+            while (bench.publish(std::string(bytes, 'x'), {sales}).outcome != Outcome::ok) {
+                ++waited;
+                REQUIRE(waited < batches);
+                bench.journal->maintain();
+            }
+            bench.commit();
+            bench.journal->maintain();
+        }
+        zeros = bench.disk.zeros - zeros;
+        made = bench.disk.renamed["tmp-seg"] - made;
+        return waited;
+    }
+};
+
+}  // namespace
+
+TEST_CASE("beside small batches a segment is all zeros before it is due") {
+    Paced paced;
+    const std::uint64_t at_start = paced.zeros;
+    CHECK(at_start == paced.made * paced.bench.options.segment_bytes);
+    CHECK(paced.write(2000, 3000) == 0);
+    CHECK(paced.made > 5);
+    CHECK(paced.zeros >= paced.made * paced.bench.options.segment_bytes);
+    CHECK(paced.bench.disk.violations.empty());
+}
+
+TEST_CASE("beside large batches no segment is written twice, and none is waited for") {
+    Paced paced;
+    CHECK(paced.write(60, 160'000) == 0);
+    CHECK(paced.made > 5);
+    CHECK(paced.zeros == 0);
+}
+
+TEST_CASE("a message that finds no segment to go to has one made at once") {
+    Paced paced(64 * 1024);
+    while (paced.bench.journal->status().spares > 1) CHECK(paced.write(1, 3000) == 0);
+    // To where a batch of the usual length has room, and not all zeros are due.
+    CHECK(paced.write(215, 3000) == 0);
+    REQUIRE(paced.bench.journal->status().spares == 1);
+    const std::string longest(paced.bench.journal->status().most_payload_bytes, 'x');
+    int turns = 0;
+    while (paced.bench.publish(longest, {sales}).outcome == Outcome::no_space) {
+        REQUIRE(++turns < 4);
+        paced.bench.journal->maintain();
+    }
+    paced.bench.commit();
+    CHECK(turns > 0);
+}
+
 TEST_CASE("one message that nobody settles does not hinder settling what is behind it") {
     Bench bench;
     publish_texts(bench, 3000);

@@ -4,6 +4,7 @@
 #include "sim_disk.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -256,6 +257,15 @@ public:
         ++disk_.begun_writes;
         if (offset / block_bytes % 2 == 0) journal::StorageFile::start_write(from, offset);
         else begun_.emplace_back(from, offset);
+    }
+
+    void start_zeros(std::uint64_t bytes, std::uint64_t offset) override {
+        if (bytes % block_bytes != 0 || offset % block_bytes != 0)
+            disk_.violations.push_back("zeros that are no whole blocks, so not past the cache");
+        disk_.zeros += bytes;
+        static constexpr std::array<std::byte, block_bytes> zeros{};
+        for (std::uint64_t at = 0; at < bytes; at += block_bytes)
+            begun_.emplace_back(std::span(zeros), offset + at);
     }
 
     int finish_writes() override {

@@ -99,7 +99,8 @@ public:
     DiskState state;
     std::uint64_t capacity_bytes = UINT64_MAX;
     std::uint64_t calls = 0;
-    std::uint64_t begun_writes = 0;
+    std::uint64_t begun_writes = 0;  // of batches
+    std::uint64_t zeros = 0;         // bytes of them that were begun
     std::uint64_t read_bytes = 0;
     std::map<std::string, std::uint64_t> renamed;  // how often, by the old name
     Fault fault;
