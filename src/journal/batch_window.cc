@@ -66,7 +66,9 @@ std::optional<SegmentBegin> read_begin(const SegmentFile& file, BatchWindow& win
     window.open(file, first_batch_offset, file.data_end());
     const auto head = window.head(first_batch_offset);
     if (!head || head->kind != Kind::begin ||
-        !window.batch(first_batch_offset, head->lsn).valid)
+        !window.batch(first_batch_offset, head->lsn,
+                      file.is_merged() ? Numbering::rising : Numbering::dense)
+             .valid)
         return std::nullopt;
     return read_as<SegmentBegin>(payload_at(window.stretch(), first_batch_offset, *head));
 }

@@ -39,8 +39,13 @@ Merge::Merge(Core& core, std::uint64_t first, std::uint64_t last)
     chain_ = made_.begin.chain;
     cursor_.go_behind(made_.begin.lsn);
     file_ = core.storage.create(unfinished_name, error_);
-    // A segment begins by saying what it follows, a merged one too.
-    const SegmentBegin says{made_.begin, SegmentBegin::Why::full, 0};
+    // A segment begins by saying what it follows, a merged one too, and whether zeros stand there.
+    const auto before = core.ledger.segments.find(made_.begin.number);
+    const SegmentBegin says{made_.begin,
+                            before == core.ledger.segments.end() ? SegmentBegin::Why::first
+                            : before->second.clean               ? SegmentBegin::Why::full
+                                                                 : SegmentBegin::Why::failed,
+                            0};
     RecordHead head;
     head.kind = Kind::begin;
     head.lsn = made_.begin.lsn;

@@ -214,7 +214,7 @@ void Reading::read_begins() {
     const bool all = depth_ == Depth::everything || !checkpoint_;
     for (auto at = all ? files_.begin() : files_.upper_bound(checkpoint_->place.number);
          at != files_.end(); ++at)
-        if (SegmentFile& file = at->second; file.head && !file.is_merged())
+        if (SegmentFile& file = at->second; file.head)
             file.begin = read_begin(file, window_);
 }
 

@@ -20,7 +20,7 @@ struct SegmentFile {
     std::uint64_t number = 0;
     std::uint64_t bytes = 0;
     std::optional<SegmentHead> head;    // nothing: both copies are damaged
-    std::optional<SegmentBegin> begin;  // plain ones whose first batch was found to be valid
+    std::optional<SegmentBegin> begin;  // of those whose first batch was found to be valid
     Storage::FilePointer file;
 
     [[nodiscard]] bool is_merged() const noexcept {
