@@ -34,7 +34,8 @@ struct Options {
     std::uint64_t most_batch_bytes = 4U << 20;    // more is refused with batch_full
     // A batch that has grown by so much is begun to be written while it goes on growing.
     std::uint64_t early_write_bytes = 256U << 10;
-    std::uint64_t slice_bytes = 1U << 20;         // what one maintain() writes at most, about
+    // What one maintain() writes, about. Behind longer batches it fills no segment with zeros.
+    std::uint64_t slice_bytes = 1U << 20;
     std::uint64_t checkpoint_bytes = 64U << 20;   // written between two checkpoints
     std::uint64_t read_ahead_bytes = 256U << 10;  // of a feed that is behind
     std::uint32_t most_handed_out = 65'536;       // of one endpoint, not settled

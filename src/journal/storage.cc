@@ -71,7 +71,7 @@ public:
           background_(std::move(background)),
           zeros_(std::move(zeros)) {}
     ~RealFile() override {
-        if (is_started_ || has_zeros_) static_cast<void>(finish_writes());
+        if (has_ours_ != nullptr) static_cast<void>(has_ours_->finish());
     }
 
     Moved read(std::span<std::byte> into, std::uint64_t offset) override {
@@ -105,12 +105,12 @@ public:
         if (!direct_ || offset % direct_block != 0 || whole != from.size())
             return StorageFile::start_write(from, offset);
         background_->start(direct_.fd(), from, offset);
-        is_started_ = true;
+        has_ours_ = background_.get();
     }
     void start_zeros(std::uint64_t bytes, std::uint64_t offset) override {
         if (direct_ && offset % direct_block == 0 && bytes % direct_block == 0) {
             zeros_->start_zeros(direct_.fd(), bytes, offset);
-            has_zeros_ = true;
+            has_ours_ = zeros_.get();
             return;
         }
         StorageFile::start_zeros(bytes, offset);
@@ -119,10 +119,10 @@ public:
                                             static_cast<off_t>(bytes), SYNC_FILE_RANGE_WRITE));
     }
     int finish_writes() override {
-        const int begun = std::exchange(is_started_, false) ? background_->finish() : 0;
-        const int zeros = std::exchange(has_zeros_, false) ? zeros_->finish() : 0;
+        BackgroundWriter* const writer = std::exchange(has_ours_, nullptr);
+        const int begun = writer != nullptr ? writer->finish() : 0;
         const int done = StorageFile::finish_writes();
-        return begun != 0 ? begun : zeros != 0 ? zeros : done;
+        return begun != 0 ? begun : done;
     }
     // Not repeated when interrupted: what such a sync has done is not known.
     int sync() override { return ::fdatasync(file_.fd()) == 0 ? 0 : errno; }
@@ -146,8 +146,7 @@ private:
     std::shared_ptr<Bounce> bounce_;
     std::shared_ptr<BackgroundWriter> background_;  // of batches
     std::shared_ptr<BackgroundWriter> zeros_;       // of a segment that is made meanwhile
-    bool is_started_ = false;                       // the first has something of ours
-    bool has_zeros_ = false;                        // the second has
+    BackgroundWriter* has_ours_ = nullptr;          // one of the two, or none
 };
 
 // A link, a pipe, a file of somebody else's or with a second name is not ours to trust.

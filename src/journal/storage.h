@@ -36,7 +36,7 @@ public:
     // Begins to write all of `from`, which stays as it is until finish_writes(): the journal goes
     // on meanwhile. Nothing else is written to this file before that. Here it is done at once.
     virtual void start_write(std::span<const std::byte> from, std::uint64_t offset);
-    // The same with zeros, of which the caller needs none.
+    // The same with zeros, of which the caller needs none. Not between a start_write() and its end.
     virtual void start_zeros(std::uint64_t bytes, std::uint64_t offset);
     // Waits for what was begun: 0, or why some of it was not written.
     [[nodiscard]] virtual int finish_writes();

@@ -27,11 +27,11 @@ constexpr Endpoint billing = 2;
 // A journal on a disk of its own, opened again at will.
 struct Bench {
     SimDisk disk;
-    Options options = Rig::small_options();
+    Options options;
     std::uint64_t now = 1'700'000'000;
     std::unique_ptr<Journal> journal;
 
-    Bench() {
+    explicit Bench(const Options& how = Rig::small_options()) : options(how) {
         options.now_seconds = [this] { return now; };
         reopen();
     }
@@ -338,78 +338,66 @@ void publish_texts(Bench& bench, std::size_t count) {
     bench.commit();
 }
 
-}  // namespace
+Options paced_options(std::uint64_t most_batch) {
+    Options options;
+    options.segment_bytes = 1024 * 1024;
+    options.most_batch_bytes = most_batch;
+    options.slice_bytes = 64 * 1024;
+    return options;
+}
 
-namespace {
+std::uint64_t made_segments(const Bench& bench) { return bench.disk.renamed.at("tmp-seg"); }
 
-struct Paced {
-    Bench bench;
-    std::uint64_t zeros = 0;
-    std::uint64_t made = 0;
-
-    explicit Paced(std::uint64_t most_batch = 256 * 1024) {
-        bench.journal.reset();
-        bench.disk.state = {};
-        bench.disk.zeros = 0;
-        bench.disk.renamed.clear();
-        bench.options.segment_bytes = 1024 * 1024;
-        bench.options.most_batch_bytes = most_batch;
-        bench.options.slice_bytes = 64 * 1024;
-        bench.options.checkpoint_bytes = 64 * 1024 * 1024;
-        bench.reopen();
-        zeros = bench.disk.zeros;
-        made = bench.disk.renamed["tmp-seg"];
-    }
-    // Batches of so many bytes, one call of the upkeep behind each; how many messages waited.
-    int write(int batches, std::size_t bytes) {
-        int waited = 0;
-        for (int batch = 0; batch < batches; ++batch) {
-            while (bench.publish(std::string(bytes, 'x'), {sales}).outcome != Outcome::ok) {
-                ++waited;
-                REQUIRE(waited < batches);
-                bench.journal->maintain();
-            }
-            bench.commit();
+// Batches of so many bytes, one call of the upkeep behind each; how many messages waited.
+int write_batches(Bench& bench, int batches, std::size_t bytes) {
+    int waited = 0;
+    for (int batch = 0; batch < batches; ++batch) {
+        while (bench.publish(std::string(bytes, 'x'), {sales}).outcome != Outcome::ok) {
+            ++waited;
+            REQUIRE(waited < batches);
             bench.journal->maintain();
         }
-        zeros = bench.disk.zeros - zeros;
-        made = bench.disk.renamed["tmp-seg"] - made;
-        return waited;
+        bench.commit();
+        bench.journal->maintain();
     }
-};
+    return waited;
+}
 
 }  // namespace
 
 TEST_CASE("beside small batches a segment is all zeros before it is due") {
-    Paced paced;
-    const std::uint64_t at_start = paced.zeros;
-    CHECK(at_start == paced.made * paced.bench.options.segment_bytes);
-    CHECK(paced.write(2000, 3000) == 0);
-    CHECK(paced.made > 5);
-    CHECK(paced.zeros >= paced.made * paced.bench.options.segment_bytes);
-    CHECK(paced.bench.disk.violations.empty());
+    Bench bench(paced_options(256 * 1024));
+    const std::uint64_t zeros = bench.disk.zeros;
+    const std::uint64_t made = made_segments(bench);
+    CHECK(zeros == made * bench.options.segment_bytes);
+    CHECK(write_batches(bench, 2000, 3000) == 0);
+    CHECK(made_segments(bench) - made > 5);
+    CHECK(bench.disk.zeros - zeros >= (made_segments(bench) - made) * bench.options.segment_bytes);
+    CHECK(bench.disk.violations.empty());
 }
 
 TEST_CASE("beside large batches no segment is written twice, and none is waited for") {
-    Paced paced;
-    CHECK(paced.write(60, 160'000) == 0);
-    CHECK(paced.made > 5);
-    CHECK(paced.zeros == 0);
+    Bench bench(paced_options(256 * 1024));
+    const std::uint64_t zeros = bench.disk.zeros;
+    const std::uint64_t made = made_segments(bench);
+    CHECK(write_batches(bench, 60, 160'000) == 0);
+    CHECK(made_segments(bench) - made > 5);
+    CHECK(bench.disk.zeros == zeros);
 }
 
 TEST_CASE("a message that finds no segment to go to has one made at once") {
-    Paced paced(64 * 1024);
-    while (paced.bench.journal->status().spares > 1) CHECK(paced.write(1, 3000) == 0);
+    Bench bench(paced_options(64 * 1024));
+    while (bench.journal->status().spares > 1) CHECK(write_batches(bench, 1, 3000) == 0);
     // To where a batch of the usual length has room, and not all zeros are due.
-    CHECK(paced.write(215, 3000) == 0);
-    REQUIRE(paced.bench.journal->status().spares == 1);
-    const std::string longest(paced.bench.journal->status().most_payload_bytes, 'x');
+    CHECK(write_batches(bench, 215, 3000) == 0);
+    REQUIRE(bench.journal->status().spares == 1);
+    const std::string longest(bench.journal->status().most_payload_bytes, 'x');
     int turns = 0;
-    while (paced.bench.publish(longest, {sales}).outcome == Outcome::no_space) {
+    while (bench.publish(longest, {sales}).outcome == Outcome::no_space) {
         REQUIRE(++turns < 4);
-        paced.bench.journal->maintain();
+        bench.journal->maintain();
     }
-    paced.bench.commit();
+    bench.commit();
     CHECK(turns > 0);
 }
 
