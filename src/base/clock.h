@@ -6,6 +6,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 
@@ -22,6 +23,13 @@ namespace shmbus::base {
 
 // Since boot, the same for all processes of the host; never steps. For deadlines and durations.
 [[nodiscard]] inline std::uint64_t now_ns() noexcept { return clock_ns(CLOCK_MONOTONIC); }
+
+// So long from now; a century at most, so that the sum does not wrap.
+[[nodiscard]] inline std::uint64_t deadline_in(std::chrono::nanoseconds span) noexcept {
+    constexpr std::chrono::nanoseconds none{0};
+    constexpr std::chrono::nanoseconds most = std::chrono::hours(876'000);
+    return now_ns() + static_cast<std::uint64_t>(std::clamp(span, none, most).count());
+}
 
 // Since 1970; may step. For showing to people only.
 [[nodiscard]] inline std::uint64_t realtime_ns() noexcept { return clock_ns(CLOCK_REALTIME); }

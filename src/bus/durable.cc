@@ -24,10 +24,6 @@ constexpr int spins_before_sleep = 32;
 // A bell may be missed when the daemon was killed at the wrong moment.
 constexpr std::chrono::nanoseconds longest_sleep = 10ms;
 
-[[nodiscard]] std::uint64_t deadline_of(std::chrono::nanoseconds limit) noexcept {
-    return Outbound::patience_of(WhenFull::wait, limit).deadline_ns;
-}
-
 }  // namespace
 
 // ---- sending
@@ -167,7 +163,7 @@ Result<void> wait_for_receipt(ReceiptLane& lane, std::uint64_t end,
         if (lane.view.has(end)) return {};
         for (int pause = 0; pause < 16; ++pause) base::cpu_relax();
     }
-    const std::uint64_t deadline = deadline_of(limit);
+    const std::uint64_t deadline = base::deadline_in(limit);
     // Ends: by the deadline at the latest.
     for (;;) {
         if (lane.view.has(end)) return {};
@@ -185,7 +181,7 @@ void when_received(const std::shared_ptr<ReceiptLane>& lane, std::uint64_t end,
                    std::chrono::nanoseconds limit, std::function<void()> ready) {
     const std::shared_ptr<BusCore> bus = lane->bus.lock();
     if (!bus || bus->is_in_child()) return ready();
-    bus->requests().when_received({lane, end}, deadline_of(limit), std::move(ready));
+    bus->requests().when_received({lane, end}, base::deadline_in(limit), std::move(ready));
 }
 
 Result<void> BusCore::sync(std::chrono::nanoseconds limit) {
@@ -194,7 +190,7 @@ Result<void> BusCore::sync(std::chrono::nanoseconds limit) {
         const std::lock_guard lock(mutex_);
         for (const auto& outbound : outbounds_) outbound->add_receipts(due);
     }
-    const std::uint64_t deadline = deadline_of(limit);
+    const std::uint64_t deadline = base::deadline_in(limit);
     Result<void> answer;
     for (const Receipt& receipt : due) {
         const std::uint64_t now = base::now_ns();

@@ -269,6 +269,7 @@ void Outbound::abandon(Target& target) noexcept {
     target.current.reset();
     target.successor.close();
     target.asked_ns = 0;
+    target.is_private = false;
     target.why_none.clear();
     target.endpoint = 0;
     target.generation = 0;
@@ -313,6 +314,7 @@ void Outbound::write(Target& target, Outgoing& message) noexcept {
                                    (message.packed != 0 ? wire::is_packed : 0))};
     const lane::Claim claim = target.writer->claim(wire::units_of(meta.word()));
     base::check(static_cast<bool>(claim), "room for a record was seen before it is written");
+    target.writer->ask_ahead(claim, wire::units_of(meta.word()));
     std::byte* at = claim.record + wire::head_bytes;
     wire::write_extensions(extensions, at);
     at += extension_bytes;

@@ -13,6 +13,7 @@
 
 #include <array>
 #include <bit>
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -20,6 +21,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "bus/copy.h"
 #include "bus/inbox.h"
 #include "bus/receipt_lane.h"
@@ -66,6 +68,7 @@ struct Target {
     // the daemon may be away. None: asked for then, and why there was none.
     base::File successor;
     std::uint64_t asked_ns = 0;
+    bool is_private = false;  // the endpoint: it was found out that there will be none
     std::string why_none;
     std::unique_ptr<lane::Dropper> dropper;
     std::shared_ptr<ReceiptLane> receipts;  // of a lane into the journal
@@ -145,9 +148,16 @@ struct Outgoing {
 
 // How long to wait for room, and for whom.
 struct Patience {
-    std::uint64_t deadline_ns = 0;  // 0: not at all
+    std::chrono::nanoseconds wait{0};  // from when there is none; 0: not at all
+    std::uint64_t deadline_ns = 0;     // 0: as `wait` says
     // The type of an event: who takes its subscription back is not waited for any longer.
     std::uint16_t event = 0;
+
+    [[nodiscard]] bool is_none() const noexcept { return wait.count() <= 0 && deadline_ns == 0; }
+    // Who finds room has not looked at the clock.
+    void begin() noexcept {
+        if (deadline_ns == 0 && !is_none()) deadline_ns = base::deadline_in(wait);
+    }
 };
 
 // A table of a few dozen types, found by the descriptor's address. Never shrinks.

@@ -377,9 +377,7 @@ Result<std::shared_ptr<PendingCore>> request(BusCore& core, const TypeDescriptor
     auto pending = std::make_shared<PendingCore>();
     pending->bus = core.weak_from_this();
     pending->stop = options.stop;
-    const auto deadline = [&] {
-        return Outbound::patience_of(WhenFull::wait, options.deadline).deadline_ns;
-    };
+    const auto deadline = [&] { return base::deadline_in(options.deadline); };
     if (out->delivery != nullptr) {
         pending->deadline_ns = deadline();
         const Result<void> held = out->delivery->hold_request(type, bytes, options, pending);

@@ -35,12 +35,7 @@ constexpr std::uint64_t ask_every_ns = 100'000'000;
 }  // namespace
 
 Patience Outbound::patience_of(WhenFull when_full, std::chrono::nanoseconds wait) {
-    if (when_full != WhenFull::wait || wait <= 0ns) return {};
-    // Bounded, so that the sum does not wrap: a century is long enough.
-    const auto span = static_cast<std::uint64_t>(std::min(wait, std::chrono::nanoseconds(
-                                                                    std::chrono::hours(876'000)))
-                                                     .count());
-    return {.deadline_ns = base::now_ns() + span};
+    return {.wait = when_full == WhenFull::wait ? wait : 0ns};
 }
 
 // Everything was taken, yet a consumer that does not move holds room back.
@@ -80,8 +75,8 @@ void Outbound::ask_for_successor(Target& target, bool is_needed) {
     const std::uint64_t capacity = target.writer->parts().identity().capacity;
     const auto there = core_.directory().endpoint(target.endpoint);
     // A private endpoint has one reader, so nobody could go on behind it.
-    if (!there || directory::is_private(there->row.kind) ||
-        target.before.size() >= most_successors ||
+    target.is_private = there && directory::is_private(there->row.kind);
+    if (!there || target.is_private || target.before.size() >= most_successors ||
         (!is_needed && !core_.has_memory_to_spare(capacity)))
         return;
     Result<base::File> lane = core_.open_successor(target.endpoint, target.generation,
@@ -139,9 +134,10 @@ Result<void> Outbound::make_room(Target& target, std::uint64_t units, Patience p
     if (target.has_loan) return Error(ErrorCode::would_block);
     const auto fits = [&] { return static_cast<bool>(target.writer->claim(units)); };
     const std::uint64_t units_there = target.writer->most_units() * 4;
-    if (!target.successor && target.writer->tail() * busy_part >= units_there)
+    if (!target.successor && !target.is_private &&
+        target.writer->tail() * busy_part >= units_there)
         ask_for_successor(target, false);
-    int spins = patience.deadline_ns != 0 ? spins_before_count : 0;
+    int spins = patience.is_none() ? 0 : spins_before_count;
     std::uint64_t looked_at = 0;  // version of the directory
     bool has_waited = false;
     for (;;) {
@@ -153,13 +149,15 @@ Result<void> Outbound::make_room(Target& target, std::uint64_t units, Patience p
             abandon(target);
             return Error(ErrorCode::lane_lost, &details);
         }
+        if (fits()) return {};
+        patience.begin();
         // The readers give room back a quarter of the lane at a time. To count it ourselves means
         // to read their hands, which slows them down: first wait for them.
         for (; spins > 0; --spins) {
-            if (fits()) return {};
             for (int pause = 0; pause < 16; ++pause) base::cpu_relax();
+            if (fits()) return {};
         }
-        if (fits() || target.writer->count_room(target.inbox->view, units)) return {};
+        if (target.writer->count_room(target.inbox->view, units)) return {};
         if (go_on_in_successor(target, units)) continue;
         if (target.writer == nullptr) return Error(ErrorCode::lane_lost);
         const std::uint64_t now = base::now_ns();
