@@ -36,7 +36,7 @@ namespace {
 
 constexpr auto lingers = 50us;
 // A batch may wait for more to come for this part of what the last commit took.
-constexpr int most_of_a_commit = 4;
+constexpr int most_of_a_commit = 2;
 // What was handled is written down with the next batch of messages, or alone after this.
 constexpr auto settles_alone_after = 100ms;
 constexpr std::chrono::microseconds least_look = 1ms;
@@ -59,6 +59,21 @@ constexpr const char* no_memory = "no memory left";
         if (std::strcmp(entry->d_name, ".") != 0 && std::strcmp(entry->d_name, "..") != 0)
             return true;
     return false;
+}
+
+// From the sender's lane.
+[[nodiscard]] Outbound outbound_of(const Fresh& fresh) noexcept {
+    const wire::Meta meta = wire::Meta::of(fresh.meta);
+    Outbound message;
+    message.meta = fresh.meta;
+    message.id = fresh.id;
+    message.lsn = fresh.lsn;
+    message.source = fresh.source;
+    message.payload = {fresh.record + meta.payload_offset(), meta.payload_bytes};
+    // Cannot be refused: it was compared when it came in.
+    static_cast<void>(
+        wire::read_extensions(meta, fresh.record + wire::head_bytes, message.extensions));
+    return message;
 }
 
 }  // namespace
@@ -411,24 +426,12 @@ std::string Durable::why_needed(journal::Endpoint number) {
 
 void Durable::hand_out() {
     for (const Fresh& fresh : service_->intake->fresh()) {
-        if (fresh.record == nullptr) {
-            for (const journal::Endpoint number : *fresh.to)
-                if (Outlet* const to = outlet(number)) to->leave_to_fill();
-            continue;
+        for (const journal::Endpoint number : *fresh.to) {
+            Outlet* const to = outlet(number);
+            if (to == nullptr || to->is_behind()) continue;  // the journal brings it in its turn
+            if (fresh.record == nullptr) to->leave_to_fill();
+            else static_cast<void>(to->pass_on(service_->journal, outbound_of(fresh)));
         }
-        const wire::Meta meta = wire::Meta::of(fresh.meta);
-        Outbound message;
-        message.meta = fresh.meta;
-        message.id = fresh.id;
-        message.lsn = fresh.lsn;
-        message.source = fresh.source;
-        message.payload = {fresh.record + meta.payload_offset(), meta.payload_bytes};
-        // Cannot be refused: it was compared when it came in.
-        static_cast<void>(wire::read_extensions(meta, fresh.record + wire::head_bytes,
-                                                message.extensions));
-        for (const journal::Endpoint number : *fresh.to)
-            if (Outlet* const to = outlet(number))
-                static_cast<void>(to->pass_on(service_->journal, message));
         step("handed out");
     }
     for (auto& [number, outlet] : service_->outlets) outlet.ring();

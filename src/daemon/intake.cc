@@ -33,6 +33,8 @@ constexpr std::uint32_t most_in_a_row = 1'024;
 constexpr std::size_t most_in_a_batch = 16'384;
 // Who sends one message behind the other has sent more by then.
 constexpr auto between_looks = std::chrono::microseconds(1);
+// Who has many on their way takes all their receipts first: so long for each.
+constexpr auto takes_receipt = std::chrono::nanoseconds(8);
 // Among the audiences: no type and no endpoint.
 constexpr std::pair<std::uint64_t, std::uint64_t> errors{~std::uint64_t{0}, 0};
 
@@ -330,11 +332,17 @@ bool Intake::collect(journal::Journal& journal) {
 // of them would be a batch of their own, and all others would wait for its sync.
 void Intake::gather(journal::Journal& journal, std::size_t messages,
                     std::chrono::steady_clock::time_point until) {
+    using Clock = std::chrono::steady_clock;
+    if (messages <= 1) return;
+    const auto bears = between_looks + messages * takes_receipt;  // so long a silence
+    auto came = Clock::now();
     // Ends: at the first look behind that time.
-    while (!is_full_ && fresh_.size() < messages) {
-        const auto look = std::chrono::steady_clock::now() + between_looks;
-        while (std::chrono::steady_clock::now() < look) base::cpu_relax();
-        if (!read_lanes(journal) || look >= until) return;
+    while (!is_full_) {
+        const auto look = Clock::now() + between_looks;
+        while (Clock::now() < look) base::cpu_relax();
+        if (read_lanes(journal)) came = look;
+        else if (fresh_.size() >= messages || look - came >= bears) return;
+        if (look >= until) return;
     }
 }
 

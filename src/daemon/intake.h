@@ -41,8 +41,8 @@ public:
     // Reads what is there into the journal's open batch, until it is full. True when something was
     // read. What is in the batch is in fresh().
     bool collect(journal::Journal& journal);
-    // Behind a collect() that has read something: reads on while more comes, up to `messages` in
-    // the batch, until that time about.
+    // Behind a collect() that has read something: reads on while more comes, and where fewer came
+    // than `messages`, the last batch's, a little longer; until that time about.
     void gather(journal::Journal& journal, std::size_t messages,
                 std::chrono::steady_clock::time_point until);
     [[nodiscard]] const std::vector<Fresh>& fresh() const noexcept { return fresh_; }

@@ -25,9 +25,7 @@ bool Ledger::apply(std::uint64_t number, const RecordHead& head,
                    std::span<const std::byte> payload) {
     switch (head.kind) {
         case Kind::publish:
-            if (!audiences.contains(head.number) || !segments.contains(number)) return false;
-            add_published(segments.at(number), head);
-            return true;
+            return add_published(number, head);
         case Kind::acknowledge:
             return add_settled(head, payload);
         case Kind::item:
@@ -94,18 +92,22 @@ void Ledger::batch_done(const Place& begin, std::uint64_t batch_seconds) {
     if (seconds > limits_.window_seconds) ids.drop_before(seconds - limits_.window_seconds);
 }
 
-void Ledger::add_published(Segment& segment, const RecordHead& head) {
-    Audience& audience = audiences.at(head.number);
+bool Ledger::add_published(std::uint64_t number, const RecordHead& head) {
+    const auto known = audiences.find(head.number);
+    const auto holds = segments.find(number);
+    if (known == audiences.end() || holds == segments.end()) return false;
+    Audience& audience = known->second;
     if (audience.last_lsn <= batch_begin_lsn) audience.last_before = audience.last_lsn;
     audience.last_lsn = head.lsn;
     audience.sequence = head.sequence;
     ++audience.count;
-    Share& share = segment.shares[head.number];
+    Share& share = holds->second.shares[head.number];
     if (share.count == 0) share.first_lsn = head.lsn;
     share.last_lsn = head.lsn;
     ++share.count;
     share.bytes += record_bytes(head.payload_bytes);
     if ((head.flags & keep_id) != 0) ids.add({head.first, head.second}, seconds);
+    return true;
 }
 
 bool Ledger::add_audience(const RecordHead& head, std::span<const std::byte> payload) {

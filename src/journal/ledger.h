@@ -136,7 +136,7 @@ public:
     void tidy();
 
 private:
-    void add_published(Segment& segment, const RecordHead& head);
+    [[nodiscard]] bool add_published(std::uint64_t number, const RecordHead& head);
     [[nodiscard]] bool add_audience(const RecordHead& head, std::span<const std::byte> payload);
     [[nodiscard]] bool add_settled(const RecordHead& head, std::span<const std::byte> payload);
     void forget(Endpoint endpoint);

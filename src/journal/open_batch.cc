@@ -42,6 +42,7 @@ void OpenBatch::clear() {
     moving_.clear();
     audiences_.clear();
     sequences_.clear();
+    latest_.audience = 0;
 }
 
 bool OpenBatch::is_empty() const noexcept {
@@ -120,6 +121,18 @@ std::uint32_t OpenBatch::audience_of(std::span<const Endpoint> to) {
     return number;
 }
 
+void OpenBatch::address(std::span<const Endpoint> to) {
+    if (latest_.audience != 0 && std::ranges::equal(to, latest_.to)) return;
+    latest_.audience = 0;
+    const std::uint32_t number = audience_of(to);
+    const auto known = core_.ledger.audiences.find(number);
+    const std::uint32_t last =
+        known == core_.ledger.audiences.end() ? 0 : known->second.sequence;
+    latest_.sequence = &sequences_.try_emplace(number, last).first->second;
+    latest_.to.assign(to.begin(), to.end());
+    latest_.audience = number;
+}
+
 Appended OpenBatch::publish(const Message& message) {
     base::check(!message.to.empty(), "a message is published to somebody");
     const std::uint64_t bytes =
@@ -133,15 +146,13 @@ Appended OpenBatch::publish(const Message& message) {
     head.kind = Kind::publish;
     head.flags = message.keep_id ? keep_id : 0;
     head.type = message.type;
-    head.number = audience_of(message.to);
-    const auto known = core_.ledger.audiences.find(head.number);
-    const auto [last, is_new] = sequences_.try_emplace(
-        head.number, known == core_.ledger.audiences.end() ? 0 : known->second.sequence);
-    head.sequence = last->second + 1;
+    address(message.to);
+    head.number = latest_.audience;
+    head.sequence = *latest_.sequence + 1;
     head.first = message.id.high;
     head.second = message.id.low;
     add(head, message.payload, message.head);
-    last->second = head.sequence;
+    *latest_.sequence = head.sequence;
     try {
         write_early();
     } catch (const std::bad_alloc&) {  // then it is written with the rest
@@ -238,6 +249,7 @@ void OpenBatch::take_back(const Journal::Mark& to) {
         if (--own->second.count == 0) moving_.erase(own);
     }
     audiences_.resize(to.audiences);
+    latest_.audience = 0;
 }
 
 void OpenBatch::add_settled() {

@@ -49,6 +49,8 @@ private:
     void add(RecordHead head, std::span<const std::byte> payload,
              std::span<const std::byte> before = {});
     [[nodiscard]] std::uint32_t audience_of(std::span<const Endpoint> to);
+    // Makes them the latest_.
+    void address(std::span<const Endpoint> to);
     void add_settled();
     void add_positions();
     [[nodiscard]] int write(bool fresh_segment);
@@ -91,6 +93,12 @@ private:
     std::map<std::uint64_t, Moving> moving_;  // by lane
     std::vector<std::pair<std::vector<Endpoint>, std::uint32_t>> audiences_;  // new in this batch
     std::map<std::uint32_t, std::uint32_t> sequences_;  // last given in this batch
+    // Whom the last message of this batch is for: the next one mostly goes there too.
+    struct Latest {
+        std::vector<Endpoint> to;
+        std::uint32_t audience = 0;         // 0: there is none
+        std::uint32_t* sequence = nullptr;  // its place in sequences_
+    } latest_;
 };
 
 }  // namespace shmbus::journal

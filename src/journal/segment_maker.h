@@ -27,7 +27,7 @@ class SegmentMaker {
 public:
     static constexpr const char* unfinished_name = "tmp-seg";
 
-    // Goes on with the one that was begun, or begins one with this head: waits for the zeros that
+    // Goes on with the one that was begun, or begins one, with this head: waits for the zeros that
     // it began to write before, and begins as many more. Returns an errno: what was made so far is
     // then removed, and the next call begins anew, with the head it is given. `is_urgent`: messages
     // wait for it; the zeros that are not written yet are left to the file system, whose reserved

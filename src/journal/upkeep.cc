@@ -56,8 +56,8 @@ bool Upkeep::make_spare(bool idle) {
     const std::uint64_t zeros = zeros_due(idle);
     if (maker_.is_busy() && !maker_.is_zeroed() && zeros == 0 && !is_urgent) return false;
     std::optional<Spare> done;
-    spare_error_ =
-        maker_.step(core_.storage, core_.next_segment_head(), zeros, is_urgent, done);
+    const SegmentHead head = maker_.is_busy() ? SegmentHead() : core_.next_segment_head();
+    spare_error_ = maker_.step(core_.storage, head, zeros, is_urgent, done);
     if (spare_error_ != 0) complain("making a spare segment", spare_error_);
     if (!done) return spare_error_ == 0;
     core_.messages_wait = false;

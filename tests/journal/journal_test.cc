@@ -721,6 +721,28 @@ TEST_CASE("when the fresh segment fails as well nothing more is acknowledged") {
     CHECK(bench.journal->why_stopped().empty());
 }
 
+TEST_CASE("the messages of an audience are numbered one by one, also behind what was taken back") {
+    Bench bench;
+    for (int batch = 0; batch < 2; ++batch) {
+        bench.publish("one", {sales});
+        bench.publish("two", {sales});
+        const Journal::Mark mark = bench.journal->mark();
+        bench.publish("withdrawn", {sales});
+        bench.publish("withdrawn", {billing});
+        bench.journal->take_back(mark);
+        bench.publish("three", {billing});
+        bench.publish("four", {sales});
+        bench.commit();
+    }
+    std::map<std::uint32_t, std::vector<std::uint32_t>> numbers;
+    static_cast<void>(inspect(bench.disk, [&](auto, auto, const RecordHead& head, auto) {
+        if (head.kind == Kind::publish) numbers[head.number].push_back(head.sequence);
+    }));
+    REQUIRE(numbers.size() == 2);
+    CHECK(numbers.begin()->second == std::vector<std::uint32_t>{1, 2, 3, 4, 5, 6});
+    CHECK(numbers.rbegin()->second == std::vector<std::uint32_t>{1, 2});
+}
+
 TEST_CASE("damage stops the service, is named exactly, and is gone around once accepted") {
     Bench bench;
     std::vector<std::uint64_t> lsns;
