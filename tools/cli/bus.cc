@@ -15,6 +15,7 @@
 #include "cli/open_bus.h"
 #include "cli/trouble.h"
 #include "lane/layout.h"
+#include "look/traces.h"
 #include "wire/control.h"
 
 namespace shmbus::cli {
@@ -52,7 +53,7 @@ void show_environment(const Common& common) {
     Facts facts("shmbus.env/1");
     facts.add("bus_directory", location.directory);
     facts.add("root_directory", location.root);
-    facts.add("journal_directory", detail::journal_here(location));
+    facts.add("journal_directory", look::journal_of_bus(location));
     facts.add("daemon_program", known(daemon));
     facts.add("starts_daemon", detail::may_start_daemon());
     for (const char* const name : {"SHMBUS_DIR", "SHMBUS_BUS", "SHMBUS_CONFIG", "SHMBUS_JOURNAL",

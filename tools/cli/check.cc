@@ -102,7 +102,7 @@ struct Depth {
     if (!journal.is_in_use) {
         // A daemon takes up what is there when it starts; then the bus has an endpoint for it.
         look::Journal files;
-        look::find_journal(detail::journal_here(bus.location()), files);
+        look::find_journal(look::journal_of_bus(bus.location()), files);
         if (!files.is_left()) return {State::fine, "no durable message was ever sent here", ""};
         return {State::critical,
                 "the journal in " + files.path + " is not taken up: see the daemon's log, and "

@@ -76,7 +76,7 @@ void look_at_journal_files(const std::string& path, Findings& into) {
 }  // namespace
 
 void look_at_journal(const OpenBus& bus, Findings& into) {
-    const std::string path = detail::journal_here(bus.location());
+    const std::string path = look::journal_of_bus(bus.location());
     const auto row = bus.reader().journal_endpoint();
     look::Journal files;
     look::find_journal(path, files);

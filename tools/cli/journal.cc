@@ -21,6 +21,7 @@
 #include "cli/still_journal.h"
 #include "cli/trouble.h"
 #include "journal/journal.h"
+#include "look/traces.h"
 
 namespace shmbus::cli {
 namespace {
@@ -38,7 +39,7 @@ struct JournalLine {
 
 [[nodiscard]] std::string place_of(const JournalLine& line, const Common& common) {
     if (!line.directory.empty()) return line.directory;
-    return detail::journal_here(detail::locate_bus(common.bus));
+    return look::journal_of_bus(detail::locate_bus(common.bus));
 }
 
 [[nodiscard]] Facts facts_of(const Report& report) {
@@ -156,7 +157,7 @@ void add_journal_commands(const Command& app, const Common& common) {
     auto line = std::make_shared<JournalLine>();
     const Command command = app.add("journal", "The journal").needs_command();
     command.option("--dir", line->directory,
-                        "Its directory; default: $SHMBUS_JOURNAL, or where the bus has it");
+                        "Its directory; default: $SHMBUS_JOURNAL, or where the daemon has it");
     const auto place = [&common, line] { return place_of(*line, common); };
     command.add("stat", "Its size, and how much waits for whom. Needs no daemon")
         .runs([&common, place] { journal_stat(common, place()); });

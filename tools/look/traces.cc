@@ -209,6 +209,16 @@ std::string journal_of_daemon(pid_t daemon) {
     return open_file_of(daemon, journal_lock_file).parent_path().string();
 }
 
+std::string journal_of_bus(const detail::BusLocation& location) {
+    std::string found;
+    const base::File directory(
+        ::open(location.directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (directory && detail::environment("SHMBUS_JOURNAL").empty())
+        if (const auto daemon = find_daemon(directory, location.directory).pid)
+            found = journal_of_daemon(*daemon);
+    return found.empty() ? detail::journal_here(location) : found;
+}
+
 std::string log_of_daemon(const std::string& bus, const Daemon& daemon) {
     namespace fs = std::filesystem;
     std::error_code error;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/file.h"
+#include "bus/locate.h"
 #include "look/snapshot.h"
 
 namespace shmbus::look {
@@ -24,6 +25,10 @@ void find_process(const base::File& participants, Process& process);
 
 // The journal that this daemon has open, read off its descriptors; empty when they cannot be read.
 [[nodiscard]] std::string journal_of_daemon(pid_t daemon);
+
+// The journal of the bus there: $SHMBUS_JOURNAL, else the one that its daemon has open, else where
+// it usually lies. It need not be there.
+[[nodiscard]] std::string journal_of_bus(const detail::BusLocation& location);
 
 // Where the daemon's log can be read: the file it has open for that, the file its standard error
 // goes to, or what the last one that wrote into the bus's directory left there; else empty.

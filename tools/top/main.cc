@@ -77,7 +77,8 @@ void add_options(CLI::App& app, CommandLine& line) {
     app.add_option("--dir", line.directory, "Directory of the bus itself, or of a copy of it")
         ->excludes(bus);
     app.add_option("--journal", line.journal,
-                   "Directory of its journal; default: $SHMBUS_JOURNAL, or where the bus has it");
+                   "Directory of its journal; default: the one that the daemon has open, "
+                   "$SHMBUS_JOURNAL or the usual place");
     shmbus::add_duration(app, "-d,--interval", line.interval, "Between looks; default: 1s",
                          std::chrono::milliseconds(100));
     app.add_option("-n,--count", line.count,

@@ -26,6 +26,10 @@ def journal(stage):
         stat = bus.json("journal", "stat")
         require(stat["waiting"] == {"work": 51} and stat["is_sound"], stat)
         require(bus.json("journal", "verify")["damages"] == [], "verify")
+        # Where nobody says where it is, it is the one that the daemon has open.
+        untold = {"SHMBUS_JOURNAL": ""}
+        require(bus.json("journal", "stat", env=untold)["waiting"] == {"work": 51}, "untold")
+        require(bus.json("env", env=untold)["journal_directory"] == str(bus.journal), "untold")
         kinds = [record["kind"] for record in bus.lines("journal", "dump")]
         require(kinds.count("publish") == 51, kinds)
         text = bus.bad(75, "journal", "compact")
