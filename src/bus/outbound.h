@@ -21,7 +21,6 @@
 #include <string>
 #include <vector>
 
-#include "base/clock.h"
 #include "bus/copy.h"
 #include "bus/inbox.h"
 #include "bus/receipt_lane.h"
@@ -148,16 +147,9 @@ struct Outgoing {
 
 // How long to wait for room, and for whom.
 struct Patience {
-    std::chrono::nanoseconds wait{0};  // from when there is none; 0: not at all
-    std::uint64_t deadline_ns = 0;     // 0: as `wait` says
+    std::chrono::nanoseconds wait{0};  // from when it is found that there is none
     // The type of an event: who takes its subscription back is not waited for any longer.
     std::uint16_t event = 0;
-
-    [[nodiscard]] bool is_none() const noexcept { return wait.count() <= 0 && deadline_ns == 0; }
-    // Who finds room has not looked at the clock.
-    void begin() noexcept {
-        if (deadline_ns == 0 && !is_none()) deadline_ns = base::deadline_in(wait);
-    }
 };
 
 // A table of a few dozen types, found by the descriptor's address. Never shrinks.

@@ -357,7 +357,7 @@ Result<void> ask(BusCore& core, Outbound& out, const TypeDescriptor& type,
     if (bytes.size() > target.most_payload())
         return too_large(bytes.size(), target.most_payload());
     const Result<void> room =
-        out.make_room(target, message.most_units(), {.deadline_ns = pending->deadline_ns});
+        out.make_room(target, message.most_units(), {.wait = options.deadline});
     if (!room) return room.error();
     pending->id = wire::id_at(target.writer->lane_id(), target.writer->tail(), 0);
     core.requests().expect(pending);

@@ -137,7 +137,8 @@ Result<void> Outbound::make_room(Target& target, std::uint64_t units, Patience p
     if (!target.successor && !target.is_private &&
         target.writer->tail() * busy_part >= units_there)
         ask_for_successor(target, false);
-    int spins = patience.is_none() ? 0 : spins_before_count;
+    int spins = patience.wait > 0ns ? spins_before_count : 0;
+    std::uint64_t deadline = 0;  // who finds room at once has not looked at the clock
     std::uint64_t looked_at = 0;  // version of the directory
     bool has_waited = false;
     for (;;) {
@@ -150,7 +151,7 @@ Result<void> Outbound::make_room(Target& target, std::uint64_t units, Patience p
             return Error(ErrorCode::lane_lost, &details);
         }
         if (fits()) return {};
-        patience.begin();
+        if (deadline == 0) deadline = base::deadline_in(patience.wait);
         // The readers give room back a quarter of the lane at a time. To count it ourselves means
         // to read their hands, which slows them down: first wait for them.
         for (; spins > 0; --spins) {
@@ -161,7 +162,7 @@ Result<void> Outbound::make_room(Target& target, std::uint64_t units, Patience p
         if (go_on_in_successor(target, units)) continue;
         if (target.writer == nullptr) return Error(ErrorCode::lane_lost);
         const std::uint64_t now = base::now_ns();
-        if (now >= patience.deadline_ns) {
+        if (now >= deadline) {
             target.writer->note(lane::Writer::Account::refused);
             return full(target);
         }
@@ -170,7 +171,7 @@ Result<void> Outbound::make_room(Target& target, std::uint64_t units, Patience p
             if (!is_wanted(target, patience.event))
                 return refuse(ErrorCode::no_endpoint, target.inbox->name);
         }
-        const std::chrono::nanoseconds left(patience.deadline_ns - now);
+        const std::chrono::nanoseconds left(deadline - now);
         if (!std::exchange(has_waited, true)) target.writer->note(lane::Writer::Account::waits);
         target.writer->wait_for_room(target.inbox->view, units, std::min(left, longest_wait));
         core_.session().tend();
