@@ -35,8 +35,10 @@ using journal::Outcome;
 namespace {
 
 constexpr auto lingers = 50us;
-// A batch may wait for more to come for this part of what the last commit took.
+// A batch may wait for more to come for this part of what the last commit took, and no longer than
+// that behind a disk that has stalled.
 constexpr int most_of_a_commit = 2;
+constexpr auto gathers_at_most = 1ms;
 // What was handled is written down with the next batch of messages, or alone after this.
 constexpr auto settles_alone_after = 100ms;
 constexpr std::chrono::microseconds least_look = 1ms;
@@ -522,9 +524,11 @@ bool Durable::work() {
     if (service_ == nullptr) return false;
     const bool came = rows == Outcome::ok && service_->intake->collect(service_->journal);
     if (looks) make_missing_outlets();
-    if (came)
+    if (came) {
+        const Clock::duration most = last_commit_ / most_of_a_commit;
         service_->intake->gather(service_->journal, last_batch_,
-                                 Clock::now() + last_commit_ / most_of_a_commit);
+                                 Clock::now() + std::min<Clock::duration>(most, gathers_at_most));
+    }
     const Outcome hinders = rows == Outcome::ok ? service_->intake->obstacle() : rows;
     if (service_->intake->has_read(hinders == Outcome::no_space)) handled += settle();
     const bool commits =
