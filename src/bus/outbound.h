@@ -148,6 +148,7 @@ struct Outgoing {
 // How long to wait for room, and for whom.
 struct Patience {
     std::chrono::nanoseconds wait{0};  // from when it is found that there is none
+    std::uint64_t deadline_ns = 0;     // the wait's end where it has begun before; 0: it has not
     // The type of an event: who takes its subscription back is not waited for any longer.
     std::uint16_t event = 0;
 };

@@ -356,8 +356,10 @@ Result<void> ask(BusCore& core, Outbound& out, const TypeDescriptor& type,
     Target& target = **found;
     if (bytes.size() > target.most_payload())
         return too_large(bytes.size(), target.most_payload());
+    // It counts from the call, and the daemon may have been waited for since.
     const Result<void> room =
-        out.make_room(target, message.most_units(), {.wait = options.deadline});
+        out.make_room(target, message.most_units(),
+                      {.wait = options.deadline, .deadline_ns = pending->deadline_ns});
     if (!room) return room.error();
     pending->id = wire::id_at(target.writer->lane_id(), target.writer->tail(), 0);
     core.requests().expect(pending);

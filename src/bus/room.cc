@@ -138,7 +138,8 @@ Result<void> Outbound::make_room(Target& target, std::uint64_t units, Patience p
         target.writer->tail() * busy_part >= units_there)
         ask_for_successor(target, false);
     int spins = patience.wait > 0ns ? spins_before_count : 0;
-    std::uint64_t deadline = 0;  // who finds room at once has not looked at the clock
+    // 0: not yet. Who finds room at once has not looked at the clock.
+    std::uint64_t deadline = patience.deadline_ns;
     std::uint64_t looked_at = 0;  // version of the directory
     bool has_waited = false;
     for (;;) {

@@ -23,4 +23,19 @@ struct Weather {
     std::uint64_t number;
 };
 
+struct Answer {
+    static constexpr auto message = shmbus::reply("system.answer", shmbus::transient);
+    std::uint64_t number;
+};
+struct Question {
+    static constexpr auto message = shmbus::command("system.question", shmbus::transient);
+    using reply = Answer;
+    std::uint64_t number;
+};
+struct Riddle {
+    static constexpr auto message = shmbus::command("system.riddle", shmbus::transient);
+    using reply = Answer;
+    std::uint64_t number;
+};
+
 }  // namespace system_tests

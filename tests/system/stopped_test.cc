@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <map>
 #include <set>
+#include <thread>
 
 #include "system/stage.h"
 
@@ -88,6 +89,36 @@ TEST_CASE("while the daemon is stopped messages go on and a death is noticed by 
     stage.daemon.process().signal(SIGCONT);
     send(bus, 1, 31);
     CHECK(ends_well(survivor));
+}
+
+// The daemon is asked for the type first, and then the lane is full: one deadline for both.
+TEST_CASE("a request waits no longer for room than until its deadline, counted from the call") {
+    constexpr auto stopped_for = 800ms;
+    constexpr auto deadline = 1000ms;
+    Stage stage;
+    Bus bus = stage.join();
+    Endpoint endpoint = bus.endpoint("jobs", small_lanes());
+    endpoint.on<Job>([](const Job&) {});
+    shmbus::RequestOptions options;
+    options.destination = "jobs";
+    options.deadline = deadline;
+    // From here on this bus has a place for answers.
+    static_cast<void>(bus.request(Question{0}, options));
+    shmbus::SendOptions at_once;
+    at_once.when_full = shmbus::WhenFull::refuse;
+    while (bus.send(Job{1, 1}, at_once)) continue;
+    stage.daemon.process().signal(SIGSTOP);
+    std::jthread later([&] {
+        std::this_thread::sleep_for(stopped_for);
+        stage.daemon.process().signal(SIGCONT);
+    });
+    const auto begin = std::chrono::steady_clock::now();
+    const auto answer = bus.request(Riddle{1}, options).wait();
+    const auto took = std::chrono::steady_clock::now() - begin;
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error() == shmbus::ErrorCode::full);
+    CHECK(took >= deadline);
+    CHECK(took < stopped_for + deadline);
 }
 
 TEST_CASE("a stopped sender with an open loan holds up nobody else, and its loan is still good") {
