@@ -51,6 +51,30 @@ void each_time(Call&& call) {
 }  // namespace
 
 TEST_SUITE("journal") {
+// The audience of the message before is remembered: never with half of the next one's.
+TEST_CASE("a message that no memory was left for leaves the numbers of the next audience alone") {
+    const std::vector<Endpoint> one{1};
+    const std::vector<Endpoint> more{1, 2, 3, 4, 5, 6, 7, 8};
+    bool went_well = false;
+    // Ends: no call makes so many allocations.
+    for (std::uint64_t at = 1; !went_well; ++at) {
+        REQUIRE(at < 1000);
+        SimDisk disk;
+        const auto journal = std::make_unique<Journal>(disk, Rig::small_options());
+        REQUIRE(journal->publish(to_endpoint(one, "1")).outcome == Outcome::ok);
+        went_well = failing(
+            at, [&] { static_cast<void>(journal->publish(to_endpoint(more, "more"))); });
+        own_new().fails_at = 0;
+        REQUIRE(journal->publish(to_endpoint(one, "2")).outcome == Outcome::ok);
+        REQUIRE(journal->commit().outcome == Outcome::ok);
+        std::map<std::uint32_t, std::vector<std::uint32_t>> numbers;
+        static_cast<void>(inspect(disk, [&](auto, auto, const RecordHead& head, auto) {
+            if (head.kind == Kind::publish) numbers[head.number].push_back(head.sequence);
+        }));
+        CHECK(numbers.begin()->second == std::vector<std::uint32_t>{1, 2});
+    }
+}
+
 TEST_CASE("what no memory was left for is not in the batch, and the batch is sound") {
     SimDisk disk;
     Options options = Rig::small_options();
