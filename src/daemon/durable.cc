@@ -428,11 +428,16 @@ std::string Durable::why_needed(journal::Endpoint number) {
 
 void Durable::hand_out() {
     for (const Fresh& fresh : service_->intake->fresh()) {
+        std::optional<Outbound> message;  // the same for all, whatever its sender writes meanwhile
         for (const journal::Endpoint number : *fresh.to) {
             Outlet* const to = outlet(number);
             if (to == nullptr || to->is_behind()) continue;  // the journal brings it in its turn
-            if (fresh.record == nullptr) to->leave_to_fill();
-            else static_cast<void>(to->pass_on(service_->journal, outbound_of(fresh)));
+            if (fresh.record == nullptr) {
+                to->leave_to_fill();
+                continue;
+            }
+            if (!message) message = outbound_of(fresh);
+            static_cast<void>(to->pass_on(service_->journal, *message));
         }
         step("handed out");
     }
