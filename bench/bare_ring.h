@@ -8,13 +8,13 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "copy.h"
 #include "pages.h"
 #include "ticks.h"
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <sched.h>
 
 namespace shmbus::bench {
@@ -96,7 +96,7 @@ public:
         }
         BareRecord& record = view_.record_at(tail_);
         record.payload_bytes = payload_bytes;
-        copy(BareRing::payload_of(record), payload, payload_bytes);
+        copy(BareRing::payload_of(record), static_cast<const std::byte*>(payload), payload_bytes);
         // Edge BARE_PUBLISHED: the payload is the reader's from here on.
         record.word.store(BareRing::word_for(tail_), std::memory_order_release);
         tail_ += units;
@@ -114,13 +114,6 @@ public:
     }
 
 private:
-    static void copy(std::byte* to, const void* from, std::size_t bytes) noexcept {
-        // Of a longer copy of known length the compiler may make one string instruction, which is
-        // slower than the library's wide stores; so its length is hidden.
-        if (bytes > 256) asm volatile("" : "+r"(bytes));
-        std::memcpy(to, from, bytes);
-    }
-
     const BareRing& ring_;
     BareRing::View view_;
     RingTuning tuning_;

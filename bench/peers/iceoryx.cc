@@ -3,12 +3,12 @@
 // Lossless by its two blocking policies: without them a subscriber that is behind loses the oldest.
 //
 // SPDX-License-Identifier: BSL-1.0
+#include "copy.h"
 #include "peers/peer_list.h"
 #include "peers/roudi.h"
 #include "peers/way.h"
 
 #include <algorithm>
-#include <cstring>
 #include <iceoryx_hoofs/log/logmanager.hpp>
 #include <iceoryx_posh/popo/untyped_publisher.hpp>
 #include <iceoryx_posh/popo/untyped_subscriber.hpp>
@@ -61,7 +61,7 @@ public:
         for (std::size_t i = 0; i < count; ++i) {
             auto loan = publisher_.loan(static_cast<std::uint32_t>(bytes_));
             if (loan.has_error()) throw std::runtime_error("iceoryx has no chunk to loan");
-            std::memcpy(loan.value(), messages + i * bytes_, bytes_);
+            copy(static_cast<std::byte*>(loan.value()), messages + i * bytes_, bytes_);
             publisher_.publish(loan.value());
         }
     }

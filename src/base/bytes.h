@@ -8,6 +8,7 @@
 #include <atomic>
 #include <concepts>
 #include <cstddef>
+#include <cstring>
 #include <type_traits>
 
 namespace shmbus::base {
@@ -44,6 +45,18 @@ template <class T>
     // comes with C++26 only.
     // relaxed: what makes the field's value worth reading is the edge that the caller has taken.
     return std::atomic_ref<T>(const_cast<T&>(field)).load(std::memory_order_relaxed);
+}
+
+// Copies any number of bytes from one place to another that does not overlap it, long ones in
+// pieces. For glibc copies up to the size of the second cache by one string instruction, where the
+// processor has a quick one, and that writes whole lines without fetching them first; more than
+// that it copies on AMD's by wide stores, which fetch each line: between distant cores at a third
+// of the speed (bench: oneway --bytes 1048576). A piece fits into any second cache.
+inline void copy_in_pieces(std::byte* into, const std::byte* from, std::size_t bytes) noexcept {
+    constexpr std::size_t piece = std::size_t{256} << 10;
+    for (; bytes > piece; bytes -= piece, into += piece, from += piece)
+        std::memcpy(into, from, piece);
+    std::memcpy(into, from, bytes);
 }
 
 // Asks for a line that this core is about to write, so that it travels meanwhile. A hint: any

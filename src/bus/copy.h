@@ -6,8 +6,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
+#include "base/bytes.h"
 #include "wire/record_end.h"
 
 namespace shmbus::detail {
@@ -35,7 +35,7 @@ namespace shmbus::detail {
     if (is_middle_size(bytes)) [[likely]] {
         copy_middle(into, from, bytes);
     } else if (bytes > 256) {
-        std::memcpy(into, from, bytes);
+        base::copy_in_pieces(into, from, bytes);
     } else if (bytes >= 8) {
         __builtin_memcpy(into, from, 8);
         __builtin_memcpy(into + bytes - 8, from + bytes - 8, 8);

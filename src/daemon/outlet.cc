@@ -10,6 +10,7 @@
 
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "daemon/step.h"
 #include "lane/reader_lane.h"
 #include "wire/record_end.h"
@@ -195,7 +196,7 @@ lane::Claim Outlet::copy_in(const Outbound& message) {
     std::byte* at = claim.record + wire::head_bytes;
     wire::write_extensions(extensions, at);
     at += wire::extension_bytes(meta.flags);
-    std::memcpy(at, message.payload.data(), message.payload.size());
+    base::copy_in_pieces(at, message.payload.data(), message.payload.size());
     wire::close_end(claim.record, wire::head_bytes + wire::extension_bytes(meta.flags) +
                                       message.payload.size());
     return claim;

@@ -1,9 +1,11 @@
 // The small parts: arithmetic, names, clocks, random numbers, words, barriers, causes of death.
 //
 // SPDX-License-Identifier: BSL-1.0
+#include <algorithm>
 #include <limits>
 #include <memory>
 #include <set>
+#include <vector>
 
 #include <fcntl.h>
 
@@ -41,6 +43,24 @@ TEST_CASE("sizes round to powers of two in both directions") {
 TEST_CASE("a shared field is read as it stands") {
     const std::uint16_t field = 7;
     CHECK(read_once(field) == 7);
+}
+
+TEST_CASE("a copy in pieces is the whole copy, and nothing but it") {
+    constexpr std::size_t piece = std::size_t{256} << 10;
+    constexpr std::byte untouched{0xA5};
+    std::vector<std::byte> from(3 * piece + 8);
+    for (std::size_t at = 0; at < from.size(); ++at)
+        from[at] = static_cast<std::byte>(at ^ at >> 8 ^ at >> 16);
+    for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, piece - 1, piece, piece + 1,
+                                    2 * piece, 2 * piece + 1, 3 * piece + 7}) {
+        CAPTURE(bytes);
+        std::vector<std::byte> into(bytes + 2, untouched);
+        copy_in_pieces(into.data() + 1, from.data(), bytes);
+        CHECK(std::equal(from.begin(), from.begin() + static_cast<std::ptrdiff_t>(bytes),
+                         into.begin() + 1));
+        CHECK(into.front() == untouched);
+        CHECK(into.back() == untouched);
+    }
 }
 
 TEST_CASE("names are short and made of harmless characters") {
