@@ -106,7 +106,8 @@ public:
         return take_in_turn(limit, 1);
     }
     // For those who have several batches open at once, whose pace is not the time between takes: as
-    // many records as are there, up to `limit`, and how many that should be.
+    // many records as are there, up to `limit` or what is walked at most, and how many that should
+    // be.
     [[nodiscard]] Batch* take_all(std::uint32_t limit) noexcept {
         return take_in_turn(limit, limit);
     }

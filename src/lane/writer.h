@@ -77,9 +77,12 @@ public:
             return {};
         std::byte* const record = record_at(at >> 16);
         // In a stream the line of a later record is on its way before its stores wait for it: two
-        // thirds more messages between distant cores (bench: oneway). The data is mapped twice.
-        base::prefetch_for_write(record + bytes_ahead_);
-        if (bytes_ahead_ == 0) bytes_ahead_ = lines_ahead * wire::unit_bytes;
+        // thirds more messages between distant cores (bench: oneway). Of records of several lines
+        // one line alone is no help. The data is mapped twice.
+        if (units == 1) {
+            base::prefetch_for_write(record + bytes_ahead_);
+            if (bytes_ahead_ == 0) bytes_ahead_ = lines_ahead * wire::unit_bytes;
+        }
         return {record, at};
     }
     // The next record stands alone, until others follow it: a later one's line, taken now, would

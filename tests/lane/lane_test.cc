@@ -227,6 +227,24 @@ TEST_CASE("a batch has one record at first, or as many as are there when all are
     CHECK(pair.consumer->take_all(4)->count == 2);
     CHECK(pair.consumer->take_all(4) == nullptr);
 }
+TEST_CASE("a batch of records of several lines is short, but more than one record") {
+    struct Expected {
+        std::uint32_t lines;
+        std::uint32_t records;
+    };
+    for (const auto [lines, records] : {Expected{1, 64}, {2, 12}, {3, 8}, {5, 4}, {20, 4}}) {
+        CAPTURE(lines);
+        Pair pair(131072);
+        for (std::uint64_t number = 1; number <= 66; ++number)
+            REQUIRE(send(pair.writer, 1, number, lines * 64 - 16));
+        const lane::Batch* const first = pair.consumer->take_all(64);
+        REQUIRE(first != nullptr);
+        CHECK(first->count == records);
+        const lane::Batch* const second = pair.consumer->take_all(2);
+        REQUIRE(second != nullptr);
+        CHECK(second->count == 2);
+    }
+}
 TEST_CASE("a bell that rings between the look around and the sleep is not slept through") {
     Pair pair;
     const std::uint32_t seen = pair.consumer->rung();
