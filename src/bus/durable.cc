@@ -24,6 +24,12 @@ constexpr int spins_before_sleep = 32;
 // A bell may be missed when the daemon was killed at the wrong moment.
 constexpr std::chrono::nanoseconds longest_sleep = 10ms;
 
+// What the daemon refuses on the way to the journal, it refuses for want of that.
+[[nodiscard]] Error as_no_journal(const Error& error) {
+    if (!(error == ErrorCode::refused) || error.details() == nullptr) return error;
+    return refuse(ErrorCode::no_journal, error.details()->reason);
+}
+
 }  // namespace
 
 // ---- sending
@@ -38,11 +44,11 @@ Result<Target*> Outbound::journal_target(std::uint64_t least_payload) {
         at = {there->index, there->row.generation};
     } else {
         const Result<EndpointHandle> made = core_.session().journal();
-        if (!made) return made.error();
+        if (!made) return as_no_journal(made.error());
         at = *made;
     }
     const Result<Target*> opened = target(at.index, at.generation, least_payload);
-    if (!opened) return opened.error();
+    if (!opened) return as_no_journal(opened.error());
     if ((*opened)->receipts == nullptr) {
         const std::uint64_t lane_id = (*opened)->writer->lane_id();
         try {

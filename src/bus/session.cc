@@ -545,10 +545,7 @@ Result<EndpointHandle> Session::journal() {
     auto request =
         wire::make_request<wire::JournalRequest>(RequestType::journal, next_sequence_++);
     const Result<Answer> answer = ask(request);
-    if (!answer) {
-        if (!(answer.error() == ErrorCode::refused)) return answer.error();
-        return refuse(ErrorCode::no_journal, answer.error().details()->reason);
-    }
+    if (!answer) return answer.error();
     return EndpointHandle{static_cast<std::uint32_t>(answer->reply.values[0]),
                           static_cast<std::uint32_t>(answer->reply.values[1])};
 }

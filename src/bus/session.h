@@ -148,7 +148,7 @@ public:
     // The private endpoint for replies to this process, with a consumer's place in it. The same on
     // every call.
     Result<OpenedInbox> reply_inbox(std::uint64_t lane_bytes = 0);
-    // Where durable messages are sent to, made if need be. no_journal: it cannot be had.
+    // Where durable messages are sent to, made if need be. refused: it cannot be had.
     Result<EndpointHandle> journal();
     Result<BusStatus> status();
 

@@ -159,6 +159,24 @@ TEST_CASE("a journal that cannot be made is told to the sender, and transient me
     REQUIRE(handle_until(endpoint, [&] { return handled == 2; }));
 }
 
+TEST_CASE("a journal that was there and cannot be had is told to a sender that had no lane there") {
+    ServedBus served;
+    served.serve();
+    Bus earlier = served.open();
+    earlier.declare_endpoint<Work>("worker");
+    send_numbers(earlier, 1, 1);
+    REQUIRE(served.end_daemon() == 0);
+    std::filesystem::rename(served.journal(), served.journal() + ".away");
+    served.serve();
+    Bus bus = served.open();
+    const Result<Receipt> sent = bus.send(Work{2, 4});
+    CHECK(sent.error() == ErrorCode::no_journal);
+    CHECK_MESSAGE(sent.error().text().find(served.journal()) != std::string::npos,
+                  sent.error().text());
+    std::filesystem::rename(served.journal() + ".away", served.journal());
+    CHECK(wait_until([&] { return bus.send(Work{2, 4}).has_value(); }));
+}
+
 TEST_CASE("a full disk refuses durable messages, which go on when there is room") {
     ServedBus served;
     served.config.journal_segment_bytes = 64 << 10;
