@@ -183,7 +183,13 @@ void Durable::drop_gone(Service& service) {
 void Durable::open_service() {
     journal::Options options;
     options.segment_bytes = state_.config().journal_segment_bytes;
-    if (is_on_disk_ && state_.tables().is_kept() && !is_there(state_.config().journal)) gone();
+    if (is_on_disk_ && !is_there(state_.config().journal)) {
+        if (state_.tables().is_kept()) gone();
+        // The row first: files of a journal that the bus has no row for look like one that could
+        // not be taken up.
+        static_cast<void>(journal_endpoint());
+        state_.tables().commit();
+    }
     options.checkpoint_bytes = std::max<std::uint64_t>(options.segment_bytes, 4U << 20);
     auto service = std::make_unique<Service>(make_storage_(), options);
     step("journal opened");

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include <fcntl.h>
@@ -175,6 +176,26 @@ TEST_CASE("a journal that was there and cannot be had is told to a sender that h
                   sent.error().text());
     std::filesystem::rename(served.journal() + ".away", served.journal());
     CHECK(wait_until([&] { return bus.send(Work{2, 4}).has_value(); }));
+}
+
+// Stopped where its files are whole, and nobody has been answered.
+TEST_CASE("a journal that is being made for the first time is no trouble") {
+    ServedBus served;
+    served.at_step = [](const char* name) {
+        if (std::string_view(name) == "journal opened") ::raise(SIGSTOP);
+    };
+    served.serve();
+    Bus bus = served.open();
+    // Whatever comes of it: the daemon may be stopped for longer than is waited for.
+    const std::jthread first([&] { static_cast<void>(bus.send(Work{1, 2})); });
+    int status = 0;
+    REQUIRE(::waitpid(served.daemon(), &status, WUNTRACED) == served.daemon());
+    REQUIRE(WIFSTOPPED(status));
+    const Said checked = run("--bus " + served.directory() + " check journal");
+    CHECK_MESSAGE(checked.status == 0, checked.text);
+    const Said looked = run("--bus " + served.directory() + " doctor");
+    CHECK_MESSAGE(looked.text.find("not taken up") == std::string::npos, looked.text);
+    REQUIRE(::kill(served.daemon(), SIGCONT) == 0);
 }
 
 TEST_CASE("a full disk refuses durable messages, which go on when there is room") {
