@@ -379,23 +379,27 @@ Result<std::shared_ptr<PendingCore>> request(BusCore& core, const TypeDescriptor
     auto pending = std::make_shared<PendingCore>();
     pending->bus = core.weak_from_this();
     pending->stop = options.stop;
-    const auto deadline = [&] { return base::deadline_in(options.deadline); };
+    // The deadline counts from the call: before anything that may wait.
+    const auto count_from_here = [&] {
+        if (pending->deadline_ns == 0) pending->deadline_ns = base::deadline_in(options.deadline);
+    };
     if (out->delivery != nullptr) {
-        pending->deadline_ns = deadline();
+        count_from_here();
         const Result<void> held = out->delivery->hold_request(type, bytes, options, pending);
         if (!held) return held.error();
         return pending;
     }
+    if (!core.requests().has_address()) count_from_here();
     const Result<wire::ReplyTo> address = core.requests().address();
     if (!address) return address.error();
     // Expected before it can be answered: its id is the place where it is about to be written.
     const bool is_usual = options.destination.empty() && !options.trace;
     if (is_usual && ask_quickly(core, *out, type, bytes, *address, pending)) {
         // Read while the message travels; nobody else looks at it before somebody waits.
-        pending->deadline_ns = deadline();
+        count_from_here();
         return pending;
     }
-    pending->deadline_ns = deadline();
+    count_from_here();
     const Result<void> asked = ask(core, *out, type, bytes, options, *address, pending);
     if (!asked) return asked.error();
     return pending;

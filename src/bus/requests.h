@@ -67,6 +67,11 @@ public:
     explicit Requests(BusCore& core) noexcept : core_(core) {}
     ~Requests();
 
+    // Whether the daemon need not be asked for it.
+    [[nodiscard]] bool has_address() const noexcept {
+        // relaxed: nothing is read through it; address() looks for itself.
+        return consumer_.load(std::memory_order_relaxed) != nullptr;
+    }
     // Where answers to this process go; opens the inbox when first asked. Errors: of the session.
     Result<wire::ReplyTo> address();
     // From here on an answer to pending->id is recognised.

@@ -121,6 +121,30 @@ TEST_CASE("a request waits no longer for room than until its deadline, counted f
     CHECK(took < stopped_for + deadline);
 }
 
+// The first request of a bus asks the daemon for a place for answers.
+TEST_CASE("the deadline of a bus's first request counts from the call") {
+    constexpr auto stopped_for = 800ms;
+    constexpr auto deadline = 1000ms;
+    Stage stage;
+    Bus bus = stage.join();
+    Endpoint endpoint = bus.endpoint("jobs");
+    stage.daemon.process().signal(SIGSTOP);
+    const std::jthread later([&] {
+        std::this_thread::sleep_for(stopped_for);
+        stage.daemon.process().signal(SIGCONT);
+    });
+    shmbus::RequestOptions options;
+    options.destination = "jobs";
+    options.deadline = deadline;
+    const auto begin = std::chrono::steady_clock::now();
+    const auto answer = bus.request(Question{1}, options).wait();
+    const auto took = std::chrono::steady_clock::now() - begin;
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error() == shmbus::ErrorCode::timeout);
+    CHECK(took >= deadline);
+    CHECK(took < stopped_for + deadline);
+}
+
 TEST_CASE("a stopped sender with an open loan holds up nobody else, and its loan is still good") {
     const Stage stage;
     Child receiver([&] { return consume(stage, false, 501); });
