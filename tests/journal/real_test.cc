@@ -12,6 +12,7 @@
 #include <string>
 
 #include "journal/journal.h"
+#include "journal/real_folder.h"
 
 using namespace shmbus::journal;
 using shmbus::SetupError;
@@ -19,19 +20,6 @@ using shmbus::SetupError;
 namespace {
 
 namespace fs = std::filesystem;
-
-struct Directory {
-    std::string path;
-    Directory() {
-        std::string name = (fs::temp_directory_path() / "shmbus-journal-XXXXXX").string();
-        REQUIRE(::mkdtemp(name.data()) != nullptr);
-        path = name;
-    }
-    ~Directory() {
-        std::error_code ignored;
-        fs::remove_all(path, ignored);
-    }
-};
 
 void publish_many(Journal& journal, std::uint64_t count) {
     const Endpoint to[] = {1};
@@ -55,7 +43,7 @@ void publish_many(Journal& journal, std::uint64_t count) {
 
 TEST_SUITE("journal") {
 TEST_CASE("a real directory: made privately, locked, read back after a restart") {
-    const Directory directory;
+    const RealFolder directory;
     const std::string path = directory.path + "/journal";
     Options options;
     options.segment_bytes = 1 << 20;
@@ -87,7 +75,7 @@ TEST_CASE("a real directory: made privately, locked, read back after a restart")
 }
 
 TEST_CASE("a link, a shared file and a second name are refused") {
-    const Directory directory;
+    const RealFolder directory;
     const std::string path = directory.path + "/journal";
     RealStorage storage(path);
     int error = 0;
@@ -112,7 +100,7 @@ TEST_CASE("a link, a shared file and a second name are refused") {
 }
 
 TEST_CASE("a backlog costs disk and not memory") {
-    const Directory directory;
+    const RealFolder directory;
     RealStorage storage(directory.path + "/journal");
     Options options;
     options.segment_bytes = 16 << 20;

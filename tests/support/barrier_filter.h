@@ -4,30 +4,14 @@
 #pragma once
 
 #include <cerrno>
-#include <cstddef>
 #include <cstdint>
-#include <stdexcept>
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
+#include "support/call_filter.h"
 
 namespace shmbus::test {
 
-// For the rest of the process's life, and for its children. Throws where no filter is taken.
-inline void filter_barrier(std::uint32_t action) {
-    sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_membarrier, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, action),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const sock_fprog program{4, filter};
-    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        throw std::runtime_error("the kernel takes no filter");
-}
+// As filter_call.
+inline void filter_barrier(std::uint32_t action) { filter_call(__NR_membarrier, action); }
 
 // From here on the barrier does not exist for this process.
 inline void deny_barrier() { filter_barrier(SECCOMP_RET_ERRNO | ENOSYS); }
