@@ -19,8 +19,8 @@
 
 #include "base/file.h"
 #include "journal/background_writer.h"
+#include "journal/journal.h"
 #include "journal/real_folder.h"
-#include "journal/storage.h"
 #include "support/call_filter.h"
 
 using namespace shmbus::journal;
@@ -158,5 +158,51 @@ TEST_CASE("what a file that is given up met is not told of the next one") {
         }
         return 0;
     }) == 0);
+}
+
+TEST_CASE("where no file is written past the cache, segments are filled with zeros through it") {
+    const RealFolder folder;
+    const std::string path = folder.path + "/journal";
+    CHECK(in_child([&] {
+        test::deny_open_flags(O_DIRECT);
+        if (base::File(::open(folder.path.c_str(), O_RDONLY | O_DIRECT))) return 1;
+        RealStorage storage(path);
+        int error = 0;
+        const auto file = storage.create("file", error);
+        if (!file || write_all(*file, filled(3 * piece, 7), 0) != 0) return 2;
+        file->start_zeros(piece, piece);
+        return file->finish_writes() == 0 ? 0 : 3;
+    }) == 0);
+    CHECK(holds(path + "/file", 0, filled(piece, 7)));
+    CHECK(holds(path + "/file", piece, filled(piece, 0)));
+    CHECK(holds(path + "/file", 2 * piece, filled(piece, 7)));
+}
+
+TEST_CASE("a journal whose files are not written past the cache is one like any other") {
+    const RealFolder folder;
+    const std::string path = folder.path + "/journal";
+    constexpr std::uint64_t count = 3'000;
+    Options options;
+    options.segment_bytes = 256 << 10;
+    CHECK(in_child([&] {
+        test::deny_open_flags(O_DIRECT);
+        RealStorage storage(path);
+        Journal journal(storage, options);
+        const Endpoint to[] = {1};
+        const std::vector<std::byte> payload = filled(1000, 7);
+        Message message;
+        message.to = to;
+        message.payload = payload;
+        for (std::uint64_t number = 1; number <= count; ++number) {
+            if (journal.publish(message).outcome != Outcome::ok) return 1;
+            if (journal.commit().outcome != Outcome::ok) return 2;
+            while (journal.maintain()) continue;
+        }
+        return 0;
+    }) == 0);
+    RealStorage storage(path);
+    const Journal journal(storage, options);
+    CHECK(journal.report().damages.empty());
+    CHECK(journal.backlog(1) == count);
 }
 }

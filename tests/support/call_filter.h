@@ -33,4 +33,18 @@ inline void filter_call(std::uint32_t number, std::uint32_t action) {
     take_filter({4, filter});
 }
 
+// No file is opened with one of these flags: EINVAL.
+inline void deny_open_flags(std::uint32_t flags) {
+    sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_openat, 0, 3),
+        // The lower half of the third argument, on the little-endian machines there are.
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[2])),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, flags, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    take_filter({6, filter});
+}
+
 }  // namespace shmbus::test
