@@ -142,11 +142,16 @@ int ServedBus::end_daemon() {
     return status;
 }
 
-std::uint64_t ServedBus::most_resident() const {
+std::string ServedBus::status_of_daemon(std::string_view field) const {
     std::ifstream status("/proc/" + std::to_string(daemon_) + "/status");
     for (std::string line; std::getline(status, line);)
-        if (line.starts_with("VmHWM:")) return std::stoull(line.substr(6)) << 10;
-    throw std::runtime_error("the daemon has no memory");
+        if (line.starts_with(field))
+            return line.substr(line.find_first_not_of(" \t", field.size()));
+    throw std::runtime_error("the daemon is gone");
+}
+
+std::uint64_t ServedBus::most_resident() const {
+    return std::stoull(status_of_daemon("VmHWM:")) << 10;
 }
 
 std::uint64_t ServedBus::steps() const noexcept { return shown_->steps; }
@@ -161,6 +166,9 @@ bool ServedBus::rests() {
         moved_at_ = now;
     moves_seen_ = shown_->moves;
     if (now - moved_at_ < 200ms) return false;
+    // Not when it only waits for a core, or for the disk. Who was killed meanwhile does nothing.
+    const char doing = status_of_daemon("State:").front();
+    if (doing == 'R' || doing == 'D') return false;
     moved_at_ = {};
     return true;
 }

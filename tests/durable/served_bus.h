@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <sys/types.h>
@@ -91,6 +92,8 @@ public:
 
 private:
     struct Shown;  // shared with the daemon
+    // What the kernel says of it; throws when there is none.
+    [[nodiscard]] std::string status_of_daemon(std::string_view field) const;
     ::test::Folder folder_;
     std::string bus_;
     Shown* shown_;
