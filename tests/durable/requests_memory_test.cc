@@ -63,22 +63,22 @@ void fail_when_due() {
                             error);
 }
 
-enum class Told : std::uint8_t { answer, end, nothing };
+enum class Reaction : std::uint8_t { answer, end, nothing };
 
 template <class Request>
-[[nodiscard]] Told ask(const base::File& socket, const Request& request) {
+[[nodiscard]] Reaction ask(const base::File& socket, const Request& request) {
     int error = 0;
     const auto sent =
         wire::send_frame(socket, std::as_bytes(std::span(&request, 1)), {}, error);
-    if (sent != wire::FrameEnd::whole) return Told::end;
-    if (!wire::wait_readable(socket, std::chrono::steady_clock::now() + 10s)) return Told::nothing;
+    if (sent != wire::FrameEnd::whole) return Reaction::end;
+    if (!wire::wait_readable(socket, std::chrono::steady_clock::now() + 10s)) return Reaction::nothing;
     wire::Reply reply{};
     const auto got = wire::receive_frame(socket, std::as_writable_bytes(std::span(&reply, 1)),
                                          wire::Descriptors::accepted);
-    return got.end == wire::FrameEnd::whole ? Told::answer : Told::end;
+    return got.end == wire::FrameEnd::whole ? Reaction::answer : Reaction::end;
 }
 
-[[nodiscard]] Told say_hello(const base::File& socket, const char* name) {
+[[nodiscard]] Reaction say_hello(const base::File& socket, const char* name) {
     auto hello = wire::make_request<wire::HelloRequest>(wire::RequestType::hello, 1);
     hello.name.set(name);
     return ask(socket, hello);
@@ -98,7 +98,7 @@ TEST_CASE("a request that no memory is left for ends its connection at most, and
     REQUIRE(child >= 0);
     REQUIRE(wait_until([&] { return shown->listens.load(); }));
     const base::File stays = connect(served);
-    REQUIRE(say_hello(stays, "stays") == Told::answer);
+    REQUIRE(say_hello(stays, "stays") == Reaction::answer);
     const auto status = wire::make_request<wire::StatusRequest>(wire::RequestType::status, 1);
     // How many newcomers' connections are ended, when each allocation fails once: of the newcomer
     // at the door, or of one who is in and says hello.
@@ -113,15 +113,15 @@ TEST_CASE("a request that no memory is left for ends its connection at most, and
             const base::File comes = connect(served);
             REQUIRE(comes);
             if (is_in) {
-                REQUIRE(ask(comes, status) == Told::answer);
+                REQUIRE(ask(comes, status) == Reaction::answer);
                 shown->fails_at = at;
             }
-            const Told told = say_hello(comes, "comes");
+            const Reaction told = say_hello(comes, "comes");
             has_failed = shown->fails_at.exchange(0) == 0;
-            CHECK(told != Told::nothing);
-            count += told == Told::end ? 1 : 0;
+            CHECK(told != Reaction::nothing);
+            count += told == Reaction::end ? 1 : 0;
             REQUIRE(::waitpid(child, nullptr, WNOHANG) == 0);
-            CHECK(ask(stays, status) == Told::answer);
+            CHECK(ask(stays, status) == Reaction::answer);
         }
         return count;
     };
