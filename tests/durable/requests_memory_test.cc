@@ -71,7 +71,8 @@ template <class Request>
     const auto sent =
         wire::send_frame(socket, std::as_bytes(std::span(&request, 1)), {}, error);
     if (sent != wire::FrameEnd::whole) return Reaction::end;
-    if (!wire::wait_readable(socket, std::chrono::steady_clock::now() + 10s)) return Reaction::nothing;
+    if (!wire::wait_readable(socket, std::chrono::steady_clock::now() + 10s))
+        return Reaction::nothing;
     wire::Reply reply{};
     const auto got = wire::receive_frame(socket, std::as_writable_bytes(std::span(&reply, 1)),
                                          wire::Descriptors::accepted);
