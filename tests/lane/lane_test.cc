@@ -232,14 +232,14 @@ TEST_CASE("a batch of records of several lines is short, but more than one recor
         std::uint32_t lines;
         std::uint32_t records;
     };
-    for (const auto [lines, records] : {Expected{1, 64}, {2, 12}, {3, 8}, {5, 4}, {20, 4}}) {
-        CAPTURE(lines);
+    for (const Expected expected : {Expected{1, 64}, {2, 12}, {3, 8}, {5, 4}, {20, 4}}) {
+        CAPTURE(expected.lines);
         Pair pair(131072);
         for (std::uint64_t number = 1; number <= 66; ++number)
-            REQUIRE(send(pair.writer, 1, number, lines * 64 - 16));
+            REQUIRE(send(pair.writer, 1, number, expected.lines * 64 - 16));
         const lane::Batch* const first = pair.consumer->take_all(64);
         REQUIRE(first != nullptr);
-        CHECK(first->count == records);
+        CHECK(first->count == expected.records);
         const lane::Batch* const second = pair.consumer->take_all(2);
         REQUIRE(second != nullptr);
         CHECK(second->count == 2);
