@@ -18,16 +18,6 @@ using shmbus::ErrorCode;
 
 namespace {
 
-struct Answer {
-    static constexpr auto message = shmbus::reply("system.answer", shmbus::transient);
-    std::uint64_t number;
-};
-struct Question {
-    static constexpr auto message = shmbus::command("system.question", shmbus::transient);
-    using reply = Answer;
-    std::uint64_t number;
-};
-
 enum class Outage : std::uint8_t { killed, stopped };
 
 void begin(Stage& stage, Outage outage) {
