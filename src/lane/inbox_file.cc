@@ -36,7 +36,7 @@ base::File create_inbox_file(int inboxes_directory, const InboxSpec& spec) {
     base::File file = base::File::create_at(inboxes_directory, name, spec.mode, spec.group);
     try {
         file.allocate(inbox_bytes);
-        file.end_at(inbox_file_bytes(layout_minor));
+        file.end_at(inbox_file_bytes);
         InboxIdentity identity{};
         identity.magic = inbox_magic;
         identity.major = layout_major;
@@ -71,10 +71,9 @@ InboxIdentity read_inbox_identity(const base::File& file) {
                "its layout is version " + std::to_string(identity.major) + ", this program's is " +
                    std::to_string(layout_major),
                "use programs built with one version of shmbus on one bus");
-    const std::size_t bytes = inbox_file_bytes(identity.minor);
-    if (file.facts().bytes != bytes)
+    if (file.facts().bytes != inbox_file_bytes)
         reject(file, "its length is " + std::to_string(file.facts().bytes) + " bytes, not " +
-                         std::to_string(bytes),
+                         std::to_string(inbox_file_bytes),
                "it was cut short or written to by a stranger");
     return identity;
 }

@@ -16,8 +16,8 @@ namespace shmbus::lane {
 inline constexpr std::size_t page_bytes = 4096;
 inline constexpr std::uint64_t lane_magic = 0x316e6c2d73756273U;   // "sbus-ln1"
 inline constexpr std::uint64_t inbox_magic = 0x3178692d73756273U;  // "sbus-ix1"
-inline constexpr std::uint32_t layout_major = 5;
-inline constexpr std::uint32_t layout_minor = 4;
+inline constexpr std::uint32_t layout_major = 6;
+inline constexpr std::uint32_t layout_minor = 0;
 
 inline constexpr std::uint32_t most_consumers = 32;
 inline constexpr std::uint32_t hands_each = 8;

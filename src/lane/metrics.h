@@ -129,11 +129,6 @@ void name_row(typename A::template word<std::uint64_t>& name, TimesOf<A>& times,
     name.store(lane_id, std::memory_order_release);
 }
 
-// Layouts before 5.3 end behind the blocks, 5.3 behind the times by type.
-[[nodiscard]] constexpr std::size_t inbox_file_bytes(std::uint32_t minor) noexcept {
-    return minor < 3    ? metrics_at(most_consumers)
-           : minor == 3 ? type_times_at(most_consumers, 0)
-                        : lane_times_at(most_consumers, 0);
-}
+inline constexpr std::size_t inbox_file_bytes = lane_times_at(most_consumers, 0);
 
 }  // namespace shmbus::lane

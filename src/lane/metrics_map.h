@@ -36,7 +36,7 @@ private:
         if (const std::uint64_t bytes = inbox.facts().bytes; bytes < part.offset + part.bytes)
             throw SetupError("finding metrics in an inbox of " + std::to_string(bytes) + " bytes",
                              base::path_of(inbox.fd()), EPROTO,
-                             "it was made by an older version, or cut short");
+                             "it was cut short");
         inbox.allocate(part.bytes, part.offset);
     }
 
