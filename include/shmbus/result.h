@@ -17,10 +17,9 @@
 
 namespace [[gnu::visibility("default")]] shmbus {
 
-// Names one message for its whole life. `lane` is the lane in which the first of its family was
-// written (never reused), `position` where in it, `index` the place inside a packed batch,
-// `ordinal` 0 for a message sent outside a handler and n for the n-th output of the handler that
-// handled it. Later generations carry a mixed value of the same size. Equal ids mean: one message.
+// Names one message for its whole life, whoever gets it: equal ids mean one message. What a handler
+// sends has the same id again when its message is redelivered to the same endpoint, and another one
+// when another endpoint handles the same event. Nothing else is to be read off an id.
 struct MessageId {
     std::uint64_t high = 0;
     std::uint64_t low = 0;

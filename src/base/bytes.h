@@ -8,7 +8,9 @@
 #include <atomic>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <span>
 #include <type_traits>
 
 namespace shmbus::base {
@@ -69,6 +71,14 @@ inline void copy_in_pieces(std::byte* into, const std::byte* from, std::size_t b
 #else
     __builtin_prefetch(address, 1, 3);
 #endif
+}
+
+// FNV-1a of 64 bits (Fowler, Noll, Vo 1991). Tells apart what nobody has chosen against it.
+[[nodiscard]] inline std::uint64_t hash_of(std::span<const std::byte> bytes) noexcept {
+    std::uint64_t hash = 0xCBF29CE484222325U;
+    for (const std::byte byte : bytes)
+        hash = (hash ^ std::to_integer<std::uint64_t>(byte)) * 0x100000001B3U;
+    return hash;
 }
 
 }  // namespace shmbus::base

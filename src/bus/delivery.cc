@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "bus/bus_core.h"
 #include "bus/refusal.h"
@@ -26,18 +27,17 @@ constexpr std::uint16_t failure_ordinal = 65'535;
 }  // namespace
 
 Delivery::Delivery(BusCore& core, EndpointHandle endpoint, std::string_view endpoint_name)
-    : core_(core), endpoint_(endpoint), endpoint_name_(endpoint_name), context_(*this) {}
+    : core_(core),
+      endpoint_(endpoint),
+      endpoint_name_(endpoint_name),
+      endpoint_hash_(base::hash_of(std::as_bytes(std::span(endpoint_name_)))),
+      context_(*this) {}
 
 // ---- the message in hand
 
 const wire::Extensions& Delivery::extensions() {
     static_cast<void>(envelope());
     return extensions_;
-}
-
-bool Delivery::is_root() {
-    static_cast<void>(envelope());
-    return is_root_;
 }
 
 const Envelope& Delivery::envelope() {
@@ -53,19 +53,17 @@ const Envelope& Delivery::envelope() {
     const std::uint16_t flags = meta.flags;
     const bool has_id = (flags & wire::has_explicit_id) != 0;
     Envelope& told = envelope_;
-    told.id = has_id ? extensions_.id
-                     : wire::id_at(in_hand_.lane_id, entry.position, in_hand_.place.item());
     const bool is_mixed = (flags & wire::is_mixed_id) != 0;
-    is_root_ = !is_mixed && (told.id.low & 0xFFFFU) == 0;
-    // Packed, and out of the journal: the id is the first one's.
-    if (has_id && is_root_) told.id.high += in_hand_.place.item();
+    told.id = has_id ? wire::id_of_item(extensions_.id, is_mixed, in_hand_.place.item())
+                     : wire::id_at(in_hand_.lane_id, entry.position, in_hand_.place.item());
     if (flags & wire::has_lineage) {
         told.related_to = extensions_.lineage.related_to;
         told.conversation = extensions_.lineage.conversation;
         told.correlation = extensions_.lineage.correlation;
     } else {
-        const MessageId root = is_root_ ? told.id : wire::root_of(told.id);
-        told.related_to = is_root_ ? MessageId{} : root;
+        const bool is_output = !is_mixed && (told.id.low & 0xFFFFU) != 0;
+        const MessageId root = is_output ? wire::root_of(told.id) : told.id;
+        told.related_to = is_output ? root : MessageId{};
         told.conversation = told.correlation = root;
     }
     if (type_named_ != meta.type || type_named_at_ != core_.directory().version()) {
@@ -102,16 +100,27 @@ const Envelope& Delivery::envelope() {
     return envelope_;
 }
 
-void Delivery::derive(std::uint16_t ordinal, Outgoing& into) {
+bool Delivery::mixes_id(std::uint32_t packed) {
+    return packed != 0 || (extensions().flags & wire::has_explicit_id) != 0;
+}
+
+MessageId Delivery::id_of_output(std::uint16_t ordinal, std::uint32_t packed) {
+    const MessageId& parent = envelope().id;
+    return mixes_id(packed) ? wire::id_mixed(parent, endpoint_hash_, ordinal)
+                            : wire::id_of_output(parent, ordinal);
+}
+
+void Delivery::derive(std::uint16_t ordinal, MessageId chosen, Outgoing& into) {
     const Envelope& parent = envelope();
     wire::Extensions& extensions = into.extensions;
-    extensions.id = wire::id_of_output(parent.id, is_root_, ordinal);
+    const bool is_chosen = chosen != MessageId{};
+    extensions.id = is_chosen ? chosen : id_of_output(ordinal, into.packed);
     extensions.flags |= wire::has_explicit_id;
     if (parent.trace)
         into.carry({parent.trace->trace_id, span_of(parent.id, parent.attempt),
                     parent.trace->flags});
     if (parent.redelivered) into.flags |= wire::is_repeated;
-    if (is_root_) return;
+    if (!is_chosen && !mixes_id(into.packed)) return;
     extensions.lineage = {parent.id, parent.conversation, parent.correlation};
     extensions.flags |= wire::has_lineage;
     into.flags |= wire::is_mixed_id;
@@ -162,7 +171,7 @@ template <class Copy>
     const std::uint64_t position =
         batch.first.position + std::uint64_t{batch.units_each} * place.record();
     const MessageId id =
-        wire::id_of_output(wire::id_at(in_hand_.lane_id, position, place.item()), true, 1);
+        wire::id_of_output(wire::id_at(in_hand_.lane_id, position, place.item()), 1);
     std::memcpy(claim.record + wire::head_bytes, &id, sizeof(id));
     copy(claim.record + wire::head_bytes + sizeof(id), bytes.data(), bytes.size());
     close_end(claim.record, record_bytes);
@@ -312,6 +321,7 @@ Result<void> Delivery::hold_durably(const TypeDescriptor& type, std::span<const 
     if (!held) return held;
     held_.back().is_durable = true;
     held_.back().durable = route.to;
+    held_.back().id = options.id;
     // Nobody may let it go.
     if (options.when_full == WhenFull::drop_newest) held_.back().when_full = WhenFull::refuse;
     return {};
@@ -396,8 +406,7 @@ Result<void> Delivery::hold_request(const TypeDescriptor& type, std::span<const 
     if (staged_.target != nullptr) hold_staged();
     Held& held = held_.back();
     held.address = *address;
-    const Envelope& parent = envelope();
-    pending->id = wire::id_of_output(parent.id, is_root_, held.ordinal);
+    pending->id = id_of_output(held.ordinal, 0);
     core_.requests().expect(pending);
     return {};
 }
@@ -419,7 +428,7 @@ Outgoing Delivery::outgoing(const Held& held, bool any_extension) {
     message.type = held.type;
     message.packed = held.packed;
     message.payload = std::span(bytes_).subspan(held.offset, held.bytes);
-    derive(held.ordinal, message);
+    derive(held.ordinal, held.id, message);
     if (held.trace) message.carry(*held.trace);
     if (held.is_durable) {
         message.extensions.durable = held.durable;
@@ -656,7 +665,7 @@ bool Delivery::give_to_error_endpoint(std::string_view error_endpoint,
 void Delivery::tell_requester(const wire::FailureRecord& failure) {
     if (envelope().reply_to == 0 || is_gone(extensions_.reply_to)) return;
     Outgoing answer;
-    derive(failure_ordinal, answer);
+    derive(failure_ordinal, {}, answer);
     answer.extensions.failure = failure;
     answer.extensions.flags |= wire::has_failure;
     const Result<Target*> to =

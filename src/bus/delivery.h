@@ -119,9 +119,6 @@ public:
 
     // The extensions of the record in hand. They were checked against its header before.
     [[nodiscard]] const wire::Extensions& extensions();
-    [[nodiscard]] bool is_root();  // sent outside a handler
-    // The id and the lineage of the n-th output of this message's handler.
-    void derive(std::uint16_t ordinal, Outgoing& into);
 
     // Something was refused for the message in hand because the daemon could not be reached: that
     // its handler failed says nothing about it.
@@ -180,6 +177,7 @@ private:
         wire::ReplyTo address{};   // send: where answers go; reply: where it goes
         bool is_durable = false;   // send: into the journal, for
         wire::Durable durable{};
+        MessageId id;              // that the handler chose
         std::optional<TraceContext> trace;  // instead of the message's in hand
         std::size_t offset = 0;    // in bytes_
         std::size_t bytes = 0;
@@ -204,6 +202,11 @@ private:
     void forget_staged() noexcept;
     void publish_staged() noexcept;
     [[nodiscard]] bool is_plain_root(std::uint64_t meta) const noexcept;
+    // Whether this one output's id is to be mixed, and its lineage stored: see wire/record.h.
+    [[nodiscard]] bool mixes_id(std::uint32_t packed);
+    [[nodiscard]] MessageId id_of_output(std::uint16_t ordinal, std::uint32_t packed);
+    // The id, if the handler has not chosen one, and the lineage of its n-th output.
+    void derive(std::uint16_t ordinal, MessageId chosen, Outgoing& into);
     // Returns the error, and remembers when it is the daemon's absence.
     Error noted(Error error);
     Result<Held*> hold(Verb verb, const TypeDescriptor& type, std::span<const std::byte> bytes);
@@ -230,12 +233,12 @@ private:
     BusCore& core_;
     EndpointHandle endpoint_;
     std::string endpoint_name_;
+    std::uint64_t endpoint_hash_;  // of its name, which stays the same over a reboot
     Outbound* outbound_ = nullptr;
     Context context_;
     InHand in_hand_;
     Place described_ = Place::none();  // that envelope_ tells of
     Place missed_at_ = Place::none();  // where the daemon was missed
-    bool is_root_ = true;
     wire::Extensions extensions_;
     Envelope envelope_;
     std::string failed_endpoint_;  // that the envelope's failure names

@@ -124,6 +124,7 @@ Result<void> Outbound::send_durably(const TypeDescriptor& type, Outgoing& messag
     if (options.id != MessageId{}) {
         message.extensions.id = options.id;
         message.extensions.flags |= wire::has_explicit_id;
+        message.flags |= wire::is_mixed_id;
     }
     const Result<void> written =
         write_and_ring(**journal, message, patience_of(options.when_full, options.wait));

@@ -202,13 +202,12 @@ bool Intake::is_known(const journal::Journal& journal, MessageId id,
     // Sent on under its id, as one that failed or is tried again: another message.
     constexpr std::uint16_t as_sent_on = 65'534;
     const std::uint64_t from = extensions.durable.lsn;
-    if (from != 0) key = wire::id_of_output({id.high ^ from, id.low}, false, as_sent_on);
+    if (from != 0) key = wire::id_mixed(id, from, as_sent_on);
     if (journal.was_seen(key)) return true;
     if (keys_.contains({key.high, key.low})) return true;
-    // Sent again under the id that its place in a lane gave it.
-    const bool is_place =
-        from == 0 && (extensions.flags & wire::is_mixed_id) == 0 && (id.low & 0xFFFFU) == 0;
-    return is_place && id.low >> 16 < journal.consumed_of(id.high >> 12);
+    // Sent again under the id that its place in a lane gave it, by its sender's choice.
+    return from == 0 && (id.low & 0xFFFFU) == 0 &&
+           id.low >> 16 < journal.consumed_of(id.high >> 12);
 }
 
 Outcome Intake::read_record(Source& source, journal::Journal& journal) {

@@ -23,8 +23,11 @@
 //
 // Ids. A message sent outside a handler is {lane:52, index:12 | position:48, ordinal:0} and stores
 // nothing. An output of its handler is {the same | position, ordinal:n}: its related-to,
-// conversation and correlation are read off its id. Later generations store an id mixed from the
-// parent's and the ordinal, and a lineage.
+// conversation and correlation are read off its id. What carries its id in its record may have
+// come to several endpoints under it, as an event does: what their handlers send has an id mixed
+// from that one, the handling endpoint's name and the ordinal, and a lineage. So has a packed
+// output, for what is read off an id would be the same for all of its messages. An id that a sender
+// chose cannot be taken apart either, and has no lineage.
 //
 // Zeroed memory is no record: a salt is never so small that salt + position could be 0.
 #pragma once
@@ -217,14 +220,25 @@ constexpr std::uint64_t mixed(std::uint64_t value) noexcept {
 }
 }  // namespace detail
 
-// The id of the `ordinal`-th (from 1) output of the handler of `parent`: the same whoever runs
-// the handler, so a repeat after a death is recognisable. A parent that was sent outside a
-// handler (`parent_is_root`) is kept readable in it; any other is mixed in.
-[[nodiscard, gnu::always_inline]] constexpr MessageId id_of_output(
-    MessageId parent, bool parent_is_root, std::uint16_t ordinal) noexcept {
-    if (parent_is_root) return {parent.high, parent.low | ordinal};
-    const std::uint64_t high = detail::mixed(parent.high + 0x9E3779B97F4A7C15U * ordinal);
+// The id of the `ordinal`-th (from 1) output of the handler of `parent`, whose id is its place in a
+// lane. The same whoever runs the handler, as id_mixed: a repeat after a death is recognisable.
+[[nodiscard, gnu::always_inline]] constexpr MessageId id_of_output(MessageId parent,
+                                                                   std::uint16_t ordinal) noexcept {
+    return {parent.high, parent.low | ordinal};
+}
+// The id of what `by` has made of `parent`, the `number`-th of such.
+[[nodiscard]] constexpr MessageId id_mixed(MessageId parent, std::uint64_t by,
+                                           std::uint16_t number) noexcept {
+    const std::uint64_t high =
+        detail::mixed((parent.high ^ detail::mixed(by)) + 0x9E3779B97F4A7C15U * number);
     return {high, detail::mixed(parent.low ^ high)};
+}
+// The id of a message in a packed record whose first one has this id, which cannot be taken apart
+// (`is_mixed`) or is the place of the record.
+[[nodiscard]] constexpr MessageId id_of_item(MessageId first, bool is_mixed,
+                                             std::uint32_t item) noexcept {
+    if (is_mixed && item != 0) return id_mixed(first, item, 0);
+    return {first.high + item, first.low};
 }
 // A durable message that is sent on under its id (one that failed, that is tried again, that is
 // moved) is another record of the journal. This names what it was sent on from, its number there

@@ -207,6 +207,109 @@ TEST_CASE("durable outputs of a handler keep their family, and one that throws h
     CHECK(endpoint.poll() == 0);
 }
 
+TEST_CASE("what two subscribers send for one durable event are two messages") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    std::uint64_t handled = 0;
+    const auto pass_on = [&](const KeptFact& fact, shmbus::Context& context) {
+        ++handled;
+        context.send(Kept{fact.number}).value();
+    };
+    shmbus::Endpoint one = bus.endpoint("one");
+    one.on<KeptFact>(pass_on);
+    shmbus::Endpoint other = bus.endpoint("other");
+    other.on<KeptFact>(pass_on);
+    shmbus::Endpoint kept = bus.endpoint("kept");
+    std::set<std::string> ids;
+    std::uint64_t came = 0;
+    kept.on<Kept>([&](const Kept&, shmbus::Context& context) {
+        ++came;
+        ids.insert(context.id().text());
+    });
+    REQUIRE(bus.publish(KeptFact{1}));
+    poll_until(one, [&] { return handled == 1; });
+    poll_until(other, [&] { return handled == 2; });
+    REQUIRE(bus.sync(10s));
+    poll_until(kept, [&] { return came == 2; });
+    CHECK(ids.size() == 2);
+}
+
+TEST_CASE("a handler may give a durable message an id, under which it comes once") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint begin = bus.endpoint("begin");
+    std::vector<shmbus::MessageId> orders;
+    begin.on<Order>([&](const Order&, shmbus::Context& context) {
+        orders.push_back(context.id());
+        shmbus::SendOptions named;
+        named.id = {77, 1};
+        context.send(Kept{1}, named).value();
+        context.send(Kept{2}).value();
+    });
+    shmbus::Endpoint kept = bus.endpoint("kept");
+    std::vector<shmbus::Envelope> first, second;
+    kept.on<Kept>([&](const Kept& message, shmbus::Context& context) {
+        (message.number == 1 ? first : second).push_back(context.envelope());
+    });
+    REQUIRE(bus.send(Order{}));
+    REQUIRE(bus.send(Order{}));
+    CHECK(begin.poll() == 2);
+    poll_until(kept, [&] { return second.size() == 2; });
+    REQUIRE(first.size() == 1);
+    CHECK(first[0].id == shmbus::MessageId{77, 1});
+    CHECK(first[0].related_to == orders[0]);
+    CHECK(first[0].conversation == orders[0]);
+}
+
+TEST_CASE("a message under an id that its sender chose begins a conversation") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint kept = bus.endpoint("kept");
+    std::vector<shmbus::Envelope> came;
+    kept.on<Kept>([&](const Kept&, shmbus::Context& context) {
+        came.push_back(context.envelope());
+    });
+    shmbus::SendOptions named;
+    named.id = {77, 1};
+    REQUIRE(bus.send(Kept{1}, named));
+    poll_until(kept, [&] { return came.size() == 1; });
+    CHECK(came[0].id == shmbus::MessageId{77, 1});
+    CHECK(came[0].related_to == shmbus::MessageId{});
+    CHECK(came[0].conversation == shmbus::MessageId{77, 1});
+    CHECK(came[0].correlation == shmbus::MessageId{77, 1});
+}
+
+TEST_CASE("what is sent for each message of a handler's batch is a message of its own") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint begin = bus.endpoint("begin");
+    begin.on<Order>([&](const Order&) {
+        const std::vector<Kept> batch{{1}, {2}, {3}};
+        bus.send_batch(std::span<const Kept>(batch)).value();
+    });
+    shmbus::Endpoint kept = bus.endpoint("kept");
+    std::set<std::string> parents;
+    kept.on<Kept>([&](const Kept& message, shmbus::Context& context) {
+        parents.insert(context.id().text());
+        context.publish(KeptFact{message.number}).value();
+    });
+    shmbus::Endpoint listener = bus.endpoint("listener");
+    std::set<std::string> ids;
+    std::set<std::uint64_t> numbers;
+    listener.on<KeptFact>([&](const KeptFact& fact, shmbus::Context& context) {
+        numbers.insert(fact.number);
+        ids.insert(context.id().text());
+    });
+    // Packed themselves: the ids of what they came of lie side by side.
+    const std::vector<Order> orders(2);
+    REQUIRE(bus.send_batch(std::span<const Order>(orders)));
+    CHECK(begin.poll() == 2);
+    poll_until(kept, [&] { return parents.size() == 6; });
+    REQUIRE(bus.sync(10s));
+    poll_until(listener, [&] { return ids.size() == 6; });
+    CHECK(numbers.size() == 3);
+}
+
 TEST_CASE("a durable message that fails goes to the error endpoint durably, under its own id") {
     shmbus::testing::TemporaryBus temporary;
     shmbus::Bus& bus = temporary.bus();

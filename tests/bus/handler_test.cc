@@ -73,6 +73,39 @@ TEST_CASE("what a handler sends takes effect when it returns, with ids that tell
     CHECK(child.attempt == 1);
 }
 
+TEST_CASE("what several endpoints send for one event are several messages, by their ids too") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint orders = bus.endpoint("orders");
+    orders.on<Order>([&](const Order&, shmbus::Context& context) {
+        context.publish(Happened{1}).value();
+    });
+    std::vector<shmbus::MessageId> events;
+    std::vector<shmbus::Endpoint> listeners;
+    for (const char* const name : {"one", "other", "third"})
+        listeners.push_back(bus.endpoint(name));
+    for (shmbus::Endpoint& listener : listeners)
+        listener.on<Happened>([&](const Happened&, shmbus::Context& context) {
+            events.push_back(context.id());
+            context.send(Follow{1}).value();
+        });
+    shmbus::Endpoint follows = bus.endpoint("follows");
+    std::vector<std::string> ids;
+    follows.on<Follow>([&](const Follow&, shmbus::Context& context) {
+        CHECK(context.envelope().related_to == events.front());
+        ids.push_back(context.id().text());
+    });
+    REQUIRE(bus.send(Order{1, {}}));
+    CHECK(orders.poll() == 1);
+    for (shmbus::Endpoint& listener : listeners) CHECK(listener.poll() == 1);
+    REQUIRE(events.size() == 3);
+    CHECK(std::ranges::count(events, events.front()) == 3);
+    poll_all(follows);
+    REQUIRE(ids.size() == 3);
+    std::ranges::sort(ids);
+    CHECK(std::ranges::adjacent_find(ids) == ids.end());
+}
+
 // A handler's only output is written to its lane before the handler returns; whatever comes after
 // it, nobody must notice.
 TEST_CASE("an only output, several, and one that is taken back by a throw look alike") {

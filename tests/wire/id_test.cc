@@ -3,11 +3,14 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <algorithm>
 #include <array>
+#include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
 
+#include "base/bytes.h"
 #include "wire/record.h"
 
 using namespace shmbus;
@@ -56,7 +59,7 @@ TEST_CASE("an output of a root message's handler names its parent and its ordina
             std::vector<MessageId> ids{parent};
             for (std::uint32_t ordinal = 1; ordinal <= 0xFFFF; ++ordinal) {
                 const MessageId id =
-                    wire::id_of_output(parent, true, static_cast<std::uint16_t>(ordinal));
+                    wire::id_of_output(parent, static_cast<std::uint16_t>(ordinal));
                 if (wire::root_of(id) == parent && (id.low & 0xFFFFU) == ordinal) ids.push_back(id);
             }
             CHECK(ids.size() == 0x10000);
@@ -64,33 +67,45 @@ TEST_CASE("an output of a root message's handler names its parent and its ordina
         }
 }
 
-TEST_CASE("a later output's id is the same whoever runs the handler, and nobody else's") {
+TEST_CASE("an id that is mixed is the same whoever mixes it, and nobody else's") {
+    const std::array names{std::string_view("a"), std::string_view("b"), std::string_view("sales"),
+                           std::string_view("sales-2"), std::string_view("")};
+    std::vector<std::uint64_t> by;
+    for (const std::string_view name : names)
+        by.push_back(base::hash_of(std::as_bytes(std::span(name))));
     std::vector<MessageId> generation;
     for (const std::uint64_t lane : lanes)
         for (const std::uint64_t position : positions)
             for (std::uint16_t ordinal = 1; ordinal <= 3; ++ordinal)
-                generation.push_back(
-                    wire::id_of_output(wire::id_at(lane, position, 0), true, ordinal));
+                generation.push_back(wire::id_of_output(wire::id_at(lane, position, 0), ordinal));
     std::vector<MessageId> ids = generation;
-    for (int depth = 0; depth < 3; ++depth) {
+    for (int depth = 0; depth < 2; ++depth) {
         std::vector<MessageId> next;
         for (const MessageId& parent : generation)
-            for (const std::uint16_t ordinal : ordinals) {
-                next.push_back(wire::id_of_output(parent, false, ordinal));
-                CHECK(wire::id_of_output(parent, false, ordinal) == next.back());
-            }
+            for (const std::uint64_t one : by)
+                for (const std::uint16_t ordinal : ordinals) {
+                    next.push_back(wire::id_mixed(parent, one, ordinal));
+                    CHECK(wire::id_mixed(parent, one, ordinal) == next.back());
+                }
         ids.insert(ids.end(), next.begin(), next.end());
         generation = std::move(next);
     }
-    CHECK(ids.size() == 75 + 375 + 1875 + 9375);
+    CHECK(ids.size() == 75 + 75 * 25 + 75 * 25 * 25);
     CHECK(all_differ(std::move(ids)));
 }
 
-TEST_CASE("every output of one later message has an id of its own") {
-    const MessageId parent = wire::id_of_output(wire::id_at(5, 64, 0), true, 1);
-    std::vector<MessageId> ids{parent};
+TEST_CASE("every output of one message, and every message of a packed one, has an id of its own") {
+    const MessageId parent = wire::id_of_output(wire::id_at(5, 64, 0), 1);
+    std::vector<MessageId> ids;
     for (std::uint32_t ordinal = 1; ordinal <= 0xFFFF; ++ordinal)
-        ids.push_back(wire::id_of_output(parent, false, static_cast<std::uint16_t>(ordinal)));
+        ids.push_back(wire::id_mixed(parent, 7, static_cast<std::uint16_t>(ordinal)));
+    for (const MessageId first : {MessageId{77, 1}, MessageId{78, 1}})
+        for (std::uint32_t item = 0; item < wire::most_packed; ++item)
+            ids.push_back(wire::id_of_item(first, true, item));
+    for (std::uint32_t item = 0; item < wire::most_packed; ++item) {
+        ids.push_back(wire::id_of_item(wire::id_at(5, 64, 0), false, item));
+        CHECK(ids.back() == wire::id_at(5, 64, item));
+    }
     CHECK(all_differ(std::move(ids)));
 }
 }

@@ -40,12 +40,12 @@ std::vector<SeenMessage> messages_in(const lane::SeenRecord& record, std::uint64
     }
     const std::size_t each = bytes.size() / count;
     const bool has_id = (record.meta.flags & wire::has_explicit_id) != 0;
+    const bool is_mixed = (record.meta.flags & wire::is_mixed_id) != 0;
     for (std::uint32_t item = 0; item < count; ++item) {
         SeenMessage& message = messages.emplace_back(first);
         message.item = item;
-        message.id = has_id ? first.extensions.id : wire::id_at(lane, record.position, item);
-        // Packed, and out of the journal: the id is the first one's.
-        if (has_id) message.id.high += item;
+        message.id = has_id ? wire::id_of_item(first.extensions.id, is_mixed, item)
+                            : wire::id_at(lane, record.position, item);
         const auto part = bytes.subspan(item * each, each);
         message.payload.assign(part.begin(), part.end());
     }

@@ -5,6 +5,7 @@
 
 #include <chrono>
 
+#include "base/bytes.h"
 #include "cli/trouble.h"
 
 namespace shmbus::cli {
@@ -60,10 +61,7 @@ namespace {
 MessageId id_of_edited(const SeenMessage& message, std::span<const std::byte> payload) {
     // No output of a handler has this number; its id is mixed from the bytes as well.
     constexpr std::uint16_t as_edited = 65'533;
-    std::uint64_t sum = 0xCBF29CE484222325U;  // FNV-1a
-    for (const std::byte byte : payload)
-        sum = (sum ^ std::to_integer<std::uint64_t>(byte)) * 0x100000001B3U;
-    return wire::id_of_output({message.id.high ^ sum, message.id.low}, false, as_edited);
+    return wire::id_mixed(message.id, base::hash_of(payload), as_edited);
 }
 
 void send_on(Member& member, const SeenMessage& message, const SendOn& how) {
