@@ -71,7 +71,8 @@ struct EndpointOptions {
     unsigned attempts_when_throwing = 5;
     // Deaths of the handling process before a message goes to the error endpoint.
     unsigned attempts_when_dying = 3;
-    // Where such messages go.
+    // Where such messages go. What fails in an endpoint that is its own error endpoint, as "error"
+    // is, goes to that name with ".unhandled" behind it. It says where it failed first.
     std::string error_endpoint = "error";
     // on<T>() of an event subscribes to it as well.
     bool subscribe_automatically = true;

@@ -23,6 +23,8 @@ namespace {
 constexpr std::chrono::nanoseconds reply_wait = 1s;
 // The ordinal of the record that tells a requester of a failure; no handler has so many outputs.
 constexpr std::uint16_t failure_ordinal = 65'535;
+// Behind the name of an error endpoint: where goes what fails there as well.
+constexpr std::string_view unhandled_suffix = ".unhandled";
 
 }  // namespace
 
@@ -632,6 +634,7 @@ bool Delivery::give_to_error_endpoint(std::string_view error_endpoint,
                                       wire::FailureRecord failure) {
     const Envelope& message = envelope();
     const wire::Meta meta = wire::Meta::of(in_hand_.batch->entry(in_hand_.place.record()).meta);
+    const bool has_failed_before = (extensions_.flags & wire::has_failure) != 0;
     failure.endpoint = endpoint_.index;
     failure.pid = static_cast<std::int64_t>(::getpid());
     Outgoing record;
@@ -639,12 +642,17 @@ bool Delivery::give_to_error_endpoint(std::string_view error_endpoint,
     record.payload = {in_hand_.payload, in_hand_.bytes};
     record.extensions = extensions_;
     record.extensions.id = message.id;
-    record.extensions.failure = failure;
+    if (!has_failed_before) record.extensions.failure = failure;
     record.extensions.flags = static_cast<std::uint16_t>(
         (extensions_.flags & (wire::has_reply_to | wire::has_lineage | wire::has_trace)) |
         wire::has_explicit_id | wire::has_failure);
     record.flags = static_cast<std::uint16_t>(meta.flags & (wire::is_repeated | wire::is_mixed_id));
-    const Result<Target*> to = error_target(error_endpoint, record);
+    // An error endpoint is its own one: back there it would go round and round.
+    const bool goes_aside = error_endpoint == endpoint_name_ ||
+                            endpoint_name_.ends_with(unhandled_suffix);
+    const Result<Target*> to =
+        goes_aside ? error_target(endpoint_name_ + std::string(unhandled_suffix), record)
+                   : error_target(error_endpoint, record);
     const auto write = [&]() -> Result<void> {
         if (!to) return noted(to.error());
         // A longer one would be read by nobody, nor what comes behind it.
@@ -657,7 +665,7 @@ bool Delivery::give_to_error_endpoint(std::string_view error_endpoint,
         why_kept_ = written.error().text();
         return false;
     }
-    tell_requester(failure);
+    if (!has_failed_before) tell_requester(failure);
     return true;
 }
 

@@ -223,6 +223,79 @@ TEST_CASE("what cannot be handled goes to the error endpoint at once, the rest g
                                  shmbus::FailureReason::unknown_type});
 }
 
+TEST_CASE("what fails in the error endpoint as well is set aside, with where it failed first") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint orders = bus.endpoint("orders");
+    orders.on<Order>([](const Order&) { throw std::runtime_error("not this one"); });
+    shmbus::Endpoint errors = bus.endpoint("error");
+    std::uint64_t calls = 0;
+    SUBCASE("its handler throws too") {
+        errors.on<Order>([&](const Order&) {
+            ++calls;
+            throw std::runtime_error("nor here");
+        });
+    }
+    SUBCASE("it has none for that") { errors.on<Note>([](const Note&) {}); }
+    REQUIRE(bus.send(Order{1, {}}));
+    CHECK(orders.poll() == 1);
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    std::size_t polls = 0;
+    while (errors.poll() != 0 && std::chrono::steady_clock::now() < until) ++polls;
+    CHECK(polls == 1);
+    CHECK(calls <= 5);
+    CHECK(errors.counts().failed == 1);
+    shmbus::Endpoint aside = bus.endpoint("error.unhandled");
+    std::uint64_t came = 0;
+    aside.on_any([&](std::span<const std::byte>, shmbus::Context& context) {
+        ++came;
+        const shmbus::Failure& failure = context.envelope().failure;
+        CHECK(failure.endpoint == "orders");
+        CHECK(failure.reason == shmbus::FailureReason::handler_threw);
+        CHECK(failure.attempts == 5);
+        CHECK(failure.what == "not this one");
+    });
+    CHECK(aside.poll() == 1);
+    CHECK(came == 1);
+}
+
+TEST_CASE("what fails where another endpoint's failures are handled goes where that one says") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::EndpointOptions options;
+    options.error_endpoint = "repair";
+    shmbus::Endpoint orders = bus.endpoint("orders", options);
+    orders.on<Order>([](const Order&) { throw std::runtime_error("not this one"); });
+    shmbus::Endpoint repair = bus.endpoint("repair");
+    repair.on<Order>([](const Order&) { throw std::runtime_error("nor here"); });
+    shmbus::Endpoint errors = bus.endpoint("error");
+    std::string failed_at;
+    errors.on_any([&](std::span<const std::byte>, shmbus::Context& context) {
+        failed_at = context.envelope().failure.endpoint;
+    });
+    REQUIRE(bus.send(Order{1, {}}));
+    for (shmbus::Endpoint* const one : {&orders, &repair, &errors}) CHECK(one->poll() == 1);
+    CHECK(failed_at == "orders");
+}
+
+TEST_CASE("what fails where unhandled failures go does not come back to the error endpoint") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    const auto fail = [](const Order&) { throw std::runtime_error("nowhere"); };
+    shmbus::Endpoint orders = bus.endpoint("orders");
+    orders.on<Order>(fail);
+    REQUIRE(bus.send(Order{1, {}}));
+    CHECK(orders.poll() == 1);
+    shmbus::Endpoint errors = bus.endpoint("error");
+    errors.on<Order>(fail);
+    CHECK(errors.poll() == 1);
+    shmbus::Endpoint unhandled = bus.endpoint("error.unhandled");
+    unhandled.on<Order>(fail);
+    CHECK(unhandled.poll() == 1);
+    CHECK(errors.poll() == 0);
+    CHECK(unhandled.poll() == 0);
+}
+
 TEST_CASE("a failing message of a batch is given up alone") {
     shmbus::testing::TemporaryBus temporary;
     shmbus::Bus& bus = temporary.bus();
