@@ -40,6 +40,8 @@ struct AttemptRules {
     std::uint32_t most_deaths = 3;
     std::string_view error_endpoint;
 };
+// Behind the name of an error endpoint: where goes what fails there as well.
+inline constexpr std::string_view unhandled_suffix = ".unhandled";
 
 // What an exception or a refused output said.
 struct Complaint {

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "bus/attempt.h"
 #include "bus/bus_core.h"
 #include "bus/refusal.h"
 #include "bus/trace.h"
@@ -23,8 +24,6 @@ namespace {
 constexpr std::chrono::nanoseconds reply_wait = 1s;
 // The ordinal of the record that tells a requester of a failure; no handler has so many outputs.
 constexpr std::uint16_t failure_ordinal = 65'535;
-// Behind the name of an error endpoint: where goes what fails there as well.
-constexpr std::string_view unhandled_suffix = ".unhandled";
 
 }  // namespace
 

@@ -9,6 +9,7 @@
 
 #include <fmt/core.h>
 
+#include "bus/attempt.h"
 #include "cli/archive.h"
 #include "cli/listing.h"
 #include "cli/messages.h"
@@ -59,6 +60,20 @@ void list_groups(const Common& common, const FailedLine& line) {
     listing.print(common);
 }
 
+// What failed in the error endpoint as well is in another one.
+void say_what_is_unhandled(const OpenBus& bus, const FailedLine& line) {
+    FailedLine unhandled;
+    unhandled.endpoint = line.endpoint + std::string(detail::unhandled_suffix);
+    if (!bus.reader().find_endpoint(unhandled.endpoint)) return;
+    std::uint64_t count = failed_on_disk(bus, unhandled);
+    for_each_failed(bus, unhandled, [&](const SeenMessage&) { return ++count != 0; });
+    if (count == 0) return;
+    std::fflush(stdout);
+    std::fprintf(stderr, "shmbus: %llu failed in %s as well: shmbus failed ls --endpoint %s\n",
+                 static_cast<unsigned long long>(count), line.endpoint.c_str(),
+                 unhandled.endpoint.c_str());
+}
+
 void list_failed(const Common& common, const FailedLine& line) {
     if (!line.group_by.empty()) {
         list_groups(common, line);
@@ -74,7 +89,10 @@ void list_failed(const Common& common, const FailedLine& line) {
         });
         listing.print(common);
     }
-    if (line.file.empty()) say_what_is_on_disk(failed_on_disk(OpenBus(common), line));
+    if (!line.file.empty()) return;
+    const OpenBus bus(common);
+    say_what_is_on_disk(failed_on_disk(bus, line));
+    say_what_is_unhandled(bus, line);
 }
 
 void show_failed(const Common& common, const FailedLine& line) {

@@ -57,6 +57,31 @@ def failed_messages(stage, type_name):
         server.wait(LIMIT)
 
 
+def failed_twice(stage, type_name):
+    """What the error endpoint's own handler fails on is set aside, and finds back from there."""
+    with prepare(Bus(stage)) as bus:
+        server = fail_some(bus, type_name, ["a"])
+        [row] = bus.json("failed", "ls")["rows"]
+        repair = bus.spawn("serve", "error", "--type", type_name, "--quiet", "--command", "false",
+                           stderr=subprocess.DEVNULL)
+        eventually(lambda: bus.row("error.unhandled") is not None and
+                   bus.depth("error.unhandled") == 1 and bus.depth("error") == 0,
+                   lambda: bus.row("error"))
+        ran = bus.run("failed", "ls")
+        require("1 failed in error as well: shmbus failed ls --endpoint error.unhandled"
+                in ran.err, ran.err)
+        there = bus.json("failed", "ls", "--endpoint", "error.unhandled")["rows"]
+        require(there == [row], there)
+        (bus.folder / "handle.fails").unlink()
+        bus.good("failed", "--endpoint", "error.unhandled", "retry", "--all")
+        eventually(lambda: bus.row("work")["in_hand"] + bus.waiting("work") == 0, "handled")
+        require(bus.depth("error.unhandled") == 0 and bus.depth("error") == 0, bus.row("error"))
+        require("as well" not in bus.run("failed", "ls").err, "nothing is there any more")
+        for process in (server, repair):
+            process.terminate()
+            process.wait(LIMIT)
+
+
 def failed_large(stage):
     """As long as whatever could be sent, also behind short ones that failed before."""
     with prepare(Bus(stage)) as bus:
