@@ -2,7 +2,8 @@
 //
 // Dropping a Pending gives the answer up: it is dropped and counted when it comes. A reply is
 // handed out once. Callbacks and coroutines run in Endpoint::poll or Bus::poll of the Bus that
-// asked, in the thread that polls.
+// asked, in the thread that polls; when the Bus ends, in the thread that ends it. What comes out of
+// one of them as an exception is told to the log callback.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once

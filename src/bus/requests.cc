@@ -292,11 +292,22 @@ std::size_t Requests::poll() {
             return is_due;
         });
     }
-    for (const auto& call : calls) {
-        callbacks_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: see has_callbacks
-        call();
-    }
+    callbacks_.fetch_sub(calls.size(), std::memory_order_relaxed);  // relaxed: see has_callbacks
+    for (const auto& call : calls) call_back(call);
     return calls.size();
+}
+
+void Requests::call_back(const std::function<void()>& call) noexcept {
+    const auto tell = [&](const char* what) {
+        core_.log(LogLevel::error, std::string("a callback of a request or receipt threw: ") + what);
+    };
+    try {
+        call();
+    } catch (const std::exception& error) {
+        tell(error.what());
+    } catch (...) {
+        tell("an exception that is no std::exception");
+    }
 }
 
 void Requests::close() noexcept {
@@ -310,7 +321,7 @@ void Requests::close() noexcept {
         for (ReceiptWait& one : receipts_) calls.push_back(std::move(one.ready));
         receipts_.clear();
     }
-    for (const auto& call : calls) call();
+    for (const auto& call : calls) call_back(call);
 }
 
 // ---- asking

@@ -121,6 +121,8 @@ private:
     void leave_table(PendingCore& pending) noexcept;
     void leave_table(Table::const_iterator place) noexcept;
     void count_due(int more) noexcept;
+    // Its exceptions are told to the log. The caller holds no lock.
+    void call_back(const std::function<void()>& call) noexcept;
     void end_overdue(std::uint64_t now_ns) noexcept;
     // The caller holds mutex_.
     Result<void> take_any(PendingCore& pending) noexcept;

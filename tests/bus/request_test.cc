@@ -5,7 +5,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <stdexcept>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "bus/coroutine.h"
 #include "bus/messages.h"
@@ -96,6 +100,33 @@ TEST_CASE("a callback and a coroutine get their answers from poll") {
     while ((called == 0 || resumed == 0) && std::chrono::steady_clock::now() < limit) bus.poll();
     CHECK(called == 2);
     CHECK(resumed == 4);
+}
+
+TEST_CASE("a callback that throws is told to the log, and the others are called all the same") {
+    std::vector<std::string> said;
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::BusOptions options;
+    options.log = [&](shmbus::LogLevel, std::string_view text) { said.emplace_back(text); };
+    int called = 0;
+    const auto complain = [&](const shmbus::Result<Accepted>&) {
+        ++called;
+        throw std::runtime_error("not this one");
+    };
+    {
+        shmbus::Bus bus = shmbus::Bus::open(temporary.directory(), options);
+        Answering answering(temporary.bus());
+        for (int i = 0; i < 3; ++i) bus.request(Order{1, {}}).then(complain);
+        const auto limit = std::chrono::steady_clock::now() + 20s;
+        while (called < 3 && std::chrono::steady_clock::now() < limit) CHECK_NOTHROW(bus.poll());
+        CHECK(called == 3);
+        // These end with the bus.
+        for (int i = 0; i < 2; ++i) bus.request(Order{13, {}}).then(complain);
+    }
+    CHECK(called == 5);
+    const auto told = std::count_if(said.begin(), said.end(), [](const std::string& text) {
+        return text.find("not this one") != std::string::npos;
+    });
+    CHECK(told == 5);
 }
 
 TEST_CASE("an answer that does not come in time is a timeout, and then counted as late") {
