@@ -2,8 +2,9 @@
 //
 // Dropping a Pending gives the answer up: it is dropped and counted when it comes. A reply is
 // handed out once. Callbacks and coroutines run in Endpoint::poll or Bus::poll of the Bus that
-// asked, in the thread that polls; when the Bus ends, in the thread that ends it. What comes out of
-// one of them as an exception is told to the log callback.
+// asked, in the thread that polls. What one of them throws comes out of that call, and the others
+// are called by the next. When the Bus ends they run in the thread that ends it, and what they
+// throw is told to the log.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once

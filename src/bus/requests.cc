@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "base/clock.h"
 #include "bus/bus_core.h"
@@ -278,6 +279,7 @@ std::size_t Requests::poll() {
     std::vector<std::function<void()>> calls;
     {
         const std::lock_guard lock(mutex_);
+        calls.swap(postponed_);
         const std::uint64_t now = base::now_ns();
         if (now >= next_look_ns_) {
             next_look_ns_ = now + look_every_ns;
@@ -292,28 +294,24 @@ std::size_t Requests::poll() {
             return is_due;
         });
     }
-    callbacks_.fetch_sub(calls.size(), std::memory_order_relaxed);  // relaxed: see has_callbacks
-    for (const auto& call : calls) call_back(call);
-    return calls.size();
-}
-
-void Requests::call_back(const std::function<void()>& call) noexcept {
-    const auto tell = [&](const char* what) {
-        core_.log(LogLevel::error, std::string("a callback of a request or receipt threw: ") + what);
-    };
-    try {
-        call();
-    } catch (const std::exception& error) {
-        tell(error.what());
-    } catch (...) {
-        tell("an exception that is no std::exception");
+    for (auto call = calls.begin(); call != calls.end(); ++call) {
+        callbacks_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: see has_callbacks
+        try {
+            (*call)();
+        } catch (...) {
+            const std::lock_guard lock(mutex_);
+            std::move(call + 1, calls.end(), std::back_inserter(postponed_));
+            throw;
+        }
     }
+    return calls.size();
 }
 
 void Requests::close() noexcept {
     std::vector<std::function<void()>> calls;
     {
         const std::lock_guard lock(mutex_);
+        calls.swap(postponed_);
         while (!waiting_.empty()) end(*waiting_.begin()->second, ErrorCode::closed);
         for (const auto& pending : ready_)
             if (pending->ready) calls.push_back(std::exchange(pending->ready, nullptr));
@@ -321,7 +319,13 @@ void Requests::close() noexcept {
         for (ReceiptWait& one : receipts_) calls.push_back(std::move(one.ready));
         receipts_.clear();
     }
-    for (const auto& call : calls) call_back(call);
+    for (const auto& call : calls) {
+        try {
+            call();
+        } catch (...) {
+            core_.log(LogLevel::error, "a callback that was called because its bus ends threw");
+        }
+    }
 }
 
 // ---- asking

@@ -121,8 +121,6 @@ private:
     void leave_table(PendingCore& pending) noexcept;
     void leave_table(Table::const_iterator place) noexcept;
     void count_due(int more) noexcept;
-    // Its exceptions are told to the log. The caller holds no lock.
-    void call_back(const std::function<void()>& call) noexcept;
     void end_overdue(std::uint64_t now_ns) noexcept;
     // The caller holds mutex_.
     Result<void> take_any(PendingCore& pending) noexcept;
@@ -143,6 +141,7 @@ private:
     // Written under mutex_.
     std::atomic<std::uint64_t> due_{0};
     std::vector<std::shared_ptr<PendingCore>> ready_;
+    std::vector<std::function<void()>> postponed_;  // behind one that threw
     struct ReceiptWait {
         Receipt receipt;
         std::uint64_t deadline_ns;

@@ -5,11 +5,9 @@
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "bus/coroutine.h"
 #include "bus/messages.h"
@@ -102,11 +100,11 @@ TEST_CASE("a callback and a coroutine get their answers from poll") {
     CHECK(resumed == 4);
 }
 
-TEST_CASE("a callback that throws is told to the log, and the others are called all the same") {
-    std::vector<std::string> said;
+TEST_CASE("what a callback throws comes out of poll, and the others are called all the same") {
+    std::string said;
     shmbus::testing::TemporaryBus temporary;
     shmbus::BusOptions options;
-    options.log = [&](shmbus::LogLevel, std::string_view text) { said.emplace_back(text); };
+    options.log = [&](shmbus::LogLevel, std::string_view text) { said += text; };
     int called = 0;
     const auto complain = [&](const shmbus::Result<Accepted>&) {
         ++called;
@@ -117,16 +115,22 @@ TEST_CASE("a callback that throws is told to the log, and the others are called 
         Answering answering(temporary.bus());
         for (int i = 0; i < 3; ++i) bus.request(Order{1, {}}).then(complain);
         const auto limit = std::chrono::steady_clock::now() + 20s;
-        while (called < 3 && std::chrono::steady_clock::now() < limit) CHECK_NOTHROW(bus.poll());
+        int thrown = 0;
+        while (thrown < 3 && std::chrono::steady_clock::now() < limit) {
+            try {
+                bus.poll();
+            } catch (const std::runtime_error&) {
+                ++thrown;
+            }
+        }
+        CHECK(thrown == 3);
         CHECK(called == 3);
+        CHECK(said.empty());
         // These end with the bus.
         for (int i = 0; i < 2; ++i) bus.request(Order{13, {}}).then(complain);
     }
     CHECK(called == 5);
-    const auto told = std::count_if(said.begin(), said.end(), [](const std::string& text) {
-        return text.find("not this one") != std::string::npos;
-    });
-    CHECK(told == 5);
+    CHECK(said.find("because its bus ends threw") != std::string::npos);
 }
 
 TEST_CASE("an answer that does not come in time is a timeout, and then counted as late") {
