@@ -160,8 +160,9 @@ public:
         return send_run(descriptor_of<T>, std::as_bytes(messages), messages.size(), options);
     }
     // Publishes an event to every subscriber. Errors: full (a subscriber whose policy refuses or
-    // whose wait ended; the others have it), too_large, lane_lost, no_daemon, closed,
-    // no_journal.
+    // whose wait ended), lane_lost, refused, no_daemon and timeout (there is no lane to a
+    // subscriber): the others have it, and details name that one. To nobody: too_large, closed,
+    // no_journal, and refused, no_daemon and timeout when it is the first of its type.
     //
     // A T that is declared durable is one record in the journal however many subscribe, and what is
     // returned is its receipt. It goes to those who subscribe when it gets there.

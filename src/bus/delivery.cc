@@ -366,6 +366,9 @@ Result<void> Delivery::publish(const TypeDescriptor& type, std::span<const std::
     }
     const Result<Audience*> audience = outbound_->audience(type);
     if (!audience) return noted(audience.error());
+    // All of it or none.
+    if ((*audience)->missed != ErrorCode::ok)
+        return noted(refuse((*audience)->missed, (*audience)->why_missed));
     if (bytes.size() > (*audience)->most_payload)
         return too_large(bytes.size(), (*audience)->most_payload);
     const Result<Held*> held = hold(Verb::publish, type, bytes);
@@ -495,6 +498,8 @@ Result<void> Delivery::plan() {
         } else {
             const Result<Audience*> audience = outbound_->audience(*held.descriptor);
             if (!audience) return audience.error();
+            if ((*audience)->missed != ErrorCode::ok)
+                return refuse((*audience)->missed, (*audience)->why_missed);
             held.type = wire::Meta::of((*audience)->meta).type;
             if ((*audience)->subscribers.empty()) outbound_->without_subscriber.add(1);
             for (const Subscription& to : (*audience)->subscribers) {

@@ -128,6 +128,12 @@ struct Audience {
     std::uint64_t most_payload = 0;  // of the smallest lane
     bool is_known = false;           // the daemon knows that we publish this
     std::vector<Subscription> subscribers;
+    // Not ok: some subscriber is not among these, because there is no lane to it. Then `version` is
+    // none, and it is looked for when the directory has moved, or at that time.
+    ErrorCode missed = ErrorCode::ok;
+    std::string why_missed;
+    std::uint64_t looked_at_version = 0;
+    std::uint64_t look_again_ns = 0;
 
     static constexpr std::uint64_t no_version = Route::no_version;
 };

@@ -1,24 +1,37 @@
 // Publishing: who gets an event, and one record to each of them.
 //
 // SPDX-License-Identifier: BSL-1.0
+#include "base/clock.h"
 #include "bus/bus_core.h"
 #include "bus/outbound.h"
 #include "bus/refusal.h"
 
 #include <algorithm>
 #include <limits>
+#include <string>
 
 namespace shmbus::detail {
+
+namespace {
+
+// A request to the daemon each.
+constexpr std::uint64_t look_for_missed_every_ns = 100'000'000;
+
+}  // namespace
 
 Result<Audience*> Outbound::audience(const TypeDescriptor& type) {
     latest_audience_ = &no_audience_;  // a new row may move the others
     Audience& found = type.durability == Durability::durable ? audiences_otherwise.of(&type)
                                                              : audiences.of(&type);
+    const std::uint64_t version = directory_version();
     const bool whole = std::all_of(found.subscribers.begin(), found.subscribers.end(),
                                    [](const Subscription& to) {
                                        return to.target->writer != nullptr;
                                    });
-    if (found.version == directory_version() && found.is_known && whole) return &found;
+    const bool is_missed_still = found.missed != ErrorCode::ok &&
+                                 found.looked_at_version == version &&
+                                 base::now_ns() < found.look_again_ns;
+    if ((found.version == version || is_missed_still) && found.is_known && whole) return &found;
     if (const Result<void> looked = look_up(found, type); !looked) return looked.error();
     return &found;
 }
@@ -38,12 +51,19 @@ Result<void> Outbound::look_up(Audience& audience, const TypeDescriptor& type) {
         return refuse(ErrorCode::refused, "the directory kept changing; try again");
     audience.version = Audience::no_version;
     audience.subscribers.clear();
+    audience.missed = ErrorCode::ok;
     audience.most_payload = std::numeric_limits<std::uint32_t>::max();
     for (const directory::Subscriber& row : rows) {
         const auto endpoint = core_.directory().endpoint(row.endpoint);
         if (!endpoint || endpoint->row.generation != row.endpoint_generation) continue;
         const Result<Target*> opened = target(row.endpoint, row.endpoint_generation);
-        if (!opened) return opened.error();
+        if (!opened) {  // the others are not to go without for that
+            const Refusal* const details = opened.error().details();
+            audience.missed = opened.error().code();
+            audience.why_missed = "subscriber " + std::string(endpoint->name());
+            if (details != nullptr) audience.why_missed += ": " + details->reason;
+            continue;
+        }
         audience.subscribers.push_back(
             {*opened, sleepers_of(**opened),
              static_cast<WhenFull>(std::min<std::uint8_t>(row.policy, 3)),
@@ -52,7 +72,9 @@ Result<void> Outbound::look_up(Audience& audience, const TypeDescriptor& type) {
         audience.most_payload = std::min(audience.most_payload, (*opened)->most_payload());
     }
     audience.meta = wire::Meta{0, *index, 0, 0}.word();
-    audience.version = version;
+    audience.looked_at_version = version;
+    audience.look_again_ns = base::now_ns() + look_for_missed_every_ns;
+    if (audience.missed == ErrorCode::ok) audience.version = version;
     return {};
 }
 
@@ -74,7 +96,7 @@ Result<Published> Outbound::publish_to(Audience& audience, Outgoing& message,
     if (message.payload.size() > audience.most_payload)
         return too_large(message.payload.size(), audience.most_payload);
     published.add(1);
-    if (audience.subscribers.empty()) {
+    if (audience.subscribers.empty() && audience.missed == ErrorCode::ok) {
         without_subscriber.add(1);
         return Published{};
     }
@@ -86,6 +108,7 @@ Result<Published> Outbound::publish_to(Audience& audience, Outgoing& message,
         if (!written) refused = written.error();
     }
     if (refused.code() != ErrorCode::ok) return refused;
+    if (audience.missed != ErrorCode::ok) return refuse(audience.missed, audience.why_missed);
     return answer;
 }
 

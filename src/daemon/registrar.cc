@@ -364,8 +364,17 @@ void Registrar::publisher(Client& client, const wire::PublisherRequest& request,
     for (std::uint32_t index = 1; index < tables.used<SubscriptionRow>(); ++index) {
         const SubscriptionRow& row = tables.row<SubscriptionRow>(index);
         if (row.state == RowState::free || !state_.descends(request.event, row.event)) continue;
-        state_.make_lane_ahead(client.participant, client.peer.uid, row.endpoint);
-        ++made;
+        try {
+            state_.make_lane_ahead(client.participant, client.peer.uid, row.endpoint);
+            ++made;
+        } catch (const std::bad_alloc&) {
+            throw;
+        } catch (const std::exception& error) {
+            // One that cannot be had: the others are not to go without for that. The publisher
+            // asks for this lane when it publishes, and is told.
+            state_.log(LogLevel::warning, std::string("no lane is ready for a publisher: ") +
+                                              error.what());
+        }
     }
     answer.reply.values[0] = made;
     std::uint32_t mine = 0;

@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <optional>
@@ -181,5 +182,67 @@ TEST_CASE("an inbox that is cut short is reported on both sides, other endpoints
     REQUIRE(bus.send(Follow{1}));
     CHECK(comes([&] { return other.poll() == 1; }));
     CHECK(others == 1);
+}
+
+TEST_CASE("events pass a subscriber whose inbox is cut short, and the error says which one") {
+    Told told;
+    shmbus::Bus& bus = told.temporary.bus();
+    shmbus::Endpoint broken = bus.endpoint("broken");
+    shmbus::Endpoint other = bus.endpoint("other");
+    std::uint64_t others = 0;
+    broken.on<Happened>([](const Happened&) {});
+    other.on<Happened>([&](const Happened&) { ++others; });
+    SUBCASE("that it was published to before") { REQUIRE(bus.publish(Happened{1})); }
+    SUBCASE("that is new to the publisher") {}
+    poll_all(other);
+    const std::uint64_t before = others;
+    cut_short(first_inbox(told.temporary));
+    constexpr std::uint64_t count = 3'000;
+    shmbus::Result<shmbus::Published> last = shmbus::Published{};
+    for (std::uint64_t i = 0; i < count; ++i) {
+        last = bus.publish(Happened{i});
+        if (i % 100 == 99) poll_all(other);
+    }
+    REQUIRE_FALSE(last);
+    const std::string text = last.error().text();
+    CHECK_MESSAGE(text.find("subscriber broken: ") != std::string::npos, text);
+    CHECK(text.find("cut short") != std::string::npos);
+    // A lane that is new is found when the endpoint looks around.
+    CHECK(comes([&] {
+        poll_all(other);
+        return others == before + count;
+    }));
+}
+
+TEST_CASE("a handler whose event cannot go to all of its subscribers sends it to none, and fails") {
+    Told told;
+    shmbus::Bus& bus = told.temporary.bus();
+    shmbus::Endpoint other = bus.endpoint("other");
+    std::uint64_t others = 0;
+    other.on<Happened>([&](const Happened&) { ++others; });
+    shmbus::Endpoint orders = bus.endpoint("orders");
+    std::optional<shmbus::Endpoint> broken;
+    const auto subscribe_a_broken_one = [&] {
+        if (broken) return;
+        const std::vector<std::string> before = files_in(told.temporary, "inboxes");
+        broken = bus.endpoint("broken");
+        broken->on<Happened>([](const Happened&) {});
+        for (const std::string& path : files_in(told.temporary, "inboxes"))
+            if (std::ranges::count(before, path) == 0) cut_short(path);
+    };
+    SUBCASE("known when it publishes") { subscribe_a_broken_one(); }
+    SUBCASE("known when it returns") {}
+    orders.on<Order>([&](const Order& order, shmbus::Context& context) {
+        const auto published = context.publish(Happened{order.number});
+        CHECK(published.has_value() == !broken);
+        published.value();
+        subscribe_a_broken_one();
+    });
+    REQUIRE(bus.send(Order{1, {}}));
+    CHECK(orders.poll() == 1);
+    CHECK(orders.counts().handled == 0);
+    CHECK(orders.counts().failed == 1);
+    for (int i = 0; i < 200; ++i) poll_all(other);
+    CHECK(others == 0);
 }
 }
