@@ -73,6 +73,8 @@ CHECKS = [
     ("failed ones are put into a file, looked at there and put back",
      lambda stage: failed.archived(stage, "job")),
     ("so are durable ones", lambda stage: failed.archived(stage, "deed")),
+    ("an event that failed at two endpoints is archived and put back for both",
+     failed.archived_events),
     ("what a killed restore had begun comes again, marked",
      lambda stage: failed.begun_restores(stage, "job")),
     ("a durable one comes once", lambda stage: failed.begun_restores(stage, "deed")),

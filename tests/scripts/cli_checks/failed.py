@@ -218,6 +218,42 @@ def archived(stage, type_name):
             require(other.row("error")["kind"] == "error", other.row("error"))
 
 
+def archived_events(stage):
+    """An event that failed at two endpoints is two messages of one id: each goes and comes back."""
+    with prepare(Bus(stage)) as bus:
+        bus.good("type", "add", "fact", "event", "--durable")
+        servers = []
+        for endpoint in ("work", "other"):
+            bus.good("sub", "add", endpoint, "fact")
+            servers.append(bus.spawn("serve", endpoint, "--type", "fact", "--attempts", "1",
+                                     "--quiet", "--command", "false", stderr=subprocess.DEVNULL))
+        eventually(lambda: bus.is_served("work") and bus.is_served("other"), "two subscribers")
+        for text in ("x", "y"):
+            bus.good("publish", "fact", "--data", text)
+        eventually(lambda: bus.depth("error") == 4, lambda: bus.row("error"))
+        for server in servers:
+            server.terminate()
+            server.wait(LIMIT)
+        archive = bus.folder / "archive"
+        bus.good("failed", "archive", "--all", "--file", str(archive))
+        rows = bus.json("failed", "ls", "--file", str(archive))["rows"]
+        require(len(rows) == 4 and len({row["id"] for row in rows}) == 2, rows)
+        # Killed before it could note that one was done: that one is known to the journal.
+        as_archived = archive.read_text()
+        bus.good("failed", "restore", rows[0]["id"], "--file", str(archive))
+        eventually(lambda: bus.depth("error") == 2, lambda: bus.row("error"))
+        begun = [line for line in archive.read_text().splitlines() if "restoring/1" in line]
+        require(len(begun) == 2, begun)
+        archive.write_text(as_archived + begun[0] + "\n")
+        bus.good("failed", "restore", "--all", "--file", str(archive))
+        require(bus.json("failed", "ls", "--file", str(archive))["rows"] == [], "none is left")
+        # The other one of its id was not noted as begun, and came once more.
+        eventually(lambda: bus.depth("error") == 5, lambda: bus.row("error"))
+        bus.good("failed", "retry", "--all")
+        eventually(lambda: bus.depth("work") + bus.depth("other") == 5 and
+                   min(bus.depth("work"), bus.depth("other")) == 2, lambda: bus.row("work"))
+
+
 def begun_restores(stage, type_name):
     """What a restore had begun when it was killed may be on the bus: it comes again, marked."""
     with prepare(Bus(stage)) as bus:
