@@ -254,6 +254,31 @@ def archived_events(stage):
                    min(bus.depth("work"), bus.depth("other")) == 2, lambda: bus.row("work"))
 
 
+def archived_behind_a_killed_retry(stage, type_name):
+    """What a killed retry may have sent back is marked when it comes out of the archive."""
+    texts = [str(number) for number in range(64)]
+    with prepare(Bus(stage)) as bus:
+        bus.good("endpoint", "create", "lost", "--error")
+        bus.good("send", type_name, "--to", "lost", "--lines", stdin="\n".join(texts) + "\n")
+        archive = str(bus.folder / "archive")
+        # Slow enough to be killed with the first in its hands, sent and not let go.
+        child = bus.spawn("failed", "--endpoint", "lost", "retry", "--all", "--to", "other",
+                          "--rate", "20")
+        eventually(lambda: bus.depth("other") > 0, lambda: bus.row("other"))
+        child.kill()
+        child.wait()
+        first = bus.depth("other")
+        bus.good("failed", "--endpoint", "lost", "archive", "--all", "--file", archive)
+        bus.good("failed", "restore", "--all", "--file", archive, "--to", "other")
+        eventually(lambda: bus.depth("other") == first + len(texts), lambda: bus.row("other"))
+        seen = {}
+        for message in bus.lines("peek", "other"):
+            seen.setdefault(message["text"], []).append(message["repeated"])
+        require(sorted(seen) == sorted(texts), seen)
+        twice = [marks for marks in seen.values() if len(marks) == 2]
+        require(len(twice) == first and all(any(marks) for marks in twice), seen)
+
+
 def begun_restores(stage, type_name):
     """What a restore had begun when it was killed may be on the bus: it comes again, marked."""
     with prepare(Bus(stage)) as bus:
