@@ -279,6 +279,34 @@ def archived_behind_a_killed_retry(stage, type_name):
         require(len(twice) == first and all(any(marks) for marks in twice), seen)
 
 
+def failed_behind_events(stage):
+    """Events that failed at several endpoints have one id: each is passed over as its own."""
+    count, ends = 60, ("work", "other", "third")
+    with Bus(stage).start() as bus:
+        bus.good("type", "add", "fact", "event", "--durable")
+        bus.good("type", "add", "deed", "command", "--durable")
+        bus.good("endpoint", "create", "there", *ends)
+        bus.good("endpoint", "create", "error", "--error", "--lane-bytes", "4096")
+        for endpoint in ends:
+            bus.good("sub", "add", endpoint, "fact")
+        bus.good("publish", "fact", "--lines", stdin="".join(f"{n}\n" for n in range(count)))
+        for endpoint in ends:
+            eventually(lambda: bus.depth(endpoint) == count, lambda: bus.row(endpoint))
+            server = bus.spawn("serve", endpoint, "--type", "fact", "--attempts", "1",
+                               "--quiet", "--command", "false", stderr=subprocess.DEVNULL)
+            eventually(lambda: bus.depth(endpoint) == 0, lambda: bus.row(endpoint))
+            server.terminate()
+            server.wait(LIMIT)
+        bus.good("send", "deed", "--to", "error", "--data", "behind them")
+        eventually(lambda: bus.depth("error") == count * len(ends) + 1, lambda: bus.row("error"))
+        text = bus.good("failed", "retry", "--type", "deed", "--to", "there")
+        require("sent back 1 messages" in text, text)
+        eventually(lambda: bus.depth("there") == 1, lambda: bus.row("there"))
+        bus.good("failed", "retry", "--all")
+        eventually(lambda: all(bus.depth(endpoint) == count for endpoint in ends),
+                   lambda: [bus.row(endpoint) for endpoint in ends])
+
+
 def begun_restores(stage, type_name):
     """What a restore had begun when it was killed may be on the bus: it comes again, marked."""
     with prepare(Bus(stage)) as bus:
