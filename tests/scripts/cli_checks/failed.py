@@ -90,7 +90,12 @@ def failed_event(stage):
         eventually(lambda: bus.depth("error") == 1, lambda: bus.row("error"))
         server.terminate()
         server.wait(LIMIT)
-        bus.good("failed", "retry", "--all")
+        # From one endpoint of failed ones to another it stays one that failed.
+        bus.good("endpoint", "create", "aside", "--error")
+        bus.good("move", "error", "aside")
+        row = bus.json("failed", "--endpoint", "aside", "ls")["rows"][0]
+        require((row["failed_at"], row["reason"]) == ("work", "handler_threw"), row)
+        bus.good("failed", "--endpoint", "aside", "retry", "--all")
         eventually(lambda: bus.depth("work") == 1, lambda: bus.row("work"))
         require(bus.depth("other") == 1 and bus.depth("error") == 0, bus.row("other"))
 
