@@ -151,8 +151,9 @@ public:
                             const SendOptions& options = default_send_options) {
         return send_packed(descriptor_of<T>, std::as_bytes(messages), messages.size(), options);
     }
-    // Sends many commands, each with a header of its own, ringing once. Returns how many went
-    // before the first refusal; an error only when that was the first.
+    // Sends many commands, each with a header and an id of its own, ringing once. Returns how many
+    // went before the first refusal; an error only when that was the first. One id for all of them
+    // is refused: too_many.
     template <Command T>
         requires InPlace<T>
     Result<std::size_t> send_each(std::span<const T> messages,

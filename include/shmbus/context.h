@@ -100,7 +100,9 @@ struct Envelope {
     std::uint32_t reply_to = 0;
     std::uint32_t attempt = 1;        // this call's number, over all processes
     bool redelivered = false;         // it may have been handled before: its taker died
-    bool repeated = false;            // its sender's handler was redelivered when it sent this
+    bool repeated = false;            // it may be one of two: its sender's handler was redelivered
+                                      // or had such a one, or it failed behind a death, or a tool
+                                      // was killed that sent it on
     std::int64_t time_sent_ns = 0;    // CLOCK_MONOTONIC; 0: not sampled for this message
     std::optional<TraceContext> trace;  // what it belongs to; its handling is the parent of what
                                         // its handler sends

@@ -93,8 +93,9 @@ struct SendOptions {
     std::string_view destination{};
     // Instead of what the message's declaration says.
     std::optional<Durability> durability{};
-    // Durable messages only: the sender's own id, not zero. A message that comes again under it
-    // within a day is dropped, also after a crash of everything. Zero: the bus gives one.
+    // Durable messages only: the sender's own id of one message or batch, not zero. What comes
+    // under it again within a day, wherever it is sent to, is dropped, also after a crash of
+    // everything. Zero: the bus gives one.
     MessageId id{};
     // The trace that the message belongs to, instead of that of the message in hand.
     std::optional<TraceContext> trace{};

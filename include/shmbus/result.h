@@ -18,9 +18,10 @@
 namespace [[gnu::visibility("default")]] shmbus {
 
 // Names one message for its whole life, whoever gets it: equal ids mean one message. What a handler
-// sends has the same id again when its message is redelivered to the same endpoint, and another one
-// when another endpoint handles the same event. (A transient event that is published outside a
-// handler is a message of its own to each subscriber.) Nothing else is to be read off an id.
+// sends has the same id again when its message comes to the same endpoint again, by a death or a
+// retry, and another one when another endpoint handles the same event. (A transient event that is
+// published outside a handler is a message of its own to each subscriber.) Nothing else is to be
+// read off an id.
 struct MessageId {
     std::uint64_t high = 0;
     std::uint64_t low = 0;

@@ -102,7 +102,9 @@ const Envelope& Delivery::envelope() {
 }
 
 bool Delivery::mixes_id(std::uint32_t packed) {
-    return packed != 0 || (extensions().flags & wire::has_explicit_id) != 0;
+    const wire::Extensions& more = extensions();
+    return packed != 0 || (more.flags & wire::has_lineage) != 0 ||
+           ((more.flags & wire::has_explicit_id) != 0 && !wire::is_back(more));
 }
 
 MessageId Delivery::id_of_output(std::uint16_t ordinal, std::uint32_t packed) {
@@ -120,7 +122,8 @@ void Delivery::derive(std::uint16_t ordinal, MessageId chosen, Outgoing& into) {
     if (parent.trace)
         into.carry({parent.trace->trace_id, span_of(parent.id, parent.attempt),
                     parent.trace->flags});
-    if (parent.redelivered) into.flags |= wire::is_repeated;
+    // Of a second one of its message this is a second one as well.
+    if (parent.redelivered || parent.repeated) into.flags |= wire::is_repeated;
     if (!is_chosen && !mixes_id(into.packed)) return;
     extensions.lineage = {parent.id, parent.conversation, parent.correlation};
     extensions.flags |= wire::has_lineage;
@@ -147,7 +150,7 @@ void Delivery::tell_span(std::uint64_t begin_ns, std::uint64_t end_ns,
 bool Delivery::is_plain_root(std::uint64_t meta) const noexcept {
     constexpr std::uint64_t tells_of_origin =
         wire::has_explicit_id | wire::has_lineage | wire::has_failure | wire::is_mixed_id |
-        wire::has_trace;
+        wire::is_repeated | wire::has_trace;
     return (meta >> 52 & tells_of_origin) == 0 && !in_hand_.redelivered;
 }
 
@@ -651,6 +654,7 @@ bool Delivery::give_to_error_endpoint(std::string_view error_endpoint,
         (extensions_.flags & (wire::has_reply_to | wire::has_lineage | wire::has_trace)) |
         wire::has_explicit_id | wire::has_failure);
     record.flags = static_cast<std::uint16_t>(meta.flags & (wire::is_repeated | wire::is_mixed_id));
+    if (message.redelivered) record.flags |= wire::is_repeated;
     // An error endpoint is its own one: back there it would go round and round.
     const bool goes_aside = error_endpoint == endpoint_name_ ||
                             endpoint_name_.ends_with(unhandled_suffix);

@@ -154,6 +154,9 @@ Result<void> Bus::send_packed(const TypeDescriptor& type, std::span<const std::b
 Result<std::size_t> Bus::send_run(const TypeDescriptor& type, std::span<const std::byte> bytes,
                                   std::size_t count, const SendOptions& options) {
     if (count == 0) return std::size_t{0};
+    // All behind the first would be dropped, as the first once more.
+    if (count > 1 && options.id != MessageId{} && Outbound::is_durable(type, options))
+        return detail::refuse(ErrorCode::too_many, "an id is that of one message");
     const std::size_t each = bytes.size() / count;
     std::size_t done = 0;
     // Ends: each turn sends at least one message or returns.

@@ -44,6 +44,8 @@ constexpr auto settles_alone_after = 100ms;
 constexpr std::chrono::microseconds least_look = 1ms;
 constexpr std::chrono::microseconds most_look = 50ms;
 constexpr auto rest_after = 1s;
+// That one boot makes behind its last lane into the journal.
+constexpr std::uint64_t most_other_lanes = std::uint64_t{1} << 28;
 // So short that a string of it takes none.
 constexpr const char* no_memory = "no memory left";
 
@@ -139,9 +141,11 @@ void Durable::gone() const {
 void Durable::take_back_rows(Service& service) {
     auto& tables = state_.tables();
     // The clock may have been set back: a lane under an id that the journal knows would be taken
-    // for read as far as that one was.
+    // for read as far as that one was. Those of another boot that led elsewhere it does not know,
+    // but the ids of what was sent for their messages are made from theirs.
     const auto& lanes = service.journal.ledger().lanes;
-    if (!lanes.empty()) tables.lane_ids_above(lanes.rbegin()->first);
+    if (!lanes.empty())
+        tables.lane_ids_above(lanes.rbegin()->first + (tables.is_kept() ? 0 : most_other_lanes));
     if (tables.is_kept()) {
         if (service.journal.report().is_new) gone();
         return;

@@ -26,8 +26,11 @@
 // conversation and correlation are read off its id. What carries its id in its record may have
 // come to several endpoints under it, as an event does: what their handlers send has an id mixed
 // from that one, the handling endpoint's name and the ordinal, and a lineage. So has a packed
-// output, for what is read off an id would be the same for all of its messages. An id that a sender
-// chose cannot be taken apart either, and has no lineage.
+// output, for what is read off an id would be the same for all of its messages, and what is sent
+// for a copy, which has a lineage. An id that a sender chose cannot be taken apart either, and has
+// no lineage. A transient message that failed carries the id that its place gave it; sent back to
+// where it failed it is what it was there, and so is what is sent for it. Sent elsewhere it counts
+// as one whose id cannot be taken apart.
 //
 // Zeroed memory is no record: a salt is never so small that salt + position could be 0.
 #pragma once
@@ -246,6 +249,15 @@ constexpr std::uint64_t mixed(std::uint64_t value) noexcept {
 [[nodiscard]] constexpr std::uint64_t sent_on_from(std::uint64_t lsn,
                                                    std::uint64_t endpoint) noexcept {
     return detail::mixed(detail::mixed(lsn) ^ endpoint) | 1U;
+}
+
+// Its place in a lane, of a message that was sent outside a handler, unless it is mixed.
+[[nodiscard]] constexpr bool is_place(MessageId id) noexcept { return (id.low & 0xFFFFU) == 0; }
+// The message failed, and was sent back to the endpoint into which its lane led.
+[[nodiscard]] constexpr bool is_back(const Extensions& extensions) noexcept {
+    constexpr unsigned others = is_mixed_id | has_failure | has_durable;
+    return (extensions.flags & (has_explicit_id | others)) == has_explicit_id &&
+           is_place(extensions.id);
 }
 
 // Takes a first-generation id apart: the root message whose handler sent it.

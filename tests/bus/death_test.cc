@@ -7,7 +7,9 @@
 
 #include <atomic>
 #include <set>
+#include <string_view>
 #include <thread>
+#include <vector>
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -189,6 +191,61 @@ TEST_CASE("what one message of many sends is out before the next one is begun") 
     while (seen.size() < 6 && std::chrono::steady_clock::now() < limit) survivor.poll();
     CHECK(survivor.poll() == 0);
     CHECK(seen == std::vector<std::uint64_t>{4, 5, 6, 7, 8, 9});
+}
+
+// Its outputs stand in their lanes, and nobody has noted that it was handled.
+TEST_CASE("what comes of a message that was sent twice is marked as that is, with the same id") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    bus.declare_endpoint<Order>("orders");
+    shmbus::Endpoint follows = bus.endpoint("follows");
+    std::vector<shmbus::Envelope> sent, came;
+    follows.on<Follow>([&](const Follow& follow, shmbus::Context& context) {
+        sent.push_back(context.envelope());
+        context.publish(Happened{follow.number}).value();
+    });
+    shmbus::Endpoint listener = bus.endpoint("listener");
+    listener.on<Happened>([&](const Happened&, shmbus::Context& context) {
+        came.push_back(context.envelope());
+    });
+    const auto send_on = [](const Order& order, shmbus::Context& context) {
+        context.send(Follow{order.number}).value();
+    };
+    const pid_t child = in_child([&] {
+        shmbus::BusOptions dies;
+        dies.spans = [](std::string_view) { ::raise(SIGKILL); };
+        shmbus::Bus mine = shmbus::Bus::open(temporary.directory(), dies);
+        shmbus::Endpoint endpoint = mine.endpoint("orders");
+        endpoint.on<Order>(send_on);
+        const auto limit = soon();
+        while (std::chrono::steady_clock::now() < limit) endpoint.poll();
+    });
+    shmbus::SendOptions traced;
+    traced.trace =
+        shmbus::TraceContext::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    REQUIRE(bus.send(Order{1, {}}, traced));
+    REQUIRE(WTERMSIG(status_of(child)) == SIGKILL);
+    const auto poll_until = [&](std::size_t count) {
+        const auto limit = soon();
+        while (came.size() < count && std::chrono::steady_clock::now() < limit) {
+            follows.poll();
+            listener.poll();
+        }
+        REQUIRE(came.size() == count);
+    };
+    poll_until(1);
+    shmbus::Endpoint survivor = bus.endpoint("orders");
+    survivor.on<Order>(send_on);
+    const auto limit = soon();
+    while (survivor.poll() == 0 && std::chrono::steady_clock::now() < limit) {
+    }
+    poll_until(2);
+    REQUIRE(sent.size() == 2);
+    for (const std::vector<shmbus::Envelope>* const of : {&sent, &came}) {
+        CHECK(of->front().id == of->back().id);
+        CHECK_FALSE(of->front().repeated);
+        CHECK(of->back().repeated);
+    }
 }
 
 TEST_CASE("a message that kills its handlers goes to the error endpoint, naming the signal") {

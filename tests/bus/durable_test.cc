@@ -261,6 +261,26 @@ TEST_CASE("a handler may give a durable message an id, under which it comes once
     CHECK(first[0].conversation == orders[0]);
 }
 
+TEST_CASE("several messages of their own are not sent under one id") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint kept = bus.endpoint("kept");
+    std::uint64_t came = 0;
+    kept.on<Kept>([&](const Kept&) { ++came; });
+    const std::vector<Kept> several{{1}, {2}, {3}};
+    shmbus::SendOptions named;
+    named.id = {77, 1};
+    CHECK(bus.send_each(std::span<const Kept>(several), named).error() == ErrorCode::too_many);
+    CHECK(bus.send_each(std::span<const Kept>(several).first(1), named).value() == 1);
+    CHECK(bus.send_each(std::span<const Kept>(several)).value() == 3);
+    // One record, whose messages have ids made from it.
+    named.id = {78, 1};
+    REQUIRE(bus.send_batch(std::span<const Kept>(several), named));
+    REQUIRE(bus.send_batch(std::span<const Kept>(several), named));
+    REQUIRE(bus.send(Kept{4}));
+    poll_until(kept, [&] { return came == 8; });
+}
+
 TEST_CASE("a message under an id that its sender chose begins a conversation") {
     shmbus::testing::TemporaryBus temporary;
     shmbus::Bus& bus = temporary.bus();

@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <doctest/doctest.h>
 
+#include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -11,9 +12,12 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "lane/reader_lane.h"
 #include "lane/writer.h"
@@ -32,11 +36,21 @@ namespace {
 namespace lane = shmbus::lane;
 namespace wire = shmbus::wire;
 
-[[nodiscard]] int remove(const ServedBus& served, const std::string& endpoint) {
+[[nodiscard]] int tool(const ServedBus& served, const std::string& words) {
     const char* const build = std::getenv("SHMBUS_BUILD_ROOT");
     REQUIRE(build != nullptr);
-    return std::system((std::string(build) + "/tools/shmbus --bus " + served.directory() +
-                        " endpoint rm " + endpoint + " > /dev/null").c_str());
+    return std::system((std::string(build) + "/tools/shmbus --bus " + served.directory() + " " +
+                        words + " > /dev/null").c_str());
+}
+[[nodiscard]] int remove(const ServedBus& served, const std::string& endpoint) {
+    return tool(served, "endpoint rm " + endpoint);
+}
+
+// Sends each Plain on as Work of its number.
+void send_on(Endpoint& endpoint) {
+    endpoint.on<Plain>([](const Plain& plain, Context& context) {
+        context.send(Work{plain.number, 2 * plain.number}).value();
+    });
 }
 
 // The lane into the journal of a sender that has sent one record, and sends no more itself.
@@ -105,6 +119,80 @@ struct Removed {
 }  // namespace
 
 TEST_SUITE("durable") {
+
+TEST_CASE("what is sent for a copy belongs to the conversation of the original") {
+    ServedBus served;
+    served.serve();
+    Bus bus = served.open();
+    bus.declare_endpoint<Plain>("begin");
+    REQUIRE(bus.send(Plain{1, 0}));
+    Endpoint other = bus.endpoint("other");
+    shmbus::MessageId original, copy;
+    other.on_any([&](std::span<const std::byte>, Context& context) {
+        copy = context.id();
+        original = context.envelope().related_to;
+        context.send(Work{1, 2}).value();
+    });
+    Endpoint worker = bus.endpoint("worker");
+    std::optional<shmbus::Envelope> came;
+    worker.on<Work>([&](const Work&, Context& context) { came = context.envelope(); });
+    REQUIRE(tool(served, "copy begin other") == 0);
+    REQUIRE(handle_until(other, [&] { return copy != shmbus::MessageId{}; }));
+    REQUIRE(handle_until(worker, [&] { return came.has_value(); }));
+    CHECK(came->related_to == copy);
+    CHECK(came->conversation == original);
+}
+
+// Its output stands in the lane into the journal, and nobody has noted that it was handled.
+TEST_CASE("what was given up behind a death and is sent back sends nothing twice") {
+    ServedBus served;
+    served.serve();
+    Bus bus = served.open();
+    shmbus::EndpointOptions once;
+    once.attempts_when_dying = 1;
+    bus.declare_endpoint<Plain>("begin", once);
+    Worker worker(bus);
+    shmbus::SendOptions traced;
+    traced.trace =
+        shmbus::TraceContext::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    REQUIRE(bus.send(Plain{1, 0}, traced));
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        ::alarm(20);
+        shmbus::BusOptions dies;
+        dies.start_daemon = false;
+        dies.spans = [](std::string_view) { ::raise(SIGKILL); };
+        Bus own = Bus::open(served.directory(), dies);
+        Endpoint endpoint = own.endpoint("begin", once);
+        send_on(endpoint);
+        for (;;) endpoint.poll();
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(WTERMSIG(status) == SIGKILL);
+    REQUIRE(handle_until(worker.endpoint, [&] { return worker.has_all(1); }));
+    Endpoint begin = bus.endpoint("begin", once);
+    send_on(begin);
+    begin.poll();
+    bool is_back = false;
+    SUBCASE("to where it was") { is_back = true; }
+    // As another message, whoever handles it there: it may have sent something else.
+    SUBCASE("to another endpoint") {}
+    Endpoint other = bus.endpoint("other");
+    bool is_marked = false;
+    other.on_any([&](std::span<const std::byte>, Context& context) {
+        is_marked = context.repeated();
+        context.send(Work{2, 4}).value();
+    });
+    REQUIRE(tool(served, is_back ? "failed retry --all" : "failed retry --all --to other") == 0);
+    Endpoint& again = is_back ? begin : other;
+    REQUIRE(wait_until([&] { return again.poll() == 1; }));
+    REQUIRE(bus.sync(20s));
+    REQUIRE(handle_until(worker.endpoint, [&] { return served.rests(); }));
+    CHECK(worker.order.size() == (is_back ? 1 : 2));
+    CHECK(is_marked != is_back);
+}
 
 TEST_CASE("a durable command that comes after its endpoint was removed is in the error endpoint") {
     Removed removed;

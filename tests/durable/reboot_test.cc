@@ -12,6 +12,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fcntl.h>
@@ -28,6 +29,7 @@
 #include "lane/layout.h"
 #include "served_bus.h"
 #include "wire/names.h"
+#include "worker.h"
 
 namespace durable_tests {
 
@@ -492,6 +494,42 @@ TEST_CASE("no lane has an id that the journal knows, though the clock was set ba
     send_numbers(bus, 2, 2);
     for (const auto& entry : std::filesystem::directory_iterator(served.directory() + "/lanes"))
         CHECK(shmbus::wire::lane_id_of_file(entry.path().filename().string()).value() > known);
+}
+
+// The ids of handlers' outputs are made from those of lanes that the journal knows nothing of.
+TEST_CASE("where the clock is behind, no lane has the id of another boot's, nor what is sent") {
+    ServedBus served;
+    bool is_told = false;
+    // In the year 2041, of which the next boot knows nothing.
+    served.at_step = [&](const char*) {
+        if (!std::exchange(is_told, true))
+            served.state->tables().lane_ids_above(std::uint64_t{1} << 51);
+    };
+    constexpr std::uint64_t count = 8;
+    const auto sent_on = [&](bool is_last_lane) {
+        Bus bus = served.open();
+        bus.declare_endpoint<Work>("worker");
+        Endpoint begin = bus.endpoint("begin");
+        begin.on<Plain>([](const Plain& plain, shmbus::Context& context) {
+            context.send(Work{plain.number, 2 * plain.number}).value();
+        });
+        // The lane into the journal behind the others, or before them.
+        if (!is_last_lane) send_numbers(bus, count, count);
+        for (std::uint64_t number = 0; number < count; ++number)
+            if (!served.open().send(Plain{number, 0})) return std::size_t{0};
+        std::size_t handled = 0;
+        CHECK(handle_until(begin, [&] { return (handled += begin.poll()) == count; }));
+        CHECK(bus.sync(20s));
+        Worker worker(bus);
+        CHECK(handle_until(worker.endpoint, [&] { return served.rests(); }));
+        return worker.numbers().size();
+    };
+    served.serve();
+    CHECK(sent_on(false) == count + 1);
+    served.at_step = {};
+    served.wipe_memory();
+    served.serve();
+    CHECK(sent_on(true) == count);
 }
 
 TEST_CASE("no endpoint gets a number that the journal knows, whoever had it before the reboot") {

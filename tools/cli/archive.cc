@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <map>
 #include <thread>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -77,10 +78,16 @@ void Archive::write() {
         throw Trouble(Exit::io, "syncing " + path_ + ": " + system_words(errno));
 }
 
+std::string failed_at(const Json& message) {
+    const auto failure = message.find("failure");
+    return failure != message.end() && failure->is_object() ? text_in(*failure, "endpoint") : "";
+}
+
 std::vector<Archived> read_archive(const std::string& path) {
     const std::string text = all_of_file(path);
     std::vector<std::optional<Archived>> all;
-    std::map<std::string, std::size_t> places;
+    // By id and endpoint; and by the id alone the last one, for notes that name no endpoint.
+    std::map<std::pair<std::string, std::optional<std::string>>, std::size_t> places;
     std::uint64_t number = 0;
     for (std::size_t at = 0; at < text.size();) {
         const std::size_t end = std::min(text.find('\n', at), text.size());
@@ -91,14 +98,18 @@ std::vector<Archived> read_archive(const std::string& path) {
         const bool is_object = line.is_object();
         const std::string schema = is_object ? text_in(line, "schema") : "";
         const std::string id = is_object ? text_in(line, "id") : "";
-        const auto known = places.find(id);
-        if (schema == "shmbus.message/1" && id.size() == 32) {
+        const bool is_message = schema == "shmbus.message/1" && id.size() == 32;
+        std::optional<std::string> at_endpoint;
+        if (is_message) at_endpoint = failed_at(line);
+        else if (is_object && line.contains("failed_at")) at_endpoint = text_in(line, "failed_at");
+        const auto known = places.find({id, at_endpoint});
+        if (is_message) {
             // In its place, if it is there already: who archived it was killed and did it again.
-            if (known == places.end() || !all[known->second]) {
-                places[id] = all.size();
-                all.emplace_back();
-            }
-            all[places[id]] = Archived{std::move(line), std::nullopt};
+            const bool is_there = known != places.end() && all[known->second];
+            const std::size_t place = is_there ? known->second : all.size();
+            if (!is_there) all.emplace_back();
+            places[{id, at_endpoint}] = places[{id, std::nullopt}] = place;
+            all[place] = Archived{std::move(line), std::nullopt};
         } else if (schema == "shmbus.restoring/1" && line["attempt"].is_number_unsigned()) {
             if (known != places.end() && all[known->second])
                 all[known->second]->begun = line["attempt"].get<std::uint64_t>();

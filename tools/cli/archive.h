@@ -4,10 +4,11 @@
 // killed leaves a file that says how far it came:
 //
 //     {"schema":"shmbus.message/1", "id":I, ...}    it is here
-//     {"schema":"shmbus.restoring/1", "id":I, ...}  from here on it may be on a bus as well
-//     {"schema":"shmbus.restored/1", "id":I}        it is there, and here no more
+//     {"schema":"shmbus.restoring/1", "id":I, "failed_at":E, ...}  from here on it may be on a bus
+//     {"schema":"shmbus.restored/1", "id":I, "failed_at":E}        it is there, and here no more
 //
-// The last message line of an id counts; a line that was cut off is none.
+// An event that failed at several endpoints is here once for each, under one id. The last message
+// line of an id and an endpoint counts; a line that was cut off is none.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
@@ -43,6 +44,8 @@ private:
     std::string lines_;
 };
 
+// The endpoint where it failed; empty: it came here without failing.
+[[nodiscard]] std::string failed_at(const Json& message);
 // The messages that are in an archive, in their order. Lines that are none are told of on standard
 // error. Throws Trouble: it cannot be read.
 [[nodiscard]] std::vector<Archived> read_archive(const std::string& path);

@@ -27,8 +27,11 @@ void archive_failed(const Common& common, const FailedLine& line) {
     if (has_none_yet(OpenBus(common), line))
         return tell(common, line, "failed archive", 0, "archived 0 messages");
     Member member(common, lane_bytes_for(common, line));
-    const auto write_down = [&](const SeenMessage& message, bool) {
-        archive.add(json_of(message, member.bus()));
+    const auto write_down = [&](const SeenMessage& message, bool is_again) {
+        Json told = json_of(message, member.bus());
+        // Whoever had it before may have sent it on.
+        if (is_again) told["repeated"] = true;
+        archive.add(told);
     };
     const Picked picked =
         pick(member, line.endpoint, meant.most(),

@@ -82,6 +82,7 @@ void edit_failed(const Common& common, const FailedLine& line) {
             // First: when it cannot be kept, nothing is done.
             Json original = json_of(message, member.bus());
             original["edited_as"] = new_id;
+            if (is_again) original["repeated"] = true;
             archive->add(original);
             archive->write();
         }

@@ -34,6 +34,7 @@ constexpr std::size_t at_a_time = 64;
 // Those that are meant, made into messages of this bus before the first one is sent.
 struct Restorable {
     SeenMessage message;
+    std::string failed_at;
     bool is_again = false;
 };
 [[nodiscard]] std::vector<Restorable> restorable(const OpenBus& bus, const FailedLine& line,
@@ -42,9 +43,11 @@ struct Restorable {
     std::vector<Restorable> made;
     for (const Archived& one : all) {
         if (!is_wanted(line, one)) continue;
-        made.push_back({message_of(bus, one.message), one.begun.has_value()});
+        made.push_back({message_of(bus, one.message), failed_at(one.message),
+                        one.begun.has_value()});
         // In place of a number in the journal: the same for the same restore, see wire/record.h.
-        made.back().message.extensions.durable.lsn = one.begun.value_or(attempt);
+        // Of two that have one id, each has its own.
+        made.back().message.extensions.durable.lsn = one.begun.value_or(attempt + made.size());
     }
     return made;
 }
@@ -57,7 +60,9 @@ struct Restorable {
 }
 
 [[nodiscard]] Json note(const char* schema, const Restorable& one) {
-    return {{"schema", schema}, {"id", one.message.id.text()}};
+    return {{"schema", schema},
+            {"id", one.message.id.text()},
+            {"failed_at", one.failed_at}};
 }
 
 [[nodiscard]] detail::EndpointHandle target_of(Member& member, const FailedLine& line) {

@@ -27,6 +27,14 @@ namespace {
             has_lineage ? message.extensions.lineage.correlation : message.id};
 }
 
+// To where it came first: see wire/record.h.
+[[nodiscard]] bool goes_back(const SeenMessage& message, const SendOn& how) {
+    const bool is_same = how.to.index == how.from.index && how.to.generation == how.from.generation;
+    const bool has_failed = (message.meta.flags & wire::has_failure) != 0;
+    return is_same || (has_failed && (how.keeps_failure ||
+                                      how.to.index == message.extensions.failure.endpoint));
+}
+
 [[nodiscard]] detail::Outgoing outgoing(const SeenMessage& message, const SendOn& how) {
     detail::Outgoing record;
     record.type = message.meta.type;
@@ -45,6 +53,8 @@ namespace {
             static_cast<std::uint16_t>((message.meta.flags & kept) | wire::has_explicit_id);
         record.flags = static_cast<std::uint16_t>(message.meta.flags &
                                                   (wire::is_repeated | wire::is_mixed_id));
+        if (!message.is_durable() && wire::is_place(message.id) && !goes_back(message, how))
+            record.flags |= wire::is_mixed_id;
         if (how.payload) {
             record.extensions.id = id_of_edited(message, *how.payload);
             record.extensions.lineage = {message.id, conversation_of(message), message.id};

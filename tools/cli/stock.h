@@ -10,7 +10,7 @@
 #include <functional>
 #include <set>
 #include <string>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 #include "cli/taker.h"
@@ -49,7 +49,8 @@ private:
     std::uint64_t left_ = 0;  // records, at most
     bool was_on_disk_;
     bool is_stuck_ = false;
-    std::set<std::pair<std::uint64_t, std::uint64_t>> behind_;  // ids
+    // By id and, since an event may have failed at several, the endpoint where it failed.
+    std::set<std::tuple<std::uint64_t, std::uint64_t, std::uint32_t>> behind_;
     std::uint64_t again_ = 0;  // of those, one after the other and nothing else
 };
 

@@ -152,7 +152,9 @@ void copy(const Common& common, const TakeLine& line) {
 
 [[nodiscard]] Picked move_some(Member& member, const TakeLine& line) {
     const auto from = member.endpoint(line.from);
-    SendOn how{.to = member.receiver(line.to), .from = from};
+    const bool is_for_failed =
+        member.bus().endpoint(line.to).row.kind == directory::EndpointKind::error;
+    SendOn how{.to = member.receiver(line.to), .from = from, .keeps_failure = is_for_failed};
     const auto send = [&](const SeenMessage& message, bool is_again) {
         how.may_be_repeated = is_again;
         send_on(member, message, how);

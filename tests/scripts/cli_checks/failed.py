@@ -115,7 +115,12 @@ def failed_event(stage):
         eventually(lambda: bus.depth("error") == 1, lambda: bus.row("error"))
         server.terminate()
         server.wait(LIMIT)
-        bus.good("failed", "retry", "--all")
+        # From one endpoint of failed ones to another it stays one that failed.
+        bus.good("endpoint", "create", "aside", "--error")
+        bus.good("move", "error", "aside")
+        row = bus.json("failed", "--endpoint", "aside", "ls")["rows"][0]
+        require((row["failed_at"], row["reason"]) == ("work", "handler_threw"), row)
+        bus.good("failed", "--endpoint", "aside", "retry", "--all")
         eventually(lambda: bus.depth("work") == 1, lambda: bus.row("work"))
         require(bus.depth("other") == 1 and bus.depth("error") == 0, bus.row("other"))
 
@@ -241,6 +246,95 @@ def archived(stage, type_name):
             other.good("failed", "restore", "--all", "--file", copy)
             eventually(lambda: other.waiting("error") == 3, lambda: other.row("error"))
             require(other.row("error")["kind"] == "error", other.row("error"))
+
+
+def archived_events(stage):
+    """An event that failed at two endpoints is two messages of one id: each goes and comes back."""
+    with prepare(Bus(stage)) as bus:
+        bus.good("type", "add", "fact", "event", "--durable")
+        servers = []
+        for endpoint in ("work", "other"):
+            bus.good("sub", "add", endpoint, "fact")
+            servers.append(bus.spawn("serve", endpoint, "--type", "fact", "--attempts", "1",
+                                     "--quiet", "--command", "false", stderr=subprocess.DEVNULL))
+        eventually(lambda: bus.is_served("work") and bus.is_served("other"), "two subscribers")
+        for text in ("x", "y"):
+            bus.good("publish", "fact", "--data", text)
+        eventually(lambda: bus.depth("error") == 4, lambda: bus.row("error"))
+        for server in servers:
+            server.terminate()
+            server.wait(LIMIT)
+        archive = bus.folder / "archive"
+        bus.good("failed", "archive", "--all", "--file", str(archive))
+        rows = bus.json("failed", "ls", "--file", str(archive))["rows"]
+        require(len(rows) == 4 and len({row["id"] for row in rows}) == 2, rows)
+        # Killed before it could note that one was done: that one is known to the journal.
+        as_archived = archive.read_text()
+        bus.good("failed", "restore", rows[0]["id"], "--file", str(archive))
+        eventually(lambda: bus.depth("error") == 2, lambda: bus.row("error"))
+        begun = [line for line in archive.read_text().splitlines() if "restoring/1" in line]
+        require(len(begun) == 2, begun)
+        archive.write_text(as_archived + begun[0] + "\n")
+        bus.good("failed", "restore", "--all", "--file", str(archive))
+        require(bus.json("failed", "ls", "--file", str(archive))["rows"] == [], "none is left")
+        # The other one of its id was not noted as begun, and came once more.
+        eventually(lambda: bus.depth("error") == 5, lambda: bus.row("error"))
+        bus.good("failed", "retry", "--all")
+        eventually(lambda: bus.depth("work") + bus.depth("other") == 5 and
+                   min(bus.depth("work"), bus.depth("other")) == 2, lambda: bus.row("work"))
+
+
+def archived_behind_a_killed_retry(stage, type_name):
+    """What a killed retry may have sent back is marked when it comes out of the archive."""
+    texts = [str(number) for number in range(64)]
+    with prepare(Bus(stage)) as bus:
+        bus.good("endpoint", "create", "lost", "--error")
+        bus.good("send", type_name, "--to", "lost", "--lines", stdin="\n".join(texts) + "\n")
+        archive = str(bus.folder / "archive")
+        # Slow enough to be killed with the first in its hands, sent and not let go.
+        child = bus.spawn("failed", "--endpoint", "lost", "retry", "--all", "--to", "other",
+                          "--rate", "20")
+        eventually(lambda: bus.depth("other") > 0, lambda: bus.row("other"))
+        child.kill()
+        child.wait()
+        first = bus.depth("other")
+        bus.good("failed", "--endpoint", "lost", "archive", "--all", "--file", archive)
+        bus.good("failed", "restore", "--all", "--file", archive, "--to", "other")
+        eventually(lambda: bus.depth("other") == first + len(texts), lambda: bus.row("other"))
+        seen = {}
+        for message in bus.lines("peek", "other"):
+            seen.setdefault(message["text"], []).append(message["repeated"])
+        require(sorted(seen) == sorted(texts), seen)
+        twice = [marks for marks in seen.values() if len(marks) == 2]
+        require(len(twice) == first and all(any(marks) for marks in twice), seen)
+
+
+def failed_behind_events(stage):
+    """Events that failed at several endpoints have one id: each is passed over as its own."""
+    count, ends = 60, ("work", "other", "third")
+    with Bus(stage).start() as bus:
+        bus.good("type", "add", "fact", "event", "--durable")
+        bus.good("type", "add", "deed", "command", "--durable")
+        bus.good("endpoint", "create", "there", *ends)
+        bus.good("endpoint", "create", "error", "--error", "--lane-bytes", "4096")
+        for endpoint in ends:
+            bus.good("sub", "add", endpoint, "fact")
+        bus.good("publish", "fact", "--lines", stdin="".join(f"{n}\n" for n in range(count)))
+        for endpoint in ends:
+            eventually(lambda: bus.depth(endpoint) == count, lambda: bus.row(endpoint))
+            server = bus.spawn("serve", endpoint, "--type", "fact", "--attempts", "1",
+                               "--quiet", "--command", "false", stderr=subprocess.DEVNULL)
+            eventually(lambda: bus.depth(endpoint) == 0, lambda: bus.row(endpoint))
+            server.terminate()
+            server.wait(LIMIT)
+        bus.good("send", "deed", "--to", "error", "--data", "behind them")
+        eventually(lambda: bus.depth("error") == count * len(ends) + 1, lambda: bus.row("error"))
+        text = bus.good("failed", "retry", "--type", "deed", "--to", "there")
+        require("sent back 1 messages" in text, text)
+        eventually(lambda: bus.depth("there") == 1, lambda: bus.row("there"))
+        bus.good("failed", "retry", "--all")
+        eventually(lambda: all(bus.depth(endpoint) == count for endpoint in ends),
+                   lambda: [bus.row(endpoint) for endpoint in ends])
 
 
 def begun_restores(stage, type_name):
