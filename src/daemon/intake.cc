@@ -35,6 +35,8 @@ constexpr std::size_t most_in_a_batch = 16'384;
 constexpr auto between_looks = std::chrono::microseconds(1);
 // Who has many on their way takes all their receipts first: so long for each.
 constexpr auto takes_receipt = std::chrono::nanoseconds(8);
+// Of a lane that could not be opened: wherever it ends.
+constexpr std::uint64_t to_its_end = ~std::uint64_t{0};
 // Among the audiences: no type and no endpoint.
 constexpr std::pair<std::uint64_t, std::uint64_t> errors{~std::uint64_t{0}, 0};
 
@@ -112,6 +114,8 @@ bool Intake::open(std::uint64_t lane_id, Source& source, const journal::Journal&
     const std::uint64_t head = lane::position_in(page.head.load(std::memory_order_relaxed));
     const std::uint64_t receipt = page.receipt.load(std::memory_order_relaxed);
     source.begin = source.read = std::max({head, receipt, journal.consumed_of(lane_id)});
+    // What was marked before it could be looked at.
+    source.asked_to = std::min(source.asked_to, source.begin + source.lane->capacity_units());
     // What a killed daemon had on disk and did not come to say.
     lane::give_receipt(source.lane->parts().reader_page(), source.lane->parts().writer_page(),
                        source.read);
@@ -402,8 +406,10 @@ void Intake::mark(journal::Journal& journal) {
     refresh(journal);
     is_marked_ = true;
     for (auto& [id, source] : sources_) {
-        if (source.is_hindered) is_marked_ = false;
-        if (source.lane == nullptr) continue;
+        if (source.lane == nullptr) {
+            source.asked_to = source.is_hindered ? to_its_end : 0;
+            continue;
+        }
         // A writer is a lap ahead of what was released at most.
         const lane::ReaderLane& lane = *source.lane;
         source.asked_to =
@@ -412,7 +418,7 @@ void Intake::mark(journal::Journal& journal) {
 }
 
 bool Intake::owes(const Source& source, bool takes_none) const {
-    if (source.lane == nullptr) return false;
+    if (source.lane == nullptr) return source.is_hindered && source.asked_to != 0;
     const lane::ReaderLane& lane = *source.lane;
     if (lane.poisoned || lane.parts().lost() || source.read >= source.asked_to) return false;
     if (!takes_none && !source.waits) return true;

@@ -51,7 +51,8 @@ public:
     // Nobody needs the bytes any more: senders may overwrite them.
     void release() noexcept;
 
-    // What stands in the lanes now is asked for by has_read().
+    // What stands in the lanes now is asked for by has_read(); of one that could not be opened all
+    // that may.
     void mark(journal::Journal& journal);
     [[nodiscard]] bool is_marked() const noexcept { return is_marked_; }
     // All of that is in the open batch or on disk; then nothing is asked for any more. Of a lane
