@@ -439,6 +439,9 @@ Outgoing Delivery::outgoing(const Held& held, bool any_extension) {
     if (held.trace) message.carry(*held.trace);
     if (held.is_durable) {
         message.extensions.durable = held.durable;
+        if (extensions_.flags & wire::has_durable)
+            message.extensions.durable.lsn =
+                wire::output_of(extensions_.durable.lsn, endpoint_.index);
         message.extensions.flags |= wire::has_durable;
     }
     if (any_extension && held.verb == Verb::send && held.address.endpoint != 0) {
@@ -630,8 +633,7 @@ Result<Target*> Delivery::error_target(std::string_view error_endpoint, Outgoing
         return outbound_->target(there->index, there->generation, record.payload.size());
     record.extensions.durable = {
         there->index, there->generation,
-        wire::sent_on_from(extensions_.durable.lsn,
-                           wire::make_reference(endpoint_.index, endpoint_.generation))};
+        wire::sent_on_from(extensions_.durable.lsn, endpoint_.index)};
     record.extensions.flags |= wire::has_durable;
     // Its sender's lane may have been longer than ours.
     return outbound_->journal_target_beside(record.payload.size());

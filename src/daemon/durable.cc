@@ -471,7 +471,7 @@ std::size_t Durable::settle() {
             at = service_->outlets.erase(at);
             continue;
         }
-        settled += at->second.settle(service_->journal);
+        settled += at->second.settle(service_->journal, service_->intake->causes());
         ++at;
     }
     settled_ += settled;

@@ -35,6 +35,8 @@ constexpr std::size_t most_in_a_batch = 16'384;
 constexpr auto between_looks = std::chrono::microseconds(1);
 // Who has many on their way takes all their receipts first: so long for each.
 constexpr auto takes_receipt = std::chrono::nanoseconds(8);
+// Of a lane that could not be opened: wherever it ends.
+constexpr std::uint64_t to_its_end = ~std::uint64_t{0};
 // Among the audiences: no type and no endpoint.
 constexpr std::pair<std::uint64_t, std::uint64_t> errors{~std::uint64_t{0}, 0};
 
@@ -112,6 +114,8 @@ bool Intake::open(std::uint64_t lane_id, Source& source, const journal::Journal&
     const std::uint64_t head = lane::position_in(page.head.load(std::memory_order_relaxed));
     const std::uint64_t receipt = page.receipt.load(std::memory_order_relaxed);
     source.begin = source.read = std::max({head, receipt, journal.consumed_of(lane_id)});
+    // What was marked before it could be looked at.
+    source.asked_to = std::min(source.asked_to, source.begin + source.lane->capacity_units());
     // What a killed daemon had on disk and did not come to say.
     lane::give_receipt(source.lane->parts().reader_page(), source.lane->parts().writer_page(),
                        source.read);
@@ -201,12 +205,12 @@ bool Intake::is_known(const journal::Journal& journal, MessageId id,
     key = id;
     // Sent on under its id, as one that failed or is tried again: another message.
     constexpr std::uint16_t as_sent_on = 65'534;
-    const std::uint64_t from = extensions.durable.lsn;
-    if (from != 0) key = wire::id_mixed(id, from, as_sent_on);
+    const bool is_sent_on = wire::is_sent_on(extensions.durable.lsn);
+    if (is_sent_on) key = wire::id_mixed(id, extensions.durable.lsn, as_sent_on);
     if (journal.was_seen(key)) return true;
     if (keys_.contains({key.high, key.low})) return true;
     // Sent again under the id that its place in a lane gave it, by its sender's choice.
-    return from == 0 && (id.low & 0xFFFFU) == 0 &&
+    return !is_sent_on && (id.low & 0xFFFFU) == 0 &&
            id.low >> 16 < journal.consumed_of(id.high >> 12);
 }
 
@@ -402,8 +406,10 @@ void Intake::mark(journal::Journal& journal) {
     refresh(journal);
     is_marked_ = true;
     for (auto& [id, source] : sources_) {
-        if (source.is_hindered) is_marked_ = false;
-        if (source.lane == nullptr) continue;
+        if (source.lane == nullptr) {
+            source.asked_to = source.is_hindered ? to_its_end : 0;
+            continue;
+        }
         // A writer is a lap ahead of what was released at most.
         const lane::ReaderLane& lane = *source.lane;
         source.asked_to =
@@ -411,28 +417,38 @@ void Intake::mark(journal::Journal& journal) {
     }
 }
 
-bool Intake::owes(const Source& source, bool takes_none) const {
-    if (source.lane == nullptr) return false;
+bool Intake::owes(const Source& source) const {
+    if (source.lane == nullptr) return source.is_hindered && source.asked_to != 0;
     const lane::ReaderLane& lane = *source.lane;
-    if (lane.poisoned || lane.parts().lost() || source.read >= source.asked_to) return false;
-    if (!takes_none && !source.waits) return true;
+    return !lane.poisoned && !lane.parts().lost() && source.read < source.asked_to;
+}
+
+void Intake::note_causes(const Source& source) {
+    const lane::ReaderLane& lane = *source.lane;
     // Ends: at what was marked.
     for (std::uint64_t at = source.read; at < source.asked_to && lane.published(at);) {
         const std::uint64_t word = lane.meta(at);
-        // What a handler sends has an id of its own; so has what a sender gave one.
-        if ((wire::Meta::of(word).flags & wire::has_explicit_id) != 0) return true;
+        const wire::Meta meta = wire::Meta::of(word);
+        wire::Extensions extensions;
         // As in read_record: such a one is where reading ends.
-        if (wire::units_of(word) > lane.most_units()) return false;
+        if (wire::units_of(word) > lane.most_units() || (meta.flags & wire::has_durable) == 0 ||
+            !wire::read_extensions(meta, lane.record(at) + wire::head_bytes, extensions))
+            return;
+        causes_.add(extensions.durable.lsn);
         at += wire::units_of(word);
     }
-    return false;
 }
 
 bool Intake::has_read(bool takes_none) {
-    if (!is_marked_ || std::ranges::any_of(sources_, [&](const auto& entry) {
-            return owes(entry.second, takes_none);
-        }))
-        return false;
+    if (!is_marked_) return false;
+    causes_.clear();
+    for (const auto& [id, source] : sources_) {
+        if (!owes(source)) continue;
+        // What one that cannot be opened has is not known.
+        if (source.lane == nullptr || !(takes_none || source.waits)) return false;
+        note_causes(source);
+    }
+    causes_.sort();
     is_marked_ = false;
     return true;
 }

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/causes.h"
 #include "daemon/state.h"
 #include "journal/journal.h"
 #include "lane/inbox_file.h"
@@ -51,12 +52,16 @@ public:
     // Nobody needs the bytes any more: senders may overwrite them.
     void release() noexcept;
 
-    // What stands in the lanes now is asked for by has_read().
+    // What stands in the lanes now is asked for by has_read(); of one that could not be opened all
+    // that may.
     void mark(journal::Journal& journal);
     [[nodiscard]] bool is_marked() const noexcept { return is_marked_; }
-    // All of that is in the open batch or on disk; then nothing is asked for any more. Of a lane
-    // that is not read now only what a handler has sent counts.
+    // All of that is in the open batch or on disk; then nothing is asked for any more. A lane that
+    // cannot be read now (none can when the journal takes no message) is not waited for: what its
+    // records came of is in causes() then.
     [[nodiscard]] bool has_read(bool takes_none);
+    // What the last has_read() did not wait for came of these: they must not be settled.
+    [[nodiscard]] const Causes& causes() const noexcept { return causes_; }
 
     // Between two turns: whether what is not read yet has a message for this endpoint, or cannot be
     // looked at.
@@ -99,7 +104,8 @@ private:
     [[nodiscard]] bool was_there(std::uint16_t type, const wire::Durable& durable) const;
     // An endpoint for what cannot be delivered, alone; empty when there is none.
     [[nodiscard]] const std::vector<journal::Endpoint>& error_audience();
-    [[nodiscard]] bool owes(const Source& source, bool takes_none) const;
+    [[nodiscard]] bool owes(const Source& source) const;
+    void note_causes(const Source& source);
     void give_room(Source& source) const noexcept;
 
     State& state_;
@@ -117,6 +123,7 @@ private:
     std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<journal::Endpoint>> audiences_;
     journal::Outcome obstacle_ = journal::Outcome::ok;
     bool is_marked_ = false;
+    Causes causes_;
     bool is_full_ = false;  // the open batch, or there is an obstacle
 };
 

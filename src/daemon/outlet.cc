@@ -313,20 +313,31 @@ void Outlet::look() {
     }
 }
 
-std::size_t Outlet::settle(journal::Journal& journal) {
+// False: the open batch takes no more, and this one stays where it is.
+bool Outlet::settle_one(journal::Journal& journal, const Causes& causes, std::uint64_t lsn,
+                        std::size_t& settled) {
+    const Outcome outcome =
+        causes.contain(endpoint_, lsn) ? Outcome::too_large : journal.settle(number(), lsn);
+    if (outcome == Outcome::ok) {
+        ++settled;
+        ++settled_open_;
+        return true;
+    }
+    // Alone among many that are not settled, it would be a range too many: those come first.
+    if (outcome != Outcome::too_large) return false;
+    handled_.push_back(lsn);  // behind what was seen: for after the next look
+    return true;
+}
+
+std::size_t Outlet::settle(journal::Journal& journal, const Causes& causes) {
     std::size_t settled = 0;
     // What the open batch does not take now stays for the next one.
-    for (; handled_seen_ != 0; handled_.pop_front(), --handled_seen_, ++settled, ++settled_open_)
-        if (journal.settle(number(), handled_.front()) != Outcome::ok) return settled;
-    for (Lane& lane : lanes_) {
-        while (!lane.carried.empty() && lane.carried.front().end <= lane.done) {
-            if (journal.settle(number(), lane.carried.front().lsn) != Outcome::ok)
-                return settled;
-            lane.carried.pop_front();
-            ++settled;
-            ++settled_open_;
-        }
-    }
+    for (; handled_seen_ != 0; handled_.pop_front(), --handled_seen_)
+        if (!settle_one(journal, causes, handled_.front(), settled)) return settled;
+    for (Lane& lane : lanes_)
+        for (; !lane.carried.empty() && lane.carried.front().end <= lane.done;
+             lane.carried.pop_front())
+            if (!settle_one(journal, causes, lane.carried.front().lsn, settled)) return settled;
     while (!succeeds_ && lanes_.size() > 1 && lanes_.front().carried.empty() && inherited_.empty())
         lanes_.pop_front();
     if (settled != 0) step("settled");
@@ -340,7 +351,9 @@ bool Outlet::has_lost_some() const noexcept {
 }
 
 bool Outlet::may_forget(std::uint64_t lane_id) const noexcept {
-    return !behind_ && std::none_of(lanes_.begin(), lanes_.end(), [&](const Lane& lane) {
+    // Nobody would know any more that what is not settled yet was handled.
+    if (behind_ || !handled_.empty()) return false;
+    return std::none_of(lanes_.begin(), lanes_.end(), [&](const Lane& lane) {
         // A lost one may not know its name any more.
         return !lane.carried.empty() &&
                (lane.writer->lane_id() == lane_id || lane.writer->lost());

@@ -14,6 +14,7 @@
 #include <memory>
 #include <vector>
 
+#include "daemon/causes.h"
 #include "daemon/state.h"
 #include "journal/journal.h"
 #include "lane/inbox_file.h"
@@ -56,9 +57,9 @@ public:
     bool fill(journal::Journal& journal);
     // Sees what was handled. What its handlers have sent stands in their lanes by now.
     void look();
-    // Tells the journal what the last look saw, as far as its open batch takes it; how much that
-    // was.
-    std::size_t settle(journal::Journal& journal);
+    // Tells the journal what the last look saw, except what is among the causes and as far as the
+    // open batch takes it; how much that was.
+    std::size_t settle(journal::Journal& journal, const Causes& causes);
     // Rings once for all that was written since.
     void ring() noexcept;
     // Says, where everybody can see it, how much waits on disk and in no lane.
@@ -92,6 +93,8 @@ private:
     void publish(const lane::Claim& claim, const Outbound& message);
     void close_followed() noexcept;
     [[nodiscard]] bool inherit(std::uint64_t lsn);
+    [[nodiscard]] bool settle_one(journal::Journal& journal, const Causes& causes,
+                                  std::uint64_t lsn, std::size_t& settled);
 
     State& state_;
     std::uint32_t endpoint_;
@@ -108,7 +111,8 @@ private:
     std::uint64_t inherited_to_ = 0;
     std::uint64_t told_on_disk_ = ~std::uint64_t{0};  // nothing yet
     std::uint64_t settled_open_ = 0;  // in the open batch, which the journal's backlog leaves out
-    // Found to be handled while no daemon ran, for the next settle(); as many as may be handed out.
+    // Found to be handled while no daemon ran, or left over by a settle(): for the next one. As
+    // many as may be handed out.
     std::deque<std::uint64_t> handled_;
     std::size_t handled_seen_ = 0;  // of them, at the last look
     // Came out of the journal when there was no room.

@@ -18,7 +18,7 @@
 //   lineage      48  related-to, conversation and correlation, where the id does not tell them
 //   failure      96  why the message is in the error endpoint
 //   durable      16  on its way into the journal: which endpoint it is for, or none: subscribers,
-//                    and what it was sent on from; on its way out: its number there
+//                    and what it came of; on its way out: its number there
 //   trace        32  W3C trace context
 //
 // Ids. A message sent outside a handler is {lane:52, index:12 | position:48, ordinal:0} and stores
@@ -126,7 +126,7 @@ struct FailureRecord {
 struct Durable {
     std::uint32_t endpoint;  // 0: an event's subscribers
     std::uint32_t generation;
-    std::uint64_t lsn;       // of the journal's record; not there yet: 0, or sent_on_from()
+    std::uint64_t lsn;       // of the journal's record; not there yet: what it came of, or 0
 };
 struct Trace {
     std::array<std::uint8_t, 16> trace_id;
@@ -243,12 +243,29 @@ constexpr std::uint64_t mixed(std::uint64_t value) noexcept {
     if (is_mixed && item != 0) return id_mixed(first, item, 0);
     return {first.high + item, first.low};
 }
-// A durable message that is sent on under its id (one that failed, that is tried again, that is
-// moved) is another record of the journal. This names what it was sent on from, its number there
-// and who had it, so that doing it twice, after a death, is known from doing it once more. Never 0.
+// What a record on its way into the journal came of: the durable message that was in hand, by its
+// number there and by who had it. Never 0; what was sent outside a handler, or by the handler of a
+// transient message, came of none and has 0 instead.
+//
+//   0                1                      21                        64
+//   +----------------+----------------------+-------------------------+
+//   | is it sent on? | index of an endpoint | lower 43 bits of an LSN |
+//   +----------------+----------------------+-------------------------+
+//
+// Sent on under its id (because it failed, is tried again, is moved) it is another record of the
+// journal. So it is known again by this word as well: doing it twice, after a death, is told from
+// doing it once more.
+inline constexpr std::uint32_t most_endpoints = 1U << 20;  // that can be told apart
+[[nodiscard]] constexpr std::uint64_t output_of(std::uint64_t lsn,
+                                                std::uint32_t endpoint) noexcept {
+    return lsn << 21 | std::uint64_t{endpoint & (most_endpoints - 1)} << 1;
+}
 [[nodiscard]] constexpr std::uint64_t sent_on_from(std::uint64_t lsn,
-                                                   std::uint64_t endpoint) noexcept {
-    return detail::mixed(detail::mixed(lsn) ^ endpoint) | 1U;
+                                                   std::uint32_t endpoint) noexcept {
+    return output_of(lsn, endpoint) | 1U;
+}
+[[nodiscard]] constexpr bool is_sent_on(std::uint64_t came_of) noexcept {
+    return (came_of & 1U) != 0;
 }
 
 // Its place in a lane, of a message that was sent outside a handler, unless it is mixed.

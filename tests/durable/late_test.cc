@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "directory/reader.h"
 #include "lane/reader_lane.h"
 #include "lane/writer.h"
 #include "served_bus.h"
@@ -33,6 +34,7 @@ using shmbus::Endpoint;
 
 namespace {
 
+namespace directory = shmbus::directory;
 namespace lane = shmbus::lane;
 namespace wire = shmbus::wire;
 
@@ -85,6 +87,14 @@ public:
         writer.commit(claim, meta_);
         tail_ = writer.tail();
     }
+    // From here on to this endpoint, as what came of that.
+    void turn_to(const directory::Endpoint& endpoint, std::uint64_t came_of) {
+        const wire::Durable durable{endpoint.index, endpoint.row.generation, came_of};
+        const std::uint16_t flags = wire::Meta::of(meta_).flags;
+        std::memcpy(record_.data() + wire::head_bytes +
+                        wire::extension_bytes(flags & (wire::is_packed - 1)),
+                    &durable, sizeof(durable));
+    }
     [[nodiscard]] bool has_receipt() const {
         return lane::ReaderLane(file_).parts().reader_page().receipt.load(
                    std::memory_order_acquire) >= tail_;
@@ -96,6 +106,20 @@ private:
     std::uint64_t tail_ = 0;
     std::vector<std::byte> record_;
 };
+
+// The numbers of what the daemon has put into this lane.
+[[nodiscard]] std::vector<std::uint64_t> numbers_in(const std::string& path) {
+    lane::ReaderLane lane(
+        shmbus::base::File::open_at(AT_FDCWD, path, shmbus::base::Access::read_write));
+    std::vector<std::uint64_t> found;
+    for (std::uint64_t at = 0; lane.published(at); at += wire::units_of(lane.meta(at))) {
+        wire::Extensions extensions;
+        REQUIRE(wire::read_extensions(wire::Meta::of(lane.meta(at)),
+                                      lane.record(at) + wire::head_bytes, extensions));
+        found.push_back(extensions.durable.lsn);
+    }
+    return found;
+}
 
 // A bus whose endpoint "worker" has handled one command and is removed.
 struct Removed {
@@ -241,6 +265,47 @@ TEST_CASE("without an error endpoint it stays in its lane, has no receipt, and i
         return failed == 2 || worker.has_all(1);
     }));
     CHECK(wait_until([&] { return stale.has_receipt(); }));
+}
+
+TEST_CASE("what waits behind it keeps only what it came of from being settled") {
+    Removed removed;
+    ServedBus& served = removed.served;
+    {
+        Bus own = served.open();
+        Endpoint keeper = own.endpoint("keeper");
+        std::uint64_t texts = 0;
+        keeper.on<Text>([&](const Text&) { ++texts; });
+        REQUIRE(remove(served, "error") == 0);
+        StaleSender stale(served);
+        stale.send(2);
+        for (const char* const text : {"first", "second", "third"}) REQUIRE(own.send(Text{text}));
+        REQUIRE(own.sync(20s));
+        REQUIRE(wait_until([&] { return served.rests(); }));
+        const std::vector<std::uint64_t> numbers = numbers_in(served.lanes_out().back());
+        REQUIRE(numbers.size() == 3);
+        const auto place = served.rows().find_endpoint("keeper");
+        REQUIRE(place);
+        stale.turn_to(*place, wire::output_of(numbers[1], place->index));
+        stale.send(3);
+        REQUIRE(handle_until(keeper, [&] { return texts == 3; }));
+        CHECK(wait_until([&] {
+            keeper.poll();
+            return served.rests();
+        }));
+        CHECK_FALSE(stale.has_receipt());
+    }
+    removed.bus.reset();
+    served.wipe_memory();
+    served.serve();
+    Bus bus = served.open();
+    Endpoint keeper = bus.endpoint("keeper");
+    std::vector<std::string> came;
+    keeper.on<Text>([&](const Text& text) { came.push_back(text.text); });
+    CHECK(wait_until([&] {
+        keeper.poll();
+        return served.rests();
+    }));
+    CHECK(came == std::vector<std::string>{"second"});
 }
 
 }

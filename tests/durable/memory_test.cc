@@ -121,7 +121,7 @@ void fail_at(std::uint64_t at, bool lasts) {
             daemon::Outlet outlet(state, index, generation, journal.status().durable_lsn);
             if (std::exchange(own_new().acts_at, 0) != 0) ::_exit(none);
             static_cast<void>(outlet.fill(journal));
-            static_cast<void>(outlet.settle(journal));
+            static_cast<void>(outlet.settle(journal, {}));
         } catch (const shmbus::SetupError&) {  // cut before it was open
             own_new().acts_at = 0;
         }

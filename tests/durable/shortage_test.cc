@@ -6,23 +6,19 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <iterator>
-#include <new>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 
-#include "base/fault_guard.h"
 #include "served_bus.h"
+#include "shortage.h"
 #include "worker.h"
 
 namespace durable_tests {
@@ -86,36 +82,6 @@ void serve_without_journal(ServedBus& served) {
         place.run();
     });
 }
-
-// Of guards; shared with the daemon.
-struct Shortage {
-    std::atomic<bool> has_begun{false};
-    std::atomic<bool> is_over{false};
-
-    static Shortage& make() {
-        void* const memory = ::mmap(nullptr, sizeof(Shortage), PROT_READ | PROT_WRITE,
-                                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (memory == MAP_FAILED) throw std::bad_alloc();
-        return *new (memory) Shortage;
-    }
-    // Of those that a process may have, all but so many, until it is over. Once.
-    void take_guards(std::size_t left) {
-        if (has_begun) return;
-        static std::atomic<bool> lost{false};
-        static std::byte nothing{};
-        std::vector<shmbus::base::FaultGuard> taken;
-        try {
-            // Ends: there is a bound.
-            for (;;) taken.emplace_back(&nothing, 0, &lost);
-        } catch (const shmbus::SetupError&) {
-            taken.resize(taken.size() - left);
-        }
-        has_begun = true;
-        std::thread([this, taken = std::move(taken)] {
-            static_cast<void>(wait_until([&] { return is_over.load(); }));
-        }).detach();
-    }
-};
 
 }  // namespace
 

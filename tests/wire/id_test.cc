@@ -108,4 +108,22 @@ TEST_CASE("every output of one message, and every message of a packed one, has a
     }
     CHECK(all_differ(std::move(ids)));
 }
+
+TEST_CASE("what a record came of tells numbers, endpoints and what is sent on apart") {
+    const std::array numbers{std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{1} << 20,
+                             (std::uint64_t{1} << 43) - 1};
+    const std::array endpoints{1U, 2U, 1U << 10, wire::most_endpoints - 1};
+    std::vector<std::uint64_t> words{0};
+    for (const std::uint64_t number : numbers)
+        for (const std::uint32_t endpoint : endpoints) {
+            words.push_back(wire::output_of(number, endpoint));
+            CHECK_FALSE(wire::is_sent_on(words.back()));
+            words.push_back(wire::sent_on_from(number, endpoint));
+            CHECK(wire::is_sent_on(words.back()));
+        }
+    std::ranges::sort(words);
+    CHECK(std::ranges::adjacent_find(words) == words.end());
+    // Of no endpoint.
+    CHECK(wire::sent_on_from(0, 0) != 0);
+}
 }

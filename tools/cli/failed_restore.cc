@@ -101,7 +101,7 @@ void restore_failed(const Common& common, const FailedLine& line) {
     Member member(common, lane_bytes_for(all));
     const auto to = target_of(member, line);
     // For the journal: no endpoint's number, so no other way of sending it on looks the same.
-    const detail::EndpointHandle from{~std::uint32_t{0}, ~std::uint32_t{0}};
+    const detail::EndpointHandle from{};
     for (std::size_t at = 0; at < all.size(); at += at_a_time) {
         const auto batch = std::span(all).subspan(at, std::min(at_a_time, all.size() - at));
         for (const Restorable& one : batch) {

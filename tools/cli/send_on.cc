@@ -82,9 +82,8 @@ void send_on(Member& member, const SeenMessage& message, const SendOn& how) {
     if (message.is_durable()) {
         record.extensions.durable = {how.to.index, how.to.generation, 0};
         if (!how.is_copy)
-            record.extensions.durable.lsn = wire::sent_on_from(
-                message.extensions.durable.lsn,
-                wire::make_reference(how.from.index, how.from.generation));
+            record.extensions.durable.lsn =
+                wire::sent_on_from(message.extensions.durable.lsn, how.from.index);
         record.extensions.flags |= wire::has_durable;
         // In order: what stands in the lane is on disk before a longer one is opened for this.
         if (record.payload.size() > value_of(out.journal_target(), tried)->most_payload())
