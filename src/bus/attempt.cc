@@ -122,7 +122,7 @@ Attempt::Settled Attempt::give_up(const Record& record, const AttemptRules& rule
     failure.attempts = static_cast<std::uint8_t>(
         std::min<unsigned>(most_counted, unsigned{progress.failures} + progress.starts));
     failure.signal = reason == FailureReason::process_died ? record.batch->signal() : 0;
-    failure.what_bytes = complaint.bytes;
+    failure.what_bytes = static_cast<std::uint8_t>(complaint.bytes);
     std::copy_n(complaint.text.begin(), complaint.bytes, failure.what);
     if (!delivery_.give_to_error_endpoint(rules.error_endpoint, failure)) return Settled::kept;
     count(tallies.failed, lane::Counter::failed, record.entry());

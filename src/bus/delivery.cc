@@ -87,7 +87,9 @@ const Envelope& Delivery::envelope() {
     if (flags & wire::has_failure) {
         const wire::FailureRecord& record = extensions_.failure;
         const auto from = core_.directory().endpoint(record.endpoint);
-        failed_endpoint_ = from ? std::string(from->name()) : std::string();
+        const bool is_it =
+            from && wire::is_failed_at(record, from->index, from->row.generation);
+        failed_endpoint_ = is_it ? std::string(from->name()) : std::string();
         told.failure.reason = record.reason <= static_cast<int>(FailureReason::not_decodable)
                                   ? static_cast<FailureReason>(record.reason)
                                   : FailureReason::none;
@@ -645,6 +647,7 @@ bool Delivery::give_to_error_endpoint(std::string_view error_endpoint,
     const wire::Meta meta = wire::Meta::of(in_hand_.batch->entry(in_hand_.place.record()).meta);
     const bool has_failed_before = (extensions_.flags & wire::has_failure) != 0;
     failure.endpoint = endpoint_.index;
+    failure.generation = static_cast<std::uint8_t>(endpoint_.generation);
     failure.pid = static_cast<std::int64_t>(::getpid());
     Outgoing record;
     record.type = meta.type;

@@ -117,12 +117,19 @@ struct Lineage {
 struct FailureRecord {
     std::uint8_t reason;
     std::uint8_t attempts;
-    std::uint16_t what_bytes;
+    std::uint8_t what_bytes;
+    std::uint8_t generation;  // the endpoint's, its last byte; 0: not known
     std::int32_t signal;
     std::int64_t pid;
     std::uint32_t endpoint;
     char what[76];
 };
+// Whether it failed at this endpoint, and not at one whose row this has now.
+[[nodiscard]] constexpr bool is_failed_at(const FailureRecord& failure, std::uint32_t endpoint,
+                                          std::uint32_t generation) noexcept {
+    return failure.endpoint == endpoint &&
+           (failure.generation == 0 || failure.generation == (generation & 0xFFU));
+}
 struct Durable {
     std::uint32_t endpoint;  // 0: an event's subscribers
     std::uint32_t generation;

@@ -95,6 +95,8 @@ CHECKS = [
     ("failed ones that wait on disk are retried and archived as well", failed.failed_on_disk),
     ("failed ones behind more than a process can hold are reached, and no other is lost or twice",
      failed.failed_behind_thousands),
+    ("what failed at an endpoint that is gone is not sent to another that has its number",
+     failed.failed_at_one_that_is_gone),
     ("one behind events that failed at several endpoints is reached", failed.failed_behind_events),
     ("a move that is killed loses nothing; what is twice is marked", taking.move_that_is_killed),
     ("a move by type or id reaches what stands behind thousands, and no other is lost or twice",

@@ -63,12 +63,14 @@ template <class T>
     failure.signal = member_of<std::int32_t>(told, message, "signal");
     failure.pid = member_of<std::int64_t>(told, message, "pid");
     const auto what = member_of<std::string>(told, message, "what");
-    failure.what_bytes = static_cast<std::uint16_t>(std::min(what.size(), sizeof(failure.what)));
+    failure.what_bytes = static_cast<std::uint8_t>(std::min(what.size(), sizeof(failure.what)));
     std::memcpy(failure.what, what.data(), failure.what_bytes);
     // Gone meanwhile, or of another bus: then who handles its type is where a retry sends it.
     if (const auto there = bus.reader().find_endpoint(member_of<std::string>(told, message,
-                                                                             "endpoint")))
+                                                                             "endpoint"))) {
         failure.endpoint = there->index;
+        failure.generation = static_cast<std::uint8_t>(there->row.generation);
+    }
     return failure;
 }
 

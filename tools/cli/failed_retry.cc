@@ -55,7 +55,9 @@ namespace {
 [[nodiscard]] detail::EndpointHandle way_back(const Member& member, const SeenMessage& message) {
     const OpenBus& bus = member.bus();
     if ((message.meta.flags & wire::has_failure) != 0)
-        if (const auto there = bus.reader().endpoint(message.extensions.failure.endpoint))
+        if (const auto there = bus.reader().endpoint(message.extensions.failure.endpoint);
+            there && wire::is_failed_at(message.extensions.failure, there->index,
+                                        there->row.generation))
             return {there->index, there->row.generation};
     const std::uint32_t route = bus.reader().route(message.meta.type);
     if (route != 0)

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <utility>
 
+#include <fmt/core.h>
+
 #include "cli/body.h"
 #include "lane/inbox_file.h"
 
@@ -52,6 +54,19 @@ std::vector<SeenMessage> messages_in(const lane::SeenRecord& record, std::uint64
     return messages;
 }
 
+namespace {
+
+// Its row may be another's by now.
+[[nodiscard]] std::string name_of_failed_at(const wire::FailureRecord& failure,
+                                            const OpenBus& bus) {
+    const auto there = bus.reader().endpoint(failure.endpoint);
+    return there && !wire::is_failed_at(failure, there->index, there->row.generation)
+               ? fmt::format("endpoint {}.{}", failure.endpoint, failure.generation)
+               : bus.name_of_endpoint(failure.endpoint);
+}
+
+}  // namespace
+
 Json head_of(const SeenMessage& message, const OpenBus& bus) {
     const wire::Extensions& more = message.extensions;
     Json object;
@@ -80,7 +95,7 @@ Json head_of(const SeenMessage& message, const OpenBus& bus) {
     object["repeated"] = (message.meta.flags & (wire::is_repeated | wire::is_again)) != 0;
     if ((message.meta.flags & wire::has_failure) != 0)
         object["failure"] = {{"reason", name_of(message.reason())},
-                             {"endpoint", bus.name_of_endpoint(more.failure.endpoint)},
+                             {"endpoint", name_of_failed_at(more.failure, bus)},
                              {"attempts", more.failure.attempts},
                              {"signal", more.failure.signal},
                              {"pid", more.failure.pid},

@@ -32,7 +32,8 @@ namespace {
     const bool is_same = how.to.index == how.from.index && how.to.generation == how.from.generation;
     const bool has_failed = (message.meta.flags & wire::has_failure) != 0;
     return is_same || (has_failed && (how.keeps_failure ||
-                                      how.to.index == message.extensions.failure.endpoint));
+                                      wire::is_failed_at(message.extensions.failure, how.to.index,
+                                                         how.to.generation)));
 }
 
 [[nodiscard]] detail::Outgoing outgoing(const SeenMessage& message, const SendOn& how) {

@@ -125,6 +125,23 @@ def failed_event(stage):
         require(bus.depth("other") == 1 and bus.depth("error") == 0, bus.row("other"))
 
 
+def failed_at_one_that_is_gone(stage):
+    """Another endpoint that has its number now is not where it failed."""
+    with prepare(Bus(stage)) as bus:
+        fail_some(bus, "job", ["a"]).terminate()
+        number = bus.json("endpoint", "create", "work")["rows"][0]["number"]
+        eventually(lambda: bus.run("endpoint", "rm", "work").status == 0, "it is not used any more")
+        made = bus.json("endpoint", "create", "stranger")["rows"][0]
+        require(made["number"] == number, made)
+        require(bus.json("failed", "ls")["rows"][0]["failed_at"] != "stranger", "where it failed")
+        bus.bad(69, "failed", "retry", "--all")
+        require(bus.depth("stranger") == 0 and bus.depth("error") == 1, bus.row("stranger"))
+        # Who handles it now gets it.
+        bus.good("endpoint", "create", "successor", "--handles", "job")
+        bus.good("failed", "retry", "--all")
+        eventually(lambda: bus.depth("successor") == 1, lambda: bus.row("successor"))
+
+
 def nothing_failed_yet(stage):
     """Nobody has opened an error endpoint: that is no error, but another name is misspelt."""
     with Bus(stage).start() as bus:
