@@ -10,6 +10,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <deque>
 #include <new>
 #include <set>
 #include <stdexcept>
@@ -270,6 +271,47 @@ TEST_CASE("room on a full disk comes back though what others have sent waits for
     CHECK(left.not_handled.empty());
     CHECK(left.come_of_it.size() == 20);
     CHECK(left.texts == 0);
+}
+
+TEST_CASE("more gaps than a record can tell of close when what is in them may be settled") {
+    ServedBus served;
+    served.config.journal_segment_bytes = 32 << 10;  // an endpoint has 508 ranges
+    Weather& weather = give_weather(served);
+    served.serve();
+    constexpr std::uint64_t count = 2'000;
+    std::uint64_t handled = 0;
+    {
+        Bus bus = served.open();
+        bus.declare_endpoint<Next>("next");
+        bus.declare_endpoint<Text>("other");
+        bus.declare_endpoint<Work>("worker");
+        send_numbers(bus, 1, count);
+        weather.allocate = ENOSPC;
+        REQUIRE(fill_disk(served, bus) > 0);
+        // Lanes into such a journal are short: several.
+        std::deque<Bus> buses;
+        std::deque<Endpoint> workers;
+        for (int one = 0; one < 8; ++one) {
+            workers.push_back(buses.emplace_back(served.open()).endpoint("worker"));
+            workers.back().on<Work>([&](const Work& work, Context& context) {
+                ++handled;
+                if (work.number % 2 != 0) context.send(Next{work.number}).value();
+            });
+        }
+        const auto rests = [&] {
+            for (Endpoint& one : workers) one.poll(8);
+            return served.rests();
+        };
+        REQUIRE(wait_until(rests));
+        CHECK(handled > 2 * 508);
+        weather.allocate = 0;
+        REQUIRE(wait_until([&] { return rests() && handled == count; }));
+    }
+    served.wipe_memory();
+    served.serve();
+    const Left left = all_that_is_left(served, count / 2);
+    CHECK(left.not_handled.empty());
+    CHECK(left.come_of_it.size() == count / 2);
 }
 
 TEST_CASE("an id that handlers give comes once, whatever it is that they handle") {
