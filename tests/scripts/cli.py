@@ -68,6 +68,7 @@ CHECKS = [
     ("what fails in the error endpoint too is told of, and retried to where it failed first",
      lambda stage: failed.failed_twice(stage, "job")),
     ("so is a durable one", lambda stage: failed.failed_twice(stage, "deed")),
+    ("a failed one whose endpoint is gone holds up no other", failed.failed_without_a_way_back),
     ("messages that fail lie in the error endpoint, however long they are", failed.failed_large),
     ("an event goes back to who failed at it alone", failed.failed_event),
     ("one that is edited is another one, which leads back to it",

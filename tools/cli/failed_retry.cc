@@ -52,19 +52,21 @@ Meant require_some(const Common& common, const FailedLine& line, const char* ver
 namespace {
 
 // Where it failed, or who handles its type now if that endpoint is gone.
-[[nodiscard]] detail::EndpointHandle way_back(const Member& member, const SeenMessage& message) {
-    const OpenBus& bus = member.bus();
+[[nodiscard]] std::optional<detail::EndpointHandle> way_back(const OpenBus& bus,
+                                                             const SeenMessage& message) {
     if ((message.meta.flags & wire::has_failure) != 0)
         if (const auto there = bus.reader().endpoint(message.extensions.failure.endpoint);
             there && wire::is_failed_at(message.extensions.failure, there->index,
                                         there->row.generation))
-            return {there->index, there->row.generation};
+            return detail::EndpointHandle{there->index, there->row.generation};
     const std::uint32_t route = bus.reader().route(message.meta.type);
     if (route != 0)
         if (const auto there = bus.reader().endpoint(route))
-            return {there->index, there->row.generation};
-    throw Trouble(Exit::unavailable,
-                  "the endpoint where message " + message.id.text() + " failed is gone",
+            return detail::EndpointHandle{there->index, there->row.generation};
+    return std::nullopt;
+}
+[[noreturn]] void no_way_back(const std::string& which) {
+    throw Trouble(Exit::unavailable, "the endpoint where " + which + " failed is gone",
                   "it was removed", "name another one with --to", "no_endpoint");
 }
 
@@ -89,19 +91,32 @@ void retry_failed(const Common& common, const FailedLine& line) {
     std::optional<detail::EndpointHandle> named;
     if (!line.to.empty()) named = member.receiver(line.to);
     Pace pace(line.rate);
+    const auto target_of = [&](const SeenMessage& message) {
+        return named ? named : way_back(member.bus(), message);
+    };
     const auto send_back = [&](const SeenMessage& message, bool is_again) {
         pace.keep();
-        send_on(member, message, {.to = named ? *named : way_back(member, message),
-                                  .from = from,
-                                  .may_be_repeated = is_again});
+        const auto to = target_of(message);
+        if (!to) no_way_back("message " + message.id.text());
+        send_on(member, message, {.to = *to, .from = from, .may_be_repeated = is_again});
     };
-    const Picked picked =
-        pick(member, line.endpoint, meant.most(),
-             {WantedFailed(member.bus(), line), send_back, [&] { wait_until_on_disk(member); }});
-    if (picked.count == 0 && meant.count != 0 && !picked.is_cut)
+    const WantedFailed wanted(member.bus(), line);
+    // Those without a way back hold up no other.
+    const auto can_go = [&](const SeenMessage& message) {
+        return wanted(message) && target_of(message).has_value();
+    };
+    const Picked picked = pick(member, line.endpoint, meant.most(),
+                               {can_go, send_back, [&] { wait_until_on_disk(member); }});
+    std::uint64_t stay = 0;
+    for_each_failed(member.bus(), line, [&](const SeenMessage& message) {
+        if (!target_of(message)) ++stay;
+        return true;
+    });
+    if (picked.count == 0 && meant.count > stay && !picked.is_cut)
         throw Trouble(Exit::try_later, "another process holds these messages", "",
                       "shmbus endpoint show " + line.endpoint, "in_hand");
     tell(picked.count);
+    if (stay != 0) no_way_back(fmt::format("{} more", stay));
     require_all(picked, line.endpoint);
 }
 

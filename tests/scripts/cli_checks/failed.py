@@ -82,6 +82,34 @@ def failed_twice(stage, type_name):
             process.wait(LIMIT)
 
 
+def failed_without_a_way_back(stage):
+    """One whose endpoint is gone stays, and holds up no other."""
+    with prepare(Bus(stage)) as bus:
+        bus.good("type", "add", "fact", "event")
+        bus.good("endpoint", "create", "gone")
+        for endpoint in ("gone", "work"):
+            bus.good("sub", "add", endpoint, "fact")
+            server = bus.spawn("serve", endpoint, "--type", "fact", "--attempts", "1", "--quiet",
+                               "--command", "false", stderr=subprocess.DEVNULL)
+            eventually(lambda: bus.is_served(endpoint), "a subscriber")
+            bus.good("publish", "fact", "--data", f"for {endpoint}")
+            eventually(lambda: bus.depth(endpoint) == 0 and bus.depth("error") > 0,
+                       lambda: bus.row(endpoint))
+            server.terminate()
+            server.wait(LIMIT)
+            if endpoint == "gone":
+                bus.good("sub", "rm", "gone", "fact")
+                bus.good("endpoint", "rm", "gone")
+        require(bus.depth("error") == 2, bus.row("error"))
+        text = bus.bad(69, "failed", "retry", "--all")
+        require("the endpoint where 1 more failed is gone" in text, text)
+        require(bus.depth("error") == 1 and bus.depth("work") == 1, bus.row("error"))
+        [row] = bus.json("failed", "ls")["rows"]
+        require("is gone" in bus.bad(69, "failed", "retry", row["id"]), "by its id")
+        bus.good("failed", "retry", "--all", "--to", "work")
+        require(bus.depth("error") == 0, bus.row("error"))
+
+
 def failed_large(stage):
     """As long as whatever could be sent, also behind short ones that failed before."""
     with prepare(Bus(stage)) as bus:
