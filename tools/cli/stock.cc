@@ -51,7 +51,7 @@ std::vector<Taker::Record> Stock::next(std::uint32_t at_a_time) {
 
 namespace {
 
-[[nodiscard]] std::tuple<std::uint64_t, std::uint64_t, std::uint32_t> name_of(
+[[nodiscard]] std::tuple<std::uint64_t, std::uint64_t, std::uint32_t> key_of(
     const Taker::Record& record) {
     const SeenMessage& first = record.messages.front();
     const bool has_failed = (first.meta.flags & wire::has_failure) != 0;
@@ -60,13 +60,13 @@ namespace {
 
 }  // namespace
 
-void Stock::put_behind(const Taker::Record& record) { behind_.insert(name_of(record)); }
+void Stock::put_behind(const Taker::Record& record) { behind_.insert(key_of(record)); }
 
 // Lanes are taken in turn, so what was put behind the others in its lane may come before some that
 // stand in theirs. When it has come round whole, there is nothing else.
 void Stock::count(const std::vector<Taker::Record>& records) {
     for (const Taker::Record& record : records) {
-        if (!record.messages.empty() && behind_.contains(name_of(record))) {
+        if (!record.messages.empty() && behind_.contains(key_of(record))) {
             ++again_;
             continue;
         }
