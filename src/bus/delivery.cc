@@ -57,7 +57,7 @@ const Envelope& Delivery::envelope() {
         told.conversation = extensions_.lineage.conversation;
         told.correlation = extensions_.lineage.correlation;
     } else {
-        const bool is_output = !is_mixed && (told.id.low & 0xFFFFU) != 0;
+        const bool is_output = !is_mixed && !wire::is_place(told.id);
         const MessageId root = is_output ? wire::root_of(told.id) : told.id;
         told.related_to = is_output ? root : MessageId{};
         told.conversation = told.correlation = root;

@@ -211,7 +211,7 @@ bool Intake::is_known(const journal::Journal& journal, MessageId id,
     if (journal.was_seen(key)) return true;
     if (keys_.contains({key.high, key.low})) return true;
     // Sent again under the id that its place in a lane gave it, by its sender's choice.
-    return !is_sent_on && (id.low & 0xFFFFU) == 0 &&
+    return !is_sent_on && wire::is_place(id) &&
            id.low >> 16 < journal.consumed_of(id.high >> 12);
 }
 
