@@ -67,19 +67,26 @@ void send_stream(const BusHouse& house, StartLine& line, std::uint64_t sender, m
     while (messages.more()) send(bus, messages);
 }
 
+// Types and no functions: a program that sends makes no further call for it, so none is measured.
 template <std::size_t size>
-void send_one(Bus& bus, Stream<Parcel<size>>& messages) {
-    insist(bus.send(messages.next()), "sending");
-}
+struct SendOne {
+    void operator()(Bus& bus, Stream<Parcel<size>>& messages) const {
+        insist(bus.send(messages.next()), "sending");
+    }
+};
 
-void send_packed(Bus& bus, Stream<Parcel<32>>& messages) {
-    insist(bus.send_batch(messages.next_block()), "sending a batch");
-}
+struct SendPacked {
+    void operator()(Bus& bus, Stream<Parcel<32>>& messages) const {
+        insist(bus.send_batch(messages.next_block()), "sending a batch");
+    }
+};
 
-void publish_one(Bus& bus, Stream<News<32>>& messages) {
-    const Result<Published> published = bus.publish(messages.next());
-    if (!published) insist(published.error(), "publishing");
-}
+struct PublishOne {
+    void operator()(Bus& bus, Stream<News<32>>& messages) const {
+        const Result<Published> published = bus.publish(messages.next());
+        if (!published) insist(published.error(), "publishing");
+    }
+};
 
 // What was to be seen when the crew has ended: the slowest receiver counts.
 Sample told_by(const Board& board, std::size_t receivers, std::string outcome) {
@@ -126,7 +133,7 @@ Sample one_to_many(std::size_t subscribers, Loop loop, milliseconds span) {
         });
     }
     crew.add("publisher", 1, [&](StartLine& line) {
-        send_stream<News<32>>(house, line, 0, span, publish_one);
+        send_stream<News<32>>(house, line, 0, span, PublishOne());
     });
     return told_by(*board, subscribers, crew.run(span + patience));
 }
@@ -162,15 +169,15 @@ Contestant streaming(std::size_t senders, std::string name, Send send) {
 
 Contestant bus_stream(std::size_t payload_bytes) {
     return with_size(payload_bytes, []<std::size_t size>() {
-        return streaming<size>(1, "bus, one way", send_one<size>);
+        return streaming<size>(1, "bus, one way", SendOne<size>());
     });
 }
 
 Contestant bus_packed_stream() {
-    return streaming<32>(1, "bus, packed by 64", send_packed);
+    return streaming<32>(1, "bus, packed by 64", SendPacked());
 }
 
-Contestant bus_three_to_one() { return streaming<32>(3, "bus, three to one", send_one<32>); }
+Contestant bus_three_to_one() { return streaming<32>(3, "bus, three to one", SendOne<32>()); }
 
 Contestant bus_fanout(std::size_t subscribers) {
     Contestant contestant = tuned("bus, one to " + std::to_string(subscribers),

@@ -15,6 +15,10 @@ inline constexpr std::size_t mebibyte = std::size_t{1} << 20;
 // of two from 32 to 1 MiB.
 Contestant bare_stream(std::size_t payload_bytes, std::size_t ring_bytes);
 
+// The same, 32 bytes through 1 MiB, by a writer that also stores a word in each of 1, 2 or 4 lines
+// of its own with every message.
+Contestant bare_stream_beside(unsigned other_lines);
+
 // One message there and back through two bare rings. Each side computes for `work` between what it
 // has read and what it writes.
 Contestant bare_round_trip(std::size_t payload_bytes, std::chrono::nanoseconds work = {});

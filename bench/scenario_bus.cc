@@ -105,6 +105,12 @@ std::vector<Comparison> headroom(const Request& request) {
         all.push_back({"headroom", "rings, " + std::to_string(work) + " ns of work", 32,
                        Figure::p50, std::move(rings), raw_round_trip()});
     }
+    for (const unsigned lines : {1U, 2U, 4U}) {
+        Contestant ring = bare_stream_beside(lines);
+        ring.is_bare = true;
+        all.push_back({"headroom", "ring, " + std::to_string(lines) + " other lines stored", 32,
+                       Figure::rate, std::move(ring), bare_stream(32, mebibyte)});
+    }
     all.push_back({"headroom", "sending, one core", 32, Figure::time_each,
                    bus_on_one_core(Half::sending), bare_on_one_core(Half::sending)});
     all.push_back({"headroom", "handling, one core", 32, Figure::time_each,
