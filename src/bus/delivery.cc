@@ -104,24 +104,25 @@ bool Delivery::mixes_id(std::uint32_t packed) {
            ((more.flags & wire::has_explicit_id) != 0 && !wire::is_back(more));
 }
 
-MessageId Delivery::id_of_output(std::uint16_t ordinal, std::uint32_t packed) {
+MessageId Delivery::id_of_output(std::uint16_t ordinal, bool is_mixed) {
     const MessageId& parent = envelope().id;
-    return mixes_id(packed) ? wire::id_mixed(parent, endpoint_hash_, ordinal)
-                            : wire::id_of_output(parent, ordinal);
+    return is_mixed ? wire::id_mixed(parent, endpoint_hash_, ordinal)
+                    : wire::id_of_output(parent, ordinal);
 }
 
 void Delivery::derive(std::uint16_t ordinal, MessageId chosen, Outgoing& into) {
     const Envelope& parent = envelope();
     wire::Extensions& extensions = into.extensions;
     const bool is_chosen = chosen != MessageId{};
-    extensions.id = is_chosen ? chosen : id_of_output(ordinal, into.packed);
+    const bool is_mixed = mixes_id(into.packed);
+    extensions.id = is_chosen ? chosen : id_of_output(ordinal, is_mixed);
     extensions.flags |= wire::has_explicit_id;
     if (parent.trace)
         into.carry({parent.trace->trace_id, span_of(parent.id, parent.attempt),
                     parent.trace->flags});
     // Of a second one of its message this is a second one as well.
     if (parent.redelivered || parent.repeated) into.flags |= wire::is_repeated;
-    if (!is_chosen && !mixes_id(into.packed)) return;
+    if (!is_chosen && !is_mixed) return;
     extensions.lineage = {parent.id, parent.conversation, parent.correlation};
     extensions.flags |= wire::has_lineage;
     into.flags |= wire::is_mixed_id;
@@ -367,8 +368,7 @@ Result<void> Delivery::publish(const TypeDescriptor& type, std::span<const std::
     const Result<Audience*> audience = outbound_->audience(type);
     if (!audience) return noted(audience.error());
     // All of it or none.
-    if ((*audience)->missed != ErrorCode::ok)
-        return noted(refuse((*audience)->missed, (*audience)->why_missed));
+    if (const Result<void> all = (*audience)->reaches_all(); !all) return noted(all.error());
     if (bytes.size() > (*audience)->most_payload)
         return too_large(bytes.size(), (*audience)->most_payload);
     const Result<Held*> held = hold(Verb::publish, type, bytes);
@@ -410,7 +410,7 @@ Result<void> Delivery::hold_request(const TypeDescriptor& type, std::span<const 
     if (staged_.target != nullptr) hold_staged();
     Held& held = held_.back();
     held.address = *address;
-    pending->id = id_of_output(held.ordinal, 0);
+    pending->id = id_of_output(held.ordinal, mixes_id(0));
     core_.requests().expect(pending);
     return {};
 }

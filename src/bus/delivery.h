@@ -204,7 +204,7 @@ private:
     [[nodiscard]] bool is_plain_root(std::uint64_t meta) const noexcept;
     // Whether this one output's id is to be mixed, and its lineage stored: see wire/record.h.
     [[nodiscard]] bool mixes_id(std::uint32_t packed);
-    [[nodiscard]] MessageId id_of_output(std::uint16_t ordinal, std::uint32_t packed);
+    [[nodiscard]] MessageId id_of_output(std::uint16_t ordinal, bool is_mixed);
     // The id, if the handler has not chosen one, and the lineage of its n-th output.
     void derive(std::uint16_t ordinal, MessageId chosen, Outgoing& into);
     // Returns the error, and remembers when it is the daemon's absence.

@@ -86,8 +86,7 @@ Result<void> Delivery::plan() {
         } else {
             const Result<Audience*> audience = outbound_->audience(*held.descriptor);
             if (!audience) return audience.error();
-            if ((*audience)->missed != ErrorCode::ok)
-                return refuse((*audience)->missed, (*audience)->why_missed);
+            if (const Result<void> all = (*audience)->reaches_all(); !all) return all;
             held.type = wire::Meta::of((*audience)->meta).type;
             if ((*audience)->subscribers.empty()) outbound_->without_subscriber.add(1);
             for (const Subscription& to : (*audience)->subscribers) {

@@ -48,8 +48,7 @@ bool Delivery::give_to_error_endpoint(std::string_view error_endpoint,
     const Envelope& message = envelope();
     const wire::Meta meta = wire::Meta::of(in_hand_.batch->entry(in_hand_.place.record()).meta);
     const bool has_failed_before = (extensions_.flags & wire::has_failure) != 0;
-    failure.endpoint = endpoint_.index;
-    failure.generation = static_cast<std::uint8_t>(endpoint_.generation);
+    wire::set_failed_at(failure, endpoint_.index, endpoint_.generation);
     failure.pid = static_cast<std::int64_t>(::getpid());
     Outgoing record;
     record.type = meta.type;

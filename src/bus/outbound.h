@@ -136,6 +136,9 @@ struct Audience {
     std::uint64_t look_again_ns = 0;
 
     static constexpr std::uint64_t no_version = Route::no_version;
+
+    // An error that names the subscriber that is not among these.
+    [[nodiscard]] Result<void> reaches_all() const;
 };
 
 // A record to be written, on the ways that are not the quickest.

@@ -91,6 +91,11 @@ Result<Published> Outbound::publish(const TypeDescriptor& type, Outgoing& messag
     return publish_to(**found, message, options);
 }
 
+Result<void> Audience::reaches_all() const {
+    if (missed == ErrorCode::ok) return {};
+    return refuse(missed, why_missed);
+}
+
 Result<Published> Outbound::publish_to(Audience& audience, Outgoing& message,
                                        const SendOptions& options) {
     if (message.payload.size() > audience.most_payload)
@@ -108,7 +113,7 @@ Result<Published> Outbound::publish_to(Audience& audience, Outgoing& message,
         if (!written) refused = written.error();
     }
     if (refused.code() != ErrorCode::ok) return refused;
-    if (audience.missed != ErrorCode::ok) return refuse(audience.missed, audience.why_missed);
+    if (const Result<void> all = audience.reaches_all(); !all) return all.error();
     return answer;
 }
 

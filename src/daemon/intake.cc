@@ -51,8 +51,8 @@ using Head = std::array<std::byte, 16 * 16>;
     static constexpr std::string_view why = "its endpoint was removed before it came";
     extensions.failure = {};
     extensions.failure.reason = static_cast<std::uint8_t>(FailureReason::unknown_type);
-    extensions.failure.endpoint = extensions.durable.endpoint;
-    extensions.failure.generation = static_cast<std::uint8_t>(extensions.durable.generation);
+    wire::set_failed_at(extensions.failure, extensions.durable.endpoint,
+                        extensions.durable.generation);
     extensions.failure.what_bytes = static_cast<std::uint8_t>(why.size());
     std::ranges::copy(why, extensions.failure.what);
     extensions.durable = {wire::index_of(to), wire::generation_of(to), 0};

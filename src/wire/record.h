@@ -124,6 +124,12 @@ struct FailureRecord {
     std::uint32_t endpoint;
     char what[76];
 };
+// It failed at this endpoint: see is_failed_at.
+constexpr void set_failed_at(FailureRecord& failure, std::uint32_t endpoint,
+                             std::uint32_t generation) noexcept {
+    failure.endpoint = endpoint;
+    failure.generation = static_cast<std::uint8_t>(generation);
+}
 // Whether it failed at this endpoint, and not at one whose row this has now.
 [[nodiscard]] constexpr bool is_failed_at(const FailureRecord& failure, std::uint32_t endpoint,
                                           std::uint32_t generation) noexcept {

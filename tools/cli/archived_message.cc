@@ -67,10 +67,8 @@ template <class T>
     std::memcpy(failure.what, what.data(), failure.what_bytes);
     // Gone meanwhile, or of another bus: then who handles its type is where a retry sends it.
     if (const auto there = bus.reader().find_endpoint(member_of<std::string>(told, message,
-                                                                             "endpoint"))) {
-        failure.endpoint = there->index;
-        failure.generation = static_cast<std::uint8_t>(there->row.generation);
-    }
+                                                                             "endpoint")))
+        wire::set_failed_at(failure, there->index, there->row.generation);
     return failure;
 }
 
