@@ -79,6 +79,8 @@ CHECKS = [
     ("so are durable ones", lambda stage: failed.archived(stage, "deed")),
     ("an event that failed at two endpoints is archived and put back for both",
      failed.archived_events),
+    ("of two messages with one id the one is meant that failed at the endpoint named",
+     failed.one_of_two_with_one_id),
     ("what a killed retry may have sent is marked out of an archive",
      lambda stage: failed.archived_behind_a_killed_retry(stage, "job")),
     ("so are durable ones of it",

@@ -148,7 +148,8 @@ bool is_meant(const FailedLine& line, const Json& message) {
     };
     const std::string id = text_of(message.value("id", Json()));
     return id.starts_with(line.id) && is(message.value("type", Json()), line.type) &&
-           is(in_failure(message, "reason"), line.reason);
+           is(in_failure(message, "reason"), line.reason) &&
+           is(in_failure(message, "endpoint"), line.failed_at);
 }
 
 void say_what_is_on_disk(std::uint64_t count) {
@@ -169,14 +170,15 @@ void no_such_failed(const FailedLine& line) {
                   "no_message");
 }
 
-WantedFailed::WantedFailed(const OpenBus& bus, const FailedLine& line) : line_(line) {
+WantedFailed::WantedFailed(const OpenBus& bus, const FailedLine& line) : bus_(bus), line_(line) {
     if (!line.type.empty()) type_ = bus.type(line.type).index;
 }
 
 bool WantedFailed::operator()(const SeenMessage& message) const {
     return (line_.id.empty() || message.id.text().starts_with(line_.id)) &&
            (line_.type.empty() || message.meta.type == type_) &&
-           (line_.reason.empty() || name_of(message.reason()) == line_.reason);
+           (line_.reason.empty() || name_of(message.reason()) == line_.reason) &&
+           (line_.failed_at.empty() || name_of_failed_at(message, bus_) == line_.failed_at);
 }
 
 void add_failed_commands(const Command& app, const Common& common) {
@@ -190,8 +192,12 @@ void add_failed_commands(const Command& app, const Common& common) {
     const auto add_reason = [line](const Command& command, const char* what) {
         command.option("--reason", line->reason, what).one_of(all_reasons());
     };
+    const auto add_place = [line](const Command& command, const char* what) {
+        command.option("--failed-at", line->failed_at, what);
+    };
     list.option("--type", line->type, "Only messages of this type");
     add_reason(list, "Only with this reason");
+    add_place(list, "Only what failed at this endpoint");
     const auto add_file = [line](const Command& command, const char* what) {
         return command.option("--file", line->file, what);
     };
@@ -199,14 +205,16 @@ void add_failed_commands(const Command& app, const Common& common) {
     list.runs([&common, line] { list_failed(common, *line); });
     const Command show = failed.add("show", "All about one");
     show.option("id", line->id, "Its id, or the beginning of it").required();
+    add_place(show, "The one that failed at this endpoint, of two with one id");
     add_file(show, "In an archive instead");
     show.runs([&common, line] { show_failed(common, *line); });
-    const auto add = [failed, line, add_reason](const char* name, const char* what) {
+    const auto add = [failed, line, add_reason, add_place](const char* name, const char* what) {
         const Command command = failed.add(name, what);
         command.option("id", line->id, "One message: its id, or the beginning of it");
         command.flag("--all", line->all, "All of them");
         command.option("--type", line->type, "All of this type");
         add_reason(command, "All with this reason");
+        add_place(command, "All that failed at this endpoint; or that one, of two with one id");
         command.flag("--dry-run", line->dry_run, "Only say what would be done");
         return command;
     };
@@ -227,6 +235,7 @@ void add_failed_commands(const Command& app, const Common& common) {
     const Command edit =
         failed.add("edit", "Put a copy with other bytes and an id of its own in the place of one");
     edit.option("id", line->id, "Its id, or the beginning of it").required();
+    add_place(edit, "The one that failed at this endpoint, of two with one id");
     // --file is taken by the new bytes.
     edit.option("--archive", line->file, "Keep the original in this file");
     add_body_options(edit, line->body);

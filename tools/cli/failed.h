@@ -22,6 +22,7 @@ struct FailedLine {
     std::string id;  // its beginning is enough
     std::string type;
     std::string reason;
+    std::string failed_at;  // an endpoint as failed ls names it
     bool all = false;
     bool dry_run = false;
     double rate = 0;
@@ -35,11 +36,12 @@ struct FailedLine {
 
 class WantedFailed {
 public:
-    // Throws Trouble when the type is not known. `line` outlives this.
+    // Throws Trouble when the type is not known. Both outlive this.
     WantedFailed(const OpenBus& bus, const FailedLine& line);
     [[nodiscard]] bool operator()(const SeenMessage& message) const;
 
 private:
+    const OpenBus& bus_;
     const FailedLine& line_;
     std::uint32_t type_ = 0;
 };

@@ -46,10 +46,6 @@ namespace {
            !line.body.file.empty() || ::isatty(STDIN_FILENO) != 1;
 }
 
-}  // namespace
-
-namespace {
-
 [[nodiscard]] Bytes new_body(const OpenBus& bus, const FailedLine& line,
                              const SeenMessage& message) {
     const auto type = bus.reader().type(message.meta.type);

@@ -22,9 +22,11 @@ std::size_t lane_bytes_for(const Common& common, const FailedLine& line) {
 }
 
 void require_selection(const FailedLine& line, const char* verb) {
-    if (line.id.empty() && line.type.empty() && line.reason.empty() && !line.all)
+    if (line.id.empty() && line.type.empty() && line.reason.empty() && line.failed_at.empty() &&
+        !line.all)
         throw Trouble(Exit::usage, std::string("say which messages to ") + verb, "",
-                      std::string("shmbus failed ") + verb + " ID, --type, --reason or --all");
+                      std::string("shmbus failed ") + verb +
+                          " ID, --type, --reason, --failed-at or --all");
 }
 
 void tell_of_meant(const Common& common, const char* command, const Meant& meant,
@@ -45,7 +47,8 @@ Meant require_some(const Common& common, const FailedLine& line, const char* ver
     if (meant.count > 1 && !line.id.empty())
         throw Trouble(Exit::usage, fmt::format("{} messages have ids that begin with {}",
                                                meant.count, line.id),
-                      "", "shmbus failed ls shows them whole");
+                      "an event that failed at two endpoints is there twice",
+                      "shmbus failed ls shows them whole; --failed-at tells two with one id apart");
     return meant;
 }
 
@@ -65,6 +68,7 @@ namespace {
             return detail::EndpointHandle{there->index, there->row.generation};
     return std::nullopt;
 }
+
 [[noreturn]] void no_way_back(const std::string& which) {
     throw Trouble(Exit::unavailable, "the endpoint where " + which + " failed is gone",
                   "it was removed", "name another one with --to", "no_endpoint");

@@ -54,18 +54,15 @@ std::vector<SeenMessage> messages_in(const lane::SeenRecord& record, std::uint64
     return messages;
 }
 
-namespace {
-
-// Its row may be another's by now.
-[[nodiscard]] std::string name_of_failed_at(const wire::FailureRecord& failure,
-                                            const OpenBus& bus) {
+std::string name_of_failed_at(const SeenMessage& message, const OpenBus& bus) {
+    if ((message.meta.flags & wire::has_failure) == 0) return {};
+    const wire::FailureRecord& failure = message.extensions.failure;
+    // Its row may be another's by now.
     const auto there = bus.reader().endpoint(failure.endpoint);
     return there && !wire::is_failed_at(failure, there->index, there->row.generation)
                ? fmt::format("endpoint {}.{}", failure.endpoint, failure.generation)
                : bus.name_of_endpoint(failure.endpoint);
 }
-
-}  // namespace
 
 Json head_of(const SeenMessage& message, const OpenBus& bus) {
     const wire::Extensions& more = message.extensions;
@@ -95,7 +92,7 @@ Json head_of(const SeenMessage& message, const OpenBus& bus) {
     object["repeated"] = (message.meta.flags & (wire::is_repeated | wire::is_again)) != 0;
     if ((message.meta.flags & wire::has_failure) != 0)
         object["failure"] = {{"reason", name_of(message.reason())},
-                             {"endpoint", name_of_failed_at(more.failure, bus)},
+                             {"endpoint", name_of_failed_at(message, bus)},
                              {"attempts", more.failure.attempts},
                              {"signal", more.failure.signal},
                              {"pid", more.failure.pid},

@@ -50,6 +50,8 @@ struct SeenMessage {
 [[nodiscard]] std::vector<SeenMessage> messages_in(const lane::SeenRecord& record,
                                                    std::uint64_t lane);
 
+// The endpoint where it failed; empty: it did not fail.
+[[nodiscard]] std::string name_of_failed_at(const SeenMessage& message, const OpenBus& bus);
 // All about one message but its payload, as JSON.
 [[nodiscard]] Json head_of(const SeenMessage& message, const OpenBus& bus);
 // One message as JSON, as all commands show it; the payload in the form that is known of it.

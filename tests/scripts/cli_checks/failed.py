@@ -329,6 +329,38 @@ def archived_events(stage):
                    min(bus.depth("work"), bus.depth("other")) == 2, lambda: bus.row("work"))
 
 
+def one_of_two_with_one_id(stage):
+    """Of two messages with one id --failed-at names the one that is meant, on the bus and off."""
+    with prepare(Bus(stage)) as bus:
+        bus.good("type", "add", "fact", "event", "--durable")
+        for endpoint in ("work", "other"):
+            bus.good("sub", "add", endpoint, "fact")
+            bus.spawn("serve", endpoint, "--type", "fact", "--attempts", "1", "--quiet",
+                      "--command", "false", stderr=subprocess.DEVNULL)
+        eventually(lambda: bus.is_served("work") and bus.is_served("other"), "two subscribers")
+        bus.good("publish", "fact", "--data", "x")
+        bus.good("publish", "fact", "--data", "y")
+        eventually(lambda: bus.depth("error") == 4, lambda: bus.row("error"))
+        rows = bus.json("failed", "ls")["rows"]
+        one = rows[0]["id"]
+        require("--failed-at" in bus.bad(64, "failed", "edit", one, "--data", "z"), "what helps")
+        bus.bad(66, "failed", "show", one, "--failed-at", "nowhere")
+        bus.bad(66, "failed", "retry", one, "--failed-at", "nowhere", "--to", "error")
+        shown = bus.json("failed", "show", one, "--failed-at", "other")
+        require(shown["failure"]["endpoint"] == "other", shown)
+        bus.good("failed", "edit", one, "--failed-at", "other", "--data", "z")
+        left = bus.json("failed", "ls")["rows"]
+        require([row["failed_at"] for row in left if row["id"] == one] == ["work"], left)
+        archive = str(bus.folder / "archive")
+        bus.good("failed", "archive", "--failed-at", "other", "--file", archive)
+        require({row["failed_at"] for row in bus.json("failed", "ls")["rows"]} == {"work"},
+                bus.json("failed", "ls"))
+        rows = bus.json("failed", "ls", "--file", archive, "--failed-at", "other")["rows"]
+        require(len(rows) == 2, rows)
+        require(bus.json("failed", "ls", "--file", archive, "--failed-at", "work")["rows"] == [],
+                "none of those that failed at work")
+
+
 def archived_behind_a_killed_retry(stage, type_name):
     """What a killed retry may have sent back is marked when it comes out of the archive."""
     texts = [str(number) for number in range(64)]
