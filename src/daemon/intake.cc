@@ -200,26 +200,30 @@ void Intake::wait_for_endpoint(Source& source, std::uint16_t type) {
                    " until there is one, or somebody handles that command");
 }
 
-// Whether a message of this id is in the journal, or was, and the id to know it by again.
-bool Intake::is_known(const journal::Journal& journal, MessageId id,
-                      const wire::Extensions& extensions, MessageId& key) const {
+// Whether a message of this id is in the journal, or was, and the id to know it by again. Doubted:
+// or it was among what is lost.
+Intake::Known Intake::is_known(const journal::Journal& journal, MessageId id,
+                               const wire::Extensions& extensions, MessageId& key) const {
+    const auto unless = [](bool is_doubted) { return is_doubted ? Known::doubted : Known::yes; };
     key = id;
     // Sent on under its id, as one that failed or is tried again: another message.
     constexpr std::uint16_t as_sent_on = 65'534;
     const bool is_sent_on = wire::is_sent_on(extensions.durable.lsn);
     if (is_sent_on) key = wire::id_mixed(id, extensions.durable.lsn, as_sent_on);
-    if (journal.was_seen(key)) return true;
-    if (keys_.contains({key.high, key.low})) return true;
+    if (keys_.contains({key.high, key.low})) return Known::yes;
+    if (journal.was_seen(key)) return unless(journal.is_doubted(key));
     // Sent again under the id that its place in a lane gave it, by its sender's choice.
-    return !is_sent_on && wire::is_place(id) &&
-           id.low >> 16 < journal.consumed_of(id.high >> 12);
+    const std::uint64_t lane = id.high >> 12;
+    const bool is_read =
+        !is_sent_on && wire::is_place(id) && id.low >> 16 < journal.consumed_of(lane);
+    return is_read ? unless(journal.is_doubted_lane(lane)) : Known::no;
 }
 
 Outcome Intake::read_record(Source& source, journal::Journal& journal) {
     lane::ReaderLane& lane = *source.lane;
     const std::byte* const record = lane.record(source.read);
-    const std::uint64_t meta_word = lane.meta(source.read);
-    const wire::Meta meta = wire::Meta::of(meta_word);
+    std::uint64_t meta_word = lane.meta(source.read);
+    wire::Meta meta = wire::Meta::of(meta_word);
     const std::uint64_t units = wire::units_of(meta_word);
     wire::Extensions extensions;
     if (units > lane.most_units()) {
@@ -243,7 +247,13 @@ Outcome Intake::read_record(Source& source, journal::Journal& journal) {
     const MessageId id =
         has_id ? extensions.id : wire::id_at(lane.lane_id(), source.read, 0);
     MessageId key = id;
-    const bool is_again = has_id && is_known(journal, id, extensions, key);
+    const Known known = has_id ? is_known(journal, id, extensions, key) : Known::no;
+    const bool is_again = known == Known::yes;
+    if (known == Known::doubted) {
+        meta.flags |= wire::is_repeated;
+        meta_word = meta.word();
+        std::memcpy(head.data(), &meta_word, sizeof(meta_word));
+    }
     const auto* to = &audience(meta.type, extensions.durable);
     const bool fails = !is_again && to->empty() && was_there(meta.type, extensions.durable);
     if (fails) {

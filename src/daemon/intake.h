@@ -96,8 +96,9 @@ private:
     [[nodiscard]] journal::Outcome read_record(Source& source, journal::Journal& journal);
     void wait_for_endpoint(Source& source, std::uint16_t type);
     void poison(Source& source, const std::string& why);
-    [[nodiscard]] bool is_known(const journal::Journal& journal, MessageId id,
-                                const wire::Extensions& extensions, MessageId& key) const;
+    enum class Known : std::uint8_t { no, yes, doubted };
+    [[nodiscard]] Known is_known(const journal::Journal& journal, MessageId id,
+                                 const wire::Extensions& extensions, MessageId& key) const;
     [[nodiscard]] const std::vector<journal::Endpoint>& audience(std::uint16_t type,
                                                                  const wire::Durable& durable);
     // There is such a type, and such an endpoint was there once: no sender has made it up.

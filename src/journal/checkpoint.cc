@@ -142,7 +142,7 @@ std::vector<std::byte> to_bytes(const Ledger& ledger) {
     out.put_ranges(ledger.accepted_losses);
     out.put<std::uint64_t>(ledger.segments.size());
     for (const auto& [number, segment] : ledger.segments) put_segment(out, segment);
-    out.put(std::array<std::uint64_t, 2>{ledger.next_audience, ledger.seconds});
+    out.put(std::array<std::uint64_t, 3>{ledger.next_audience, ledger.seconds, ledger.doubted_to});
     return out.bytes;
 }
 
@@ -185,6 +185,8 @@ bool from_bytes(std::span<const std::byte> bytes, Ledger& into) {
     const auto rest = in.get<std::array<std::uint64_t, 2>>();
     into.next_audience = static_cast<std::uint32_t>(rest[0]);
     into.seconds = rest[1];
+    // Not in the first ones that were written.
+    if (!in.is_done()) into.doubted_to = in.get<std::uint64_t>();
     return in.is_done();
 }
 

@@ -24,6 +24,11 @@ bool IdWindow::contains(MessageId id) const noexcept {
     return !slots_.empty() && slots_[slot_of(id)] != 0;
 }
 
+std::optional<std::uint64_t> IdWindow::seen_at(MessageId id) const noexcept {
+    if (!contains(id)) return std::nullopt;
+    return seen_[slots_[slot_of(id)] - 1 - first_].seconds;
+}
+
 void IdWindow::rebuild(std::size_t slots) {
     slots_.assign(slots, 0);
     for (std::size_t index = 0; index < seen_.size(); ++index)

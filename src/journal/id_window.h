@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <vector>
 
 namespace shmbus::journal {
@@ -24,6 +25,8 @@ public:
     explicit IdWindow(std::uint32_t most = 262'144) : most_(most) {}
 
     [[nodiscard]] bool contains(MessageId id) const noexcept;
+    // In seconds, as it was entered; nothing: it is not there.
+    [[nodiscard]] std::optional<std::uint64_t> seen_at(MessageId id) const noexcept;
     // An id that is there already is not entered again. Pushes the oldest out when full.
     void add(MessageId id, std::uint64_t seconds);
     // Forgets what was seen before that time.

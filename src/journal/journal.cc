@@ -309,6 +309,12 @@ bool Journal::is_settled(Endpoint endpoint, std::uint64_t lsn) const {
 
 bool Journal::was_seen(MessageId id) const { return inside_->core.ledger.ids.contains(id); }
 
+bool Journal::is_doubted(MessageId id) const { return inside_->core.ledger.is_doubted(id); }
+
+bool Journal::is_doubted_lane(std::uint64_t lane) const {
+    return inside_->core.ledger.is_doubted_lane(lane);
+}
+
 std::uint64_t Journal::consumed_of(std::uint64_t lane) const {
     return inside_->batch.consumed_of(lane);
 }

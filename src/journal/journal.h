@@ -154,6 +154,10 @@ public:
     // ---- what is known; of what is settled and consumed also the open batch
     [[nodiscard]] bool is_settled(Endpoint endpoint, std::uint64_t lsn) const;
     [[nodiscard]] bool was_seen(MessageId id) const;
+    // A message that was seen may be among those that an operator has accepted as lost: by its id,
+    // or by its place in a lane that was there by then.
+    [[nodiscard]] bool is_doubted(MessageId id) const;
+    [[nodiscard]] bool is_doubted_lane(std::uint64_t lane) const;
     [[nodiscard]] std::uint64_t consumed_of(std::uint64_t lane) const;  // 0: an unknown lane
     [[nodiscard]] std::uint64_t backlog(Endpoint endpoint) const;
     [[nodiscard]] const Ledger& ledger() const noexcept;

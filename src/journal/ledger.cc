@@ -57,6 +57,7 @@ bool Ledger::apply(std::uint64_t number, const RecordHead& head,
         case Kind::loss:
             if (head.second < head.first) return false;
             accepted_losses.add({head.first, head.second});
+            doubt_what_is_known();
             return true;
         case Kind::begin:
         case Kind::batch_end:
@@ -149,6 +150,22 @@ void Ledger::forget(Endpoint endpoint) {
     std::erase_if(by_endpoints_, [&](const auto& entry) {
         return std::ranges::binary_search(entry.first, endpoint);
     });
+}
+
+// Ids and positions are kept without the record that they came with.
+void Ledger::doubt_what_is_known() {
+    doubted_to = std::max(doubted_to, seconds);
+    for (auto& [lane, mark] : lanes) mark.doubted = 1;
+}
+
+bool Ledger::is_doubted(MessageId id) const noexcept {
+    const std::optional<std::uint64_t> seen = ids.seen_at(id);
+    return seen && *seen <= doubted_to && !accepted_losses.all().empty();
+}
+
+bool Ledger::is_doubted_lane(std::uint64_t lane) const noexcept {
+    const auto found = lanes.find(lane);
+    return found != lanes.end() && found->second.doubted != 0;
 }
 
 bool Ledger::is_settled(Endpoint endpoint, std::uint64_t lsn) const {

@@ -73,7 +73,7 @@ struct Watermark {
     std::uint64_t position = 0;
     std::uint64_t seconds = 0;  // of the last change
     std::uint32_t gone = 0;     // the lane brings nothing new
-    std::uint32_t zero = 0;
+    std::uint32_t doubted = 0;  // what it brought may be among what was lost
 };
 
 struct ItemKey {
@@ -101,6 +101,7 @@ public:
     std::map<std::uint64_t, Segment> segments;  // by number, what they stand for is disjoint
     std::uint32_t next_audience = 1;
     std::uint64_t seconds = 0;          // of the last batch
+    std::uint64_t doubted_to = 0;       // ids seen up to that time may be among what was lost
     std::uint64_t batch_begin_lsn = 0;  // what the last batch follows; in memory only
 
     // One record of a valid batch that stands in segment `number`. False: its content is not what
@@ -114,6 +115,9 @@ public:
     // After the last record of a batch that begins here.
     void batch_done(const Place& begin, std::uint64_t batch_seconds);
 
+    // Messages that are known may be among those that an operator has accepted as lost.
+    [[nodiscard]] bool is_doubted(MessageId id) const noexcept;
+    [[nodiscard]] bool is_doubted_lane(std::uint64_t lane) const noexcept;
     [[nodiscard]] bool is_settled(Endpoint endpoint, std::uint64_t lsn) const;
     // Somebody still has to get it.
     [[nodiscard]] bool is_live(std::uint32_t audience, std::uint64_t lsn) const;
@@ -137,6 +141,7 @@ public:
 
 private:
     [[nodiscard]] bool add_published(std::uint64_t number, const RecordHead& head);
+    void doubt_what_is_known();
     [[nodiscard]] bool add_audience(const RecordHead& head, std::span<const std::byte> payload);
     [[nodiscard]] bool add_settled(const RecordHead& head, std::span<const std::byte> payload);
     void forget(Endpoint endpoint);

@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -13,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 #include <fcntl.h>
 #include <signal.h>
@@ -81,6 +83,23 @@ Said run(const std::string& command) {
     const int status = ::pclose(pipe);
     said.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     return said;
+}
+
+// Damages a byte of the second segment and returns that file's path.
+std::string damage_second_segment(const ServedBus& served) {
+    std::vector<std::string> segments;
+    for (const auto& entry : std::filesystem::directory_iterator(served.journal()))
+        if (entry.path().filename().string().starts_with("seg-"))
+            segments.push_back(entry.path());
+    REQUIRE(segments.size() > 2);
+    std::ranges::sort(segments);
+    const std::string& victim = segments[1];
+    std::fstream file(victim, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(30'000);
+    const int byte = file.get();
+    file.seekp(30'000);
+    file.put(static_cast<char>(byte ^ 0x40));
+    return victim;
 }
 
 }  // namespace
@@ -484,6 +503,50 @@ TEST_CASE("an endpoint is not removed while a lane into the journal has a messag
     CHECK(handle_until(worker.endpoint, [&] { return done + worker.work_done == sent; }));
 }
 
+TEST_CASE("what was known before an accepted loss comes when it is sent again, marked") {
+    ServedBus served;
+    served.config.journal_segment_bytes = 64 << 10;
+    constexpr std::uint64_t count = 2'000;
+    constexpr std::uint64_t others = 60'000;
+    const auto send_all = [](Bus& bus) {
+        for (std::uint64_t number = 1; number <= count; ++number) {
+            shmbus::SendOptions options;
+            options.id = {0xABC, number};
+            REQUIRE(bus.send(Work{number, 0}, options));
+        }
+        REQUIRE(bus.sync(20s));
+    };
+    {
+        served.serve();
+        Bus bus = served.open();
+        bus.declare_endpoint<Work>("worker");
+        send_all(bus);
+        // More than a checkpoint waits for: it knows the ids, also of what is damaged then.
+        send_numbers(bus, count + 1, count + others);
+    }
+    served.wipe_memory();
+    static_cast<void>(damage_second_segment(served));
+    const Said accepted = run("journal --dir " + served.journal() + " accept-loss --all");
+    REQUIRE_MESSAGE(accepted.status == 0, accepted.text);
+    served.serve();
+    Bus bus = served.open();
+    std::vector<std::uint32_t> handled(count + 1);
+    std::uint64_t all = 0;
+    std::uint64_t repeated = 0;
+    Endpoint worker = bus.endpoint("worker");
+    worker.on<Work>([&](const Work& work, shmbus::Context& context) {
+        ++all;
+        if (work.number <= count) ++handled[work.number];
+        repeated += context.repeated() ? 1 : 0;
+    });
+    send_all(bus);
+    // One is lost, the others are there twice.
+    REQUIRE(handle_until(worker, [&] { return all == 2 * count + others - 1; }));
+    CHECK(std::count(handled.begin() + 1, handled.end(), 1U) == 1);
+    CHECK(std::count(handled.begin() + 1, handled.end(), 2U) == count - 1);
+    CHECK(repeated == count);
+}
+
 TEST_CASE("damage stops durable messages until somebody accepts the loss") {
     ServedBus served;
     served.config.journal_segment_bytes = 64 << 10;
@@ -500,20 +563,7 @@ TEST_CASE("damage stops durable messages until somebody accepts the loss") {
     const Said sound = run("journal --dir " + served.journal() + " verify");
     CHECK(sound.status == 0);
     CHECK(sound.text.find("nothing that was acknowledged is missing") != std::string::npos);
-    // A byte of the second segment.
-    std::string victim;
-    for (const auto& entry : std::filesystem::directory_iterator(served.journal()))
-        if (entry.path().filename().string().starts_with("seg-") &&
-            entry.path().filename().string().find('2') != std::string::npos && victim.empty())
-            victim = entry.path();
-    REQUIRE_FALSE(victim.empty());
-    {
-        std::fstream file(victim, std::ios::in | std::ios::out | std::ios::binary);
-        file.seekg(30'000);
-        const int byte = file.get();
-        file.seekp(30'000);
-        file.put(static_cast<char>(byte ^ 0x40));
-    }
+    const std::string victim = damage_second_segment(served);
     const Said damaged = run("journal --dir " + served.journal() + " verify");
     CHECK(damaged.status == 65);
     CHECK(damaged.text.find("lost: LSN") != std::string::npos);

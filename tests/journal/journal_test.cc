@@ -579,12 +579,10 @@ TEST_CASE("what a batch tells of a lane is what it told before, when the rest is
     CHECK(bench.journal->consumed_of(9) == 105);
 }
 
-TEST_CASE("a lane's position and a kept id survive restart, checkpoints and removal") {
-    Bench bench;
-    bench.up_to(77, 4000);
-    bench.publish("kept", {sales}, MessageId{5, 6}, true);
-    REQUIRE(bench.journal->put({3, 1}, std::as_bytes(std::span("route"))) == Outcome::ok);
-    bench.commit();
+namespace {
+
+// What it said is known by a checkpoint alone then.
+void let_go_of_the_first_segment(Bench& bench) {
     const std::string text(2000, 'x');
     for (int i = 0; i < 200; ++i) {
         bench.publish(text, {sales});
@@ -596,6 +594,17 @@ TEST_CASE("a lane's position and a kept id survive restart, checkpoints and remo
     }
     bench.rest();
     CHECK(bench.disk.state.names.count(numbered_name("seg-", 1)) == 0);
+}
+
+}  // namespace
+
+TEST_CASE("a lane's position and a kept id survive restart, checkpoints and removal") {
+    Bench bench;
+    bench.up_to(77, 4000);
+    bench.publish("kept", {sales}, MessageId{5, 6}, true);
+    REQUIRE(bench.journal->put({3, 1}, std::as_bytes(std::span("route"))) == Outcome::ok);
+    bench.commit();
+    let_go_of_the_first_segment(bench);
     bench.reopen();
     CHECK(bench.journal->consumed_of(77) == 4000);
     CHECK(bench.journal->was_seen({5, 6}));
@@ -784,6 +793,39 @@ TEST_CASE("damage stops the service, is named exactly, and is gone around once a
                                    "message 4 again", "message 5 again", "nothing"})
         CHECK(bench.next(sales) == text);
     CHECK(bench.next(billing) == "last of billing again");
+}
+
+TEST_CASE("what is known when a loss is accepted is doubted, and what comes later is not") {
+    Bench bench;
+    bench.publish("kept", {sales}, MessageId{5, 6}, true);
+    REQUIRE(bench.journal->up_to(77, 4000) == Outcome::ok);
+    bench.commit();
+    const std::uint64_t lost = bench.publish("lost", {sales}, MessageId{5, 7}, true).lsn;
+    bench.commit();
+    CHECK_FALSE(bench.journal->is_doubted({5, 6}));
+    CHECK_FALSE(bench.journal->is_doubted_lane(77));
+    bench.now += 2;
+    bench.options.accepted_losses.add({lost, lost});
+    bench.reopen();
+    bench.options.accepted_losses.clear();
+    for (int life = 0; life < 3; ++life) {
+        CHECK(bench.journal->is_doubted({5, 6}));
+        CHECK(bench.journal->is_doubted({5, 7}));
+        CHECK(bench.journal->is_doubted_lane(77));
+        const std::uint64_t later = 100 + static_cast<std::uint64_t>(life);
+        bench.publish("later", {sales}, MessageId{5, later}, true);
+        REQUIRE(bench.journal->up_to(later, 1) == Outcome::ok);
+        bench.commit();
+        CHECK(bench.journal->was_seen({5, later}));
+        CHECK_FALSE(bench.journal->is_doubted({5, later}));
+        CHECK_FALSE(bench.journal->is_doubted({6, later}));
+        CHECK_FALSE(bench.journal->is_doubted_lane(later));
+        CHECK_FALSE(bench.journal->is_doubted_lane(78));
+        if (life == 1) let_go_of_the_first_segment(bench);
+        bench.reopen();
+        CHECK_FALSE(bench.journal->is_doubted({5, later}));
+        CHECK_FALSE(bench.journal->is_doubted_lane(later));
+    }
 }
 
 TEST_CASE("the last synced batch is known to be missing when the superblock has seen it") {
