@@ -117,8 +117,10 @@ void Reaper::clear_away() {
         remove_reply_inboxes(reference);
         bool some_left = false;
         free_places(reference, some_left);
+        // By number: an earlier process with the same row may have left lanes too.
         for (const LaneRow& lane : tables.rows<LaneRow>())
-            some_left = some_left || (lane.state != RowState::free && lane.writer == reference);
+            some_left = some_left || (lane.state != RowState::free &&
+                                      wire::index_of(lane.writer) == index);
         if (some_left) continue;
         witnesses_.erase(index);
         state_.retire_participant(index);
@@ -179,7 +181,10 @@ void Reaper::retire_lanes(const MayForget& may_forget) {
         const LaneRow& lane = tables.row<LaneRow>(at);
         if (lane.state == RowState::free) continue;
         const bool closed = lane.state == RowState::leaving;
-        if (!closed && !is_leaving(wire::index_of(lane.writer))) continue;
+        // Its row may be another process's by now.
+        const bool is_gone =
+            lane.writer != wire::daemon_reference && !state_.is_live(lane.writer);
+        if (!closed && !is_gone) continue;
         if (may_go(lane, may_forget)) done.push_back(at);
     }
     for (const std::uint32_t at : done) {

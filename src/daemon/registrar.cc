@@ -7,6 +7,7 @@
 #include <bit>
 #include <cstring>
 #include <new>
+#include <optional>
 
 #include <unistd.h>
 
@@ -174,8 +175,8 @@ void Registrar::hello(Client& client, const wire::HelloRequest& request, Answer&
     answer.reply.values[2] = identity.bus_low;
     if (request.resume != 0) return resume(client, request, answer);
     auto& tables = state_.tables();
-    const std::uint32_t index = state_.take_row<ParticipantRow>(
-        client.peer.uid, "participants", &Quota::participants);
+    const std::uint32_t index = row_for(client);
+    const ParticipantRow before = tables.row<ParticipantRow>(index);
     ParticipantRow row{};
     row.generation = std::max(tables.row<ParticipantRow>(index).generation + 1, 1U);
     row.state = RowState::live;
@@ -195,11 +196,26 @@ void Registrar::hello(Client& client, const wire::HelloRequest& request, Answer&
                                                base::Access::read_only);
     tables.change<ParticipantRow>(index) = row;
     tables.commit();
+    if (before.state != RowState::free)
+        base::unlink_at(home.participants().fd(), wire::numbered_file(index, before.generation));
     client.participant = wire::make_reference(index, row.generation);
     answer.registered = true;
     answer.reply.values[0] = client.participant;
     answer.attach(std::move(page));
     answer.attach(std::move(directory));
+}
+
+std::uint32_t Registrar::row_for(const Client& client) {
+    try {
+        return state_.take_row<ParticipantRow>(client.peer.uid, "participants",
+                                               &Quota::participants);
+    } catch (const Refusal& refusal) {
+        std::optional<std::uint32_t> uid;
+        if (refusal.code == ReplyCode::over_quota) uid = client.peer.uid;
+        const std::uint32_t index = state_.row_of_dead_writer(uid);
+        if (index == 0) throw;
+        return index;
+    }
 }
 
 // The page is not handed out again: a process that closed a second descriptor of it would lose the

@@ -46,6 +46,7 @@ public:
 private:
     void dispatch(Client& client, std::span<const std::byte> frame, Answer& answer);
     void hello(Client& client, const wire::HelloRequest& request, Answer& answer);
+    [[nodiscard]] std::uint32_t row_for(const Client& client);
     void resume(Client& client, const wire::HelloRequest& request, Answer& answer);
     void goodbye(Client& client, const wire::GoodbyeRequest& request, Answer& answer);
     void declare_type(Client& client, const wire::DeclareTypeRequest& request, Answer& answer);

@@ -269,6 +269,28 @@ void State::retire_participant(std::uint32_t index) {
     base::unlink_at(home_.participants().fd(), page);
 }
 
+std::uint32_t State::row_of_dead_writer(std::optional<std::uint32_t> uid) {
+    const auto has_only_lanes = [&](wire::Reference participant) {
+        bool is_hindered = false;
+        for (std::uint32_t at = 1; at < tables_.used<EndpointRow>(); ++at) {
+            const EndpointRow& endpoint = tables_.row<EndpointRow>(at);
+            if (endpoint.state == RowState::free) continue;
+            if (endpoint.owner == participant) return false;
+            const auto* inbox = inboxes_.admin_if_sound(at, endpoint.generation, is_hindered);
+            if (inbox && !inbox->consumers_of(participant).empty()) return false;
+        }
+        return !is_hindered;
+    };
+    std::uint32_t first = 0;
+    for (std::uint32_t index = 1; index < tables_.used<ParticipantRow>(); ++index) {
+        const ParticipantRow& row = tables_.row<ParticipantRow>(index);
+        if (row.state != RowState::leaving || (uid && row.uid != *uid)) continue;
+        if (first != 0 && row.since_ns >= tables_.row<ParticipantRow>(first).since_ns) continue;
+        if (has_only_lanes(wire::make_reference(index, row.generation))) first = index;
+    }
+    return first;
+}
+
 // After the death of a daemon: rows are the truth, inbox tables and folders follow.
 void State::reconcile() {
     for (std::uint32_t index = 1; index < tables_.used<EndpointRow>(); ++index)

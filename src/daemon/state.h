@@ -102,6 +102,11 @@ public:
     void retire_endpoint(std::uint32_t index);
     void retire_participant(std::uint32_t index);
 
+    // A row of a dead process of which nothing is left but lanes, for a process that joins: else
+    // the one that comes to empty them would find the table full of their writers. The one that
+    // joined first; of this user, if one is given. 0: none.
+    [[nodiscard]] std::uint32_t row_of_dead_writer(std::optional<std::uint32_t> uid);
+
     [[nodiscard]] bool is_live(wire::Reference participant) const;
     // Live and of that generation.
     [[nodiscard]] bool has_endpoint(wire::Reference endpoint) const;

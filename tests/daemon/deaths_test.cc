@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdint>
+#include <filesystem>
+#include <fstream>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -190,6 +192,58 @@ TEST_CASE("a dead writer's lane goes when its last message was taken and handled
     CHECK(participants() == 2);
     for (lane::Batch* batch : batches) consumer->finish(batch);
     CHECK(test::eventually([&] { return lanes() == 0 && participants() == 1; }));
+}
+
+TEST_CASE("senders that come and go, and leave messages, keep nobody out") {
+    const Folder folder;
+    const std::string file = folder.path() + "/config.toml";
+    std::ofstream(file) << "[tables]\nparticipants = 5\n";
+    Daemon daemon(folder.bus(), {"--config", file});
+    EndpointHandle endpoint;
+    {
+        const auto session = test::join(folder.bus());
+        endpoint = session->create_endpoint("orders", {.lane_bytes = 4096}).value();
+    }
+    // More than the table has rows for. The last may not be seen to be gone yet.
+    std::unique_ptr<detail::Session> session;
+    const auto join = [&] {
+        return test::eventually([&] {
+            try {
+                session = test::join(folder.bus());
+                return true;
+            } catch (const SetupError&) {
+                return false;
+            }
+        });
+    };
+    for (int sender = 0; sender < 13; ++sender) {
+        REQUIRE(join());
+        const auto lane = session->open_lane(endpoint.index);
+        REQUIRE(lane.has_value());
+        lane::Writer writer(lane.value().lane);
+        write_record(writer);
+        session.reset();
+    }
+    daemon.kill_and_restart();
+    CHECK(daemon.trouble() == "");
+    REQUIRE(join());
+    CHECK(count_of(*session, &detail::BusStatus::lanes) == 13);
+    const auto consumer = consume(*session, endpoint);
+    int taken = 0;
+    REQUIRE(test::eventually([&] {
+        if (lane::Batch* batch = consumer->take(8)) {
+            taken += static_cast<int>(batch->count);
+            consumer->finish(batch);
+        }
+        return taken == 13;
+    }));
+    CHECK(test::eventually([&] {
+        return count_of(*session, &detail::BusStatus::lanes) == 0 &&
+               count_of(*session, &detail::BusStatus::participants) == 1;
+    }));
+    CHECK(std::filesystem::exists(folder.bus() + "/participants/" +
+                                  wire::numbered_file(session->reference())));
+    CHECK(test::files_of_bus(folder.bus()).size() == 2);  // our page and the inbox
 }
 
 TEST_CASE("a dead consumer's place stays until a survivor has taken over what it held") {
