@@ -84,6 +84,9 @@ void leave_starters_place() noexcept {
     sigset_t none;
     sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    // It has the place of a standard descriptor where the starter has closed those.
+    if (report < report_fd)
+        if (const int above = ::fcntl(report, F_DUPFD, report_fd); above >= 0) report = above;
     const int nothing = ::open("/dev/null", O_RDWR);
     for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(nothing, fd);
     if (report != report_fd) ::dup2(report, report_fd);

@@ -203,6 +203,12 @@ std::optional<Result<Session::Answer>> Session::exchange_once(std::span<const st
             if (!wire::wait_readable(socket_, deadline)) return late();
             continue;
         }
+        if (frame.end == FrameEnd::foreign) {
+            owes_answer_ = false;
+            return Result<Answer>(refuse(
+                ErrorCode::no_daemon, "no descriptor is left in this process for what the daemon "
+                                      "hands out; raise the limit of open files (ulimit -n)"));
+        }
         if (frame.end != FrameEnd::whole) return last_word();
         const wire::Reply& reply = answer.reply;
         if (frame.bytes != sizeof(reply) || reply.version != wire::control_version ||

@@ -1,15 +1,18 @@
 // What a process gets from the daemon, before and after the daemon's death.
 //
 // SPDX-License-Identifier: BSL-1.0
+#include <algorithm>
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <set>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -94,6 +97,46 @@ int start_daemon_from_a_folder(const std::string& folder) {
     const auto where = std::filesystem::read_symlink("/proc/" + std::to_string(daemon) + "/cwd");
     ::kill(daemon, SIGTERM);
     return !has_journal ? 2 : !is_there ? 3 : where != "/" ? 4 : 0;
+}
+
+// As services that have closed what they were started with. 0: one start was enough, since what
+// the daemon reported has come.
+int start_daemon_without_descriptors(const std::string& folder) {
+    const std::string program = folder + "/daemon";
+    std::ofstream(program) << "#!/bin/sh\necho >>" << folder << "/starts\nexec "
+                           << test::daemon_program() << " \"$@\"\n";
+    if (::chmod(program.c_str(), 0700) != 0 ||
+        ::setenv("SHMBUS_DAEMON", program.c_str(), 1) != 0)
+        return 1;
+    for (int fd = 0; fd < 3; ++fd) ::close(fd);
+    try {
+        auto session = test::join(folder + "/bus", 5s, true);
+        ::kill(static_cast<pid_t>(session->status().value().daemon_pid), SIGTERM);
+    } catch (const shmbus::SetupError&) {
+        return 2;
+    }
+    return std::filesystem::file_size(folder + "/starts") == 1 ? 0 : 3;
+}
+
+// A lane is asked for with one descriptor left, then with the two that it takes.
+int open_lane_without_descriptors(const std::string& bus) {
+    const auto session = test::join(bus);
+    const auto endpoint = session->create_endpoint("orders", {.lane_bytes = 4096}).value();
+    const rlimit few{64, 64};
+    if (::setrlimit(RLIMIT_NOFILE, &few) != 0) return 1;
+    int last = -1;
+    for (int fd = 0; fd >= 0;) {
+        fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+        last = std::max(last, fd);
+    }
+    ::close(last);
+    const auto refused = session->open_lane(endpoint.index);
+    if (refused || reason(refused.error()).find("ulimit -n") == std::string::npos) return 2;
+    ::close(last - 1);
+    const auto opened = session->open_lane(endpoint.index);
+    if (!opened) return 3;
+    // The one that was made for the first request.
+    return session->status().value().lanes == 1 ? 0 : 4;
 }
 
 // A process that starts the daemon finds it as it should be, and takes it away again.
@@ -442,6 +485,25 @@ TEST_CASE("a daemon that the library starts stays in no folder, and finds what w
     const Folder folder;
     INFO("1: no folder, 2: no journal, 3: it is elsewhere, 4: in a folder");
     check_starter(folder, [&] { return start_daemon_from_a_folder(folder.path()); });
+}
+
+TEST_CASE("a process that has closed its standard descriptors can start a daemon") {
+    const Folder folder;
+    INFO("1: no program, 2: not joined, 3: started again and again");
+    check_starter(folder, [&] { return start_daemon_without_descriptors(folder.path()); });
+}
+
+TEST_CASE("a process without a descriptor for what the daemon hands out is told so") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) ::_exit(open_lane_without_descriptors(folder.bus()));
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(WIFEXITED(status));
+    INFO("1: no limit, 2: another reason, 3: not afterwards either, 4: another lane");
+    CHECK(WEXITSTATUS(status) == 0);
 }
 
 }  // TEST_SUITE
