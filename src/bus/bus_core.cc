@@ -144,11 +144,16 @@ Result<std::uint16_t> BusCore::type_index(const TypeDescriptor& type) {
     std::uint32_t index = 0;
     if (const auto there = directory().find_type(type.name)) {
         const directory::TypeRow& row = there->row;
-        if (row.kind == static_cast<std::uint8_t>(type.kind) &&
-            row.durability == static_cast<std::uint8_t>(type.durability) &&
-            row.bytes == type.bytes && row.alignment == type.alignment &&
-            row.base_count == type.base_count)
-            index = there->index;
+        bool is_same = row.kind == static_cast<std::uint8_t>(type.kind) &&
+                       row.durability == static_cast<std::uint8_t>(type.durability) &&
+                       row.bytes == type.bytes && row.alignment == type.alignment &&
+                       row.base_count == type.base_count && type.base_count <= row.bases.size();
+        for (std::size_t base = 0; is_same && base < type.base_count; ++base) {
+            const Result<std::uint16_t> known = type_index(*type.bases[base]);
+            if (!known) return known.error();
+            is_same = row.bases[base] == *known;
+        }
+        if (is_same) index = there->index;
     }
     if (index == 0) {
         const Result<std::uint32_t> declared = session_.declare_type(type);

@@ -25,6 +25,26 @@ struct Impostor {
     std::uint32_t number;
 };
 
+// An event that is known under its name with another base, and one whose base has another layout.
+struct OtherBase {
+    static constexpr auto message = shmbus::event("test.other_base", shmbus::transient);
+    std::uint64_t number;
+};
+struct OtherHappened : OtherBase {
+    static constexpr auto message = shmbus::event("test.big_happened", shmbus::transient);
+    using bases = shmbus::Bases<OtherBase>;
+    std::uint64_t more;
+};
+struct LongBase {
+    static constexpr auto message = shmbus::event("test.happened", shmbus::transient);
+    std::uint64_t number;
+    std::uint64_t more;
+};
+struct LongHappened : LongBase {
+    static constexpr auto message = shmbus::event("test.big_happened", shmbus::transient);
+    using bases = shmbus::Bases<LongBase>;
+};
+
 // A bus with a subscriber that does not read and whose lane is full, and one behind it.
 struct FullSubscriber {
     FullSubscriber() {
@@ -150,6 +170,24 @@ TEST_CASE("a base event's handler gets its part of a derived event, once") {
     CHECK(both.poll() == 1);
     CHECK(calls.size() == 2);
     CHECK(calls[0] + calls[1] == 11);
+}
+
+TEST_CASE("an event that others know with another base is refused, by the one who comes later") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    REQUIRE(bus.publish(BigHappened{}));
+    const auto refused = bus.publish(OtherHappened{});
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error() == ErrorCode::refused);
+    CHECK(refused.error().details()->reason.find("'test.big_happened' is known as") !=
+          std::string::npos);
+    const auto later = bus.publish(LongHappened{});
+    REQUIRE_FALSE(later);
+    CHECK(later.error().details()->reason.find("'test.happened' is known as") !=
+          std::string::npos);
+    shmbus::Endpoint endpoint = bus.endpoint("listener");
+    CHECK_THROWS_AS(endpoint.on<OtherHappened>([](const OtherHappened&) {}), shmbus::SetupError);
+    CHECK(bus.publish(BigHappened{}));
 }
 
 TEST_CASE("a subscription counts from its return until it is taken back") {
