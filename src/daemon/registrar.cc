@@ -72,6 +72,24 @@ void require(bool holds, const char* sentence) {
            a.alignment == b.alignment && a.base_count == b.base_count && a.bases == b.bases;
 }
 
+// A lane that was made ahead carries something: its publisher took it while no daemon ran. What
+// cannot be read any more has nothing for anybody.
+[[nodiscard]] bool was_taken_by_name(const State& state, const LaneRow& lane) {
+    try {
+        const lane::LaneParts parts(
+            base::File::open_at(state.home().lanes().fd(), wire::lane_file(lane.id),
+                                base::Access::read_write),
+            lane::LaneParts::Side::reader);
+        // HELD. Other end: take.
+        const std::uint64_t head =
+            parts.reader_page().head.load(std::memory_order_acquire);
+        return lane::position_in(head) != 0 || !is_drained(parts);
+    } catch (const SetupError& error) {
+        if (is_for_want_of_room(error)) throw;
+        return false;
+    }
+}
+
 template <class Request>
 [[nodiscard]] Request copied(std::span<const std::byte> frame) {
     Request request;
@@ -350,8 +368,9 @@ void Registrar::remove_endpoint(Client& client, const wire::RemoveEndpointReques
     for (std::uint16_t slot = 0; slot < lane::most_consumers; ++slot)
         if (inbox.consumer(slot) != 0) refuse(ReplyCode::in_use, "a process has it open");
     for (const LaneRow& lane : tables.rows<LaneRow>())
-        if (lane.endpoint == request.endpoint && lane.writer != wire::daemon_reference &&
-            (lane.state == RowState::live || lane.state == RowState::leaving))
+        if (lane.state != RowState::free && lane.endpoint == request.endpoint &&
+            lane.writer != wire::daemon_reference &&
+            (lane.state != RowState::pending || was_taken_by_name(state_, lane)))
             refuse(ReplyCode::in_use, "lanes lead to it that are open or not drained");
     // What the daemon's own lanes carry is in the journal until it was handled.
     const std::string why =

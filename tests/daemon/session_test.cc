@@ -22,6 +22,8 @@
 
 #include "daemon/fixture.h"
 #include "lane/lane_file.h"
+#include "lane/writer.h"
+#include "wire/record.h"
 
 using namespace std::chrono_literals;
 using shmbus::ErrorCode;
@@ -453,6 +455,37 @@ TEST_CASE("an endpoint goes only when nothing leads to it") {
     const EndpointHandle next = session->create_endpoint("orders").value();
     CHECK(next.index == endpoint.index);
     CHECK(next.generation == endpoint.generation + 1);
+}
+
+TEST_CASE("an endpoint stays whose lane was taken by name, no daemon there, as long as it is used") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const auto publisher = test::join(folder.bus());
+    const auto session = test::join(folder.bus());
+    const std::uint32_t type = session->declare_type(test::event_type("priced")).value();
+    const EndpointHandle used = session->create_endpoint("used", {.lane_bytes = 4096}).value();
+    const EndpointHandle other = session->create_endpoint("other", {.lane_bytes = 4096}).value();
+    REQUIRE(publisher->publisher(type).has_value());
+    for (const EndpointHandle endpoint : {used, other})
+        REQUIRE(session->subscribe(endpoint, type).has_value());
+    std::vector<shmbus::directory::LaneRow> rows;
+    REQUIRE(publisher->directory().lanes_of(publisher->reference(), used.index, rows));
+    REQUIRE(rows.size() == 1);
+    // As BusCore::lane_made_ahead does it.
+    shmbus::lane::Writer writer(shmbus::base::File::open_at(
+        publisher->folder().lanes().fd(), shmbus::wire::lane_file(rows[0].id),
+        shmbus::base::Access::read_write));
+    const shmbus::lane::Claim claim = writer.claim(1);
+    REQUIRE(claim);
+    writer.commit(claim, shmbus::wire::Meta{8, 1, 0, 0}.word());
+    daemon.kill_and_restart();
+    for (const EndpointHandle endpoint : {used, other})
+        REQUIRE(session->unsubscribe(endpoint, type).has_value());
+    const auto removed = session->remove_endpoint(used);
+    REQUIRE_FALSE(removed.has_value());
+    CHECK(reason(removed.error()).find("not drained") != std::string::npos);
+    // The lane into this one was never touched.
+    CHECK(session->remove_endpoint(other).has_value());
 }
 
 TEST_CASE("a session without a daemon says so, and starts one when it may") {
