@@ -41,6 +41,11 @@ void make_root(const std::string& root, std::optional<gid_t> group) {
         throw SetupError{"using a directory for buses", root, 0,
                          "it belongs to another user or everybody may write there; set SHMBUS_DIR "
                          "to a directory of your own"};
+    // Left so by a daemon that was killed while it made it: finished.
+    std::error_code error;
+    if (group && there.st_uid == ::geteuid() && (there.st_mode & 0777) == 0700 &&
+        std::filesystem::is_empty(root, error))
+        static_cast<void>(base::make_private_directory(root, group));
 }
 
 // One inside the directory of the bus is made of smaller files: it is in memory, most likely.

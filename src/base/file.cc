@@ -7,6 +7,7 @@
 #include <climits>
 #include <utility>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -198,6 +199,21 @@ void require_private(const File& directory, const std::string& path, mode_t allo
                std::to_string(*group));
 }
 
+// As mkdir leaves it, and nothing in it: whoever made it was killed before it had its group.
+[[nodiscard]] bool is_half_made(const File& directory) {
+    const FileFacts facts = directory.facts();
+    if (facts.owner != ::geteuid() || (facts.mode & 0777U) != 0700) return false;
+    File copy(::openat(directory.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    DIR* const listing = copy ? ::fdopendir(copy.fd()) : nullptr;
+    if (!listing) return false;
+    static_cast<void>(copy.give_up());  // the listing owns it now
+    int entries = 0;
+    // Ends with the folder's last entry, or behind "." and "..".
+    while (entries < 3 && ::readdir(listing)) ++entries;
+    ::closedir(listing);
+    return entries < 3;
+}
+
 }  // namespace
 
 File make_private_directory(const std::string& path, std::optional<gid_t> group) {
@@ -205,7 +221,7 @@ File make_private_directory(const std::string& path, std::optional<gid_t> group)
     const bool made = ::mkdir(path.c_str(), 0700) == 0;
     if (!made && errno != EEXIST) fail("making a directory", path, errno);
     File directory = File::open_directory(path);
-    if (made) {
+    if (made || (group && is_half_made(directory))) {
         if (group && ::fchown(directory.fd(), static_cast<uid_t>(-1), *group) != 0)
             fail("giving a directory to its group", path, errno);
         if (::fchmod(directory.fd(), mode) != 0)

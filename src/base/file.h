@@ -93,7 +93,8 @@ void rename_at(int directory_fd, const std::string& from, const std::string& to)
 // Makes the directory if it is not there (its parent must be) and opens it: mode 0700, or 0770
 // and the group's when a group is given. One that is there already must be a real directory of
 // this user (or root's) with no more permissions than that; otherwise SetupError, and it stays as
-// it is: somebody else may have prepared it to listen in.
+// it is: somebody else may have prepared it to listen in. One of ours that was left half made,
+// for want of its group and empty, is finished.
 [[nodiscard]] File make_private_directory(const std::string& path,
                                           std::optional<gid_t> group = std::nullopt);
 

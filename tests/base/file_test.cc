@@ -118,6 +118,29 @@ TEST_CASE("a private directory is made tight, found again, and refused when it i
                     shmbus::SetupError);
 }
 
+TEST_CASE("a directory for a group that was left half made is finished, one that is used is not") {
+    const TemporaryDirectory directory;
+    // As one looks whose maker was killed behind mkdir.
+    const std::string half = directory.path() + "/half";
+    REQUIRE(::mkdir(half.c_str(), 0700) == 0);
+    CHECK(make_private_directory(half, ::getegid()).facts().mode == 0770);
+    const std::string used = directory.path() + "/used";
+    REQUIRE(::mkdir(used.c_str(), 0700) == 0);
+    static_cast<void>(File::create_at(File::open_directory(used).fd(), "file", 0600, {}));
+    CHECK(make_private_directory(used, ::getegid()).facts().mode == 0700);
+    if (::geteuid() != 0) {
+        MESSAGE("not run: only root can give a directory to any group");
+        return;
+    }
+    constexpr gid_t other = 65534;
+    const std::string ours = directory.path() + "/ours";
+    REQUIRE(::mkdir(ours.c_str(), 0700) == 0);
+    const FileFacts facts = make_private_directory(ours, other).facts();
+    CHECK(facts.mode == 0770);
+    CHECK(facts.group == other);
+    CHECK_THROWS_AS(static_cast<void>(make_private_directory(used, other)), shmbus::SetupError);
+}
+
 TEST_CASE("a failed set-up names the path, the system's answer and what helps") {
     const TemporaryDirectory directory;
     std::string text;
