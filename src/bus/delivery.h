@@ -222,6 +222,8 @@ private:
     Result<void> plan();
     Result<void> plan_reply(const Held& held);
     [[nodiscard]] bool is_gone(const wire::ReplyTo& address) const noexcept;
+    // Nothing may be let go for want of room: the handler fails then.
+    [[nodiscard]] static bool must_arrive(const Leg& leg) noexcept;
     Result<void> reserve();
     Result<void> make_room(const Leg& leg);
     void write(const Leg& leg);

@@ -12,6 +12,10 @@
 
 namespace shmbus::detail {
 
+bool Delivery::must_arrive(const Leg& leg) noexcept {
+    return leg.when_full == WhenFull::wait || leg.when_full == WhenFull::refuse;
+}
+
 Outgoing Delivery::outgoing(const Held& held, bool any_extension) {
     Outgoing message;
     message.type = held.type;
@@ -129,14 +133,11 @@ Result<void> Delivery::reserve() {
         // The head, all extensions, and the payload: never less than what is written.
         leg.units = outgoing(*leg.held, true).most_units();
     }
-    const auto must = [](const Leg& leg) {
-        return leg.when_full == WhenFull::wait || leg.when_full == WhenFull::refuse;
-    };
     for (const Leg& leg : legs_)
-        if (must(leg)) leg.target->held_units += leg.units;
+        if (must_arrive(leg)) leg.target->held_units += leg.units;
     Result<void> answer;
     for (Leg& leg : legs_) {
-        if (!must(leg) || leg.target->held_units == 0 || !answer) continue;
+        if (!must_arrive(leg) || leg.target->held_units == 0 || !answer) continue;
         const Result<void> room = make_room(leg);
         if (room) {
             leg.target->held_units = 0;  // for all that goes there
@@ -152,18 +153,26 @@ Result<void> Delivery::reserve() {
     }
     for (const Leg& leg : legs_) leg.target->held_units = 0;
     std::erase_if(legs_, [](const Leg& leg) { return leg.held == nullptr; });
-    return answer;
+    if (!answer) return answer;
+    // What is still to be written there: see write.
+    for (const Leg& leg : legs_)
+        if (must_arrive(leg)) leg.target->held_units += leg.units;
+    return {};
 }
 
 void Delivery::write(const Leg& leg) {
     Target& target = *leg.target;
     Outgoing message = outgoing(*leg.held, true);
-    if (leg.when_full == WhenFull::drop_oldest || leg.when_full == WhenFull::drop_newest) {
+    if (must_arrive(leg)) {
+        target.held_units -= leg.units;
+    } else {
+        // Not into the room that was seen for what must arrive behind it.
+        const std::uint64_t units = leg.units + target.held_units;
         if (leg.when_full == WhenFull::drop_oldest)
             outbound_->note_dropped(target, lane::Writer::Account::dropped_oldest,
-                                    outbound_->drop_oldest(target, leg.units));
-        if (!target.writer->claim(leg.units) &&
-            !target.writer->count_room(target.inbox->view, leg.units)) {
+                                    outbound_->drop_oldest(target, units));
+        if (!target.writer->claim(units) &&
+            !target.writer->count_room(target.inbox->view, units)) {
             outbound_->note_dropped(target, lane::Writer::Account::dropped_newest,
                                     std::max(message.packed, 1U));
             return;

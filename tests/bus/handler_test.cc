@@ -462,6 +462,54 @@ TEST_CASE("outputs that find no room fail the handler, which is tried again") {
     CHECK(arrived == 5 * counts.handled);
 }
 
+TEST_CASE("what may be let go takes no room that was seen for an output that must arrive") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::EndpointOptions small;
+    small.lane_bytes = 4096;
+    small.events_when_full = shmbus::WhenFull::drop_oldest;
+    shmbus::Endpoint follows = bus.endpoint("follows", small);
+    std::vector<std::uint64_t> commands, events;
+    follows.on<Follow>([&](const Follow& follow) { commands.push_back(follow.number); });
+    follows.on<Happened>([&](const Happened& event) { events.push_back(event.number); });
+    shmbus::Endpoint orders = bus.endpoint("orders");
+    std::uint64_t events_kept = 0, let_go = 0, first = 0;
+    SUBCASE("a command") {
+        orders.on<Order>([](const Order&, shmbus::Context& context) {
+            shmbus::SendOptions let_go_if_full;
+            let_go_if_full.when_full = shmbus::WhenFull::drop_newest;
+            CHECK(context.send(Follow{1000}, let_go_if_full));
+            CHECK(context.send(Follow{2000}));
+        });
+        let_go = 1;
+    }
+    SUBCASE("an event, for which the oldest goes") {
+        orders.on<Order>([](const Order&, shmbus::Context& context) {
+            CHECK(context.publish(Happened{1000}));
+            CHECK(context.send(Follow{2000}));
+        });
+        events_kept = let_go = first = 1;
+    }
+    shmbus::SendOptions at_once;
+    at_once.when_full = shmbus::WhenFull::refuse;
+    std::uint64_t room = 0;
+    while (bus.send(Follow{room}, at_once)) ++room;
+    poll_all(follows);
+    REQUIRE(commands.size() == room);
+    commands.clear();
+    // Of all the same length: room for one is left.
+    for (std::uint64_t i = 0; i + 1 < room; ++i) REQUIRE(bus.send(Follow{i}, at_once));
+    REQUIRE(bus.send(Order{1, {}}));
+    CHECK(orders.poll() == 1);
+    CHECK(orders.counts().threw == 0);
+    CHECK(bus.counts().dropped == let_go);
+    poll_all(follows);
+    REQUIRE(commands.size() == room - first);
+    CHECK(commands.front() == first);
+    CHECK(commands.back() == 2000);
+    CHECK(events.size() == events_kept);
+}
+
 TEST_CASE("a recording context shows what a handler does, without a bus") {
     const auto handler = [](const Order& order, shmbus::Context& context) {
         CHECK(context.send(Follow{order.number}));
