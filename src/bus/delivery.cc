@@ -308,7 +308,9 @@ Result<void> Delivery::hold_to(Target& target, std::uint64_t type_meta, const Ty
     (*held)->packed = packed;
     (*held)->target = &target;
     (*held)->trace = options.trace;
-    (*held)->when_full = options.when_full;
+    // The oldest are others' commands: as outside a handler.
+    (*held)->when_full = options.when_full == WhenFull::drop_oldest ? WhenFull::refuse
+                                                                    : options.when_full;
     (*held)->wait = options.wait;
     return {};
 }

@@ -510,6 +510,35 @@ TEST_CASE("what may be let go takes no room that was seen for an output that mus
     CHECK(events.size() == events_kept);
 }
 
+TEST_CASE("no output lets go what others have sent") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::BusOptions short_lanes;
+    short_lanes.lane_bytes = 4096;
+    shmbus::Bus bus = shmbus::Bus::open(temporary.directory(), short_lanes);
+    shmbus::Endpoint follows = bus.endpoint("follows");
+    std::uint64_t arrived = 0;
+    follows.on<Follow>([&](const Follow& follow) {
+        CHECK(follow.number == arrived);
+        ++arrived;
+    });
+    shmbus::EndpointOptions once;
+    once.attempts_when_throwing = 1;
+    shmbus::Endpoint orders = bus.endpoint("orders", once);
+    shmbus::SendOptions options;
+    options.when_full = shmbus::WhenFull::drop_oldest;
+    orders.on<Order>([&](const Order&, shmbus::Context& context) {
+        CHECK(context.send(Follow{1000}, options));
+    });
+    std::uint64_t sent = 0;
+    while (bus.send(Follow{sent}, options)) ++sent;
+    REQUIRE(bus.send(Order{1, {}}));
+    CHECK(orders.poll() == 1);
+    CHECK(orders.counts().failed == 1);
+    CHECK(bus.counts().dropped == 0);
+    poll_all(follows);
+    CHECK(arrived == sent);
+}
+
 TEST_CASE("a recording context shows what a handler does, without a bus") {
     const auto handler = [](const Order& order, shmbus::Context& context) {
         CHECK(context.send(Follow{order.number}));
