@@ -27,8 +27,8 @@ enum class WhenFull : std::uint8_t {
     refuse,       // return Error full at once
     wait,         // wait until the deadline, then return Error full
     drop_newest,  // let this message go, count it, return success; refuse a durable one
-    drop_oldest,  // subscriptions only: let the oldest unread message go, count it; as refuse in a
-                  // send
+    drop_oldest,  // subscriptions only: let the oldest unread message go, count it; this one while
+                  // a consumer holds the room that is needed; as refuse in a send
 };
 
 // How urgent a line for the log callback is.

@@ -121,16 +121,17 @@ Result<void> Outbound::publish_one(const Subscription& to, Outgoing& message,
                                    const SendOptions& options, Published& answer) {
     Target& target = *to.target;
     if (target.writer == nullptr) return Error(ErrorCode::lane_lost);  // given up just before
+    std::uint64_t went = 0;
     if (to.when_full == WhenFull::drop_oldest && !target.has_loan) {
-        const std::uint64_t went = drop_oldest(target, message.most_units());
+        went = drop_oldest(target, message.most_units());
         note_dropped(target, lane::Writer::Account::dropped_oldest, went);
-        answer.dropped += went != 0 ? 1 : 0;
     }
     const bool waits = to.when_full == WhenFull::wait && options.when_full == WhenFull::wait;
     Patience patience = patience_of(waits ? WhenFull::wait : WhenFull::refuse,
                                     std::min(to.wait, options.wait));
     patience.event = message.type;
     const Result<void> written = write_and_ring(target, message, patience);
+    answer.dropped += went != 0 ? 1 : 0;
     if (written) {
         ++answer.subscribers;
         return {};
@@ -142,7 +143,7 @@ Result<void> Outbound::publish_one(const Subscription& to, Outgoing& message,
     if (!(written.error() == ErrorCode::full) || !drops) return written;
     note_dropped(target, lane::Writer::Account::dropped_newest, 1);
     ++answer.subscribers;
-    ++answer.dropped;
+    answer.dropped += went != 0 ? 0 : 1;
     return {};
 }
 

@@ -194,9 +194,15 @@ std::uint64_t Outbound::drop_oldest(Target& target, std::uint64_t units) {
         core_.log(LogLevel::error, error.what());
         return 0;
     }
+    const std::uint64_t capacity = 4 * target.writer->most_units();
+    if (units > capacity) return 0;
+    const std::uint64_t end = target.writer->tail() + units;
     // Ends: each turn takes a record that nobody had taken, of which a lane has a bounded number.
     while (!target.writer->claim(units) &&
            !target.writer->count_room(target.inbox->view, units)) {
+        const lane::Holder oldest = lane::oldest_holder(*target.writer, target.inbox->view);
+        // What a consumer holds below keeps the room, whatever goes behind it.
+        if (oldest.since_ticks != 0 && oldest.position + capacity < end) break;
         const std::uint64_t gone = target.dropper->drop_one(*target.writer);
         if (gone == 0) break;
         went += gone;

@@ -256,6 +256,46 @@ TEST_CASE("each subscriber's own policy decides what happens when it is full") {
     CHECK(last.error() == ErrorCode::full);
 }
 
+TEST_CASE("no unread event is let go while a handler holds the room that is needed") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::EndpointOptions options;
+    options.lane_bytes = 4096;
+    options.events_when_full = shmbus::WhenFull::drop_oldest;
+    shmbus::Endpoint listener = bus.endpoint("listener", options);
+    constexpr std::uint64_t many = 100;
+    // seq_cst, as in all tests here: as if there were one order of events.
+    std::atomic<bool> has_first{false}, is_held{false}, is_full{false};
+    std::jthread publisher([&] {
+        CHECK(bus.publish(Happened{0}));
+        has_first = true;
+        is_held.wait(false);
+        for (std::uint64_t i = 1; i < many; ++i) {
+            const auto published = bus.publish(Happened{i});
+            CHECK_MESSAGE(published, published.error().text());
+            if (published) CHECK(published->dropped <= published->subscribers);
+        }
+        is_full = true;
+        is_full.notify_all();
+    });
+    std::uint64_t handled = 0;
+    listener.on<Happened>([&](const Happened& event) {
+        CHECK(event.number == handled);  // the first ones, without a gap
+        if (handled++ != 0) return;
+        is_held = true;
+        is_held.notify_all();
+        is_full.wait(false);
+    });
+    CHECK(comes([&] { return has_first.load(); }));
+    CHECK(comes([&] {
+        listener.poll();
+        return handled + bus.counts().dropped == many;
+    }));
+    is_held = true;  // also when no event has come
+    is_held.notify_all();
+    CHECK(handled > 32);
+}
+
 TEST_CASE("a publisher that waits for a subscriber goes on when that one leaves") {
     FullSubscriber scene;
     std::jthread leaver([&] { scene.leave_while_waited_for(); });
