@@ -77,8 +77,11 @@ public:
             return receipt_.is_there() || receipt_.lane_ == nullptr;
         }
         void await_suspend(std::coroutine_handle<> handle) {
+            waiting_ = std::make_shared<bool>(true);
             detail::when_received(receipt_.lane_, receipt_.end_, limit_,
-                                  [handle] { handle.resume(); });
+                                  [handle, there = std::weak_ptr<bool>(waiting_)] {
+                                      if (!there.expired()) handle.resume();
+                                  });
         }
         Result<void> await_resume() const {
             return receipt_.wait(std::chrono::nanoseconds{0});
@@ -87,6 +90,7 @@ public:
     private:
         const Receipt& receipt_;
         std::chrono::nanoseconds limit_;
+        std::shared_ptr<bool> waiting_;  // goes with the coroutine, which may be destroyed meanwhile
     };
     [[nodiscard]] Within within(std::chrono::nanoseconds limit) const { return {*this, limit}; }
 

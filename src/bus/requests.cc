@@ -276,56 +276,73 @@ std::size_t Requests::poll() {
     if (std::unique_lock reader(reading_, std::try_to_lock); reader) {
         read_inbox();
     }
-    std::vector<std::function<void()>> calls;
+    std::vector<std::shared_ptr<PendingCore>> answered;
+    std::vector<ReceiptWait> received;
     {
         const std::lock_guard lock(mutex_);
-        calls.swap(postponed_);
         const std::uint64_t now = base::now_ns();
         if (now >= next_look_ns_) {
             next_look_ns_ = now + look_every_ns;
             end_overdue(now);
         }
-        for (const auto& pending : ready_)
-            if (pending->ready) calls.push_back(std::exchange(pending->ready, nullptr));
-        ready_.clear();
+        answered.swap(ready_);
         std::erase_if(receipts_, [&](ReceiptWait& one) {
             const bool is_due = one.receipt.is_there() || now >= one.deadline_ns;
-            if (is_due) calls.push_back(std::move(one.ready));
+            if (is_due) received.push_back(std::move(one));
             return is_due;
         });
     }
-    for (auto call = calls.begin(); call != calls.end(); ++call) {
+    std::size_t called = 0;
+    const auto call = [&](const std::function<void()>& ready) {
+        if (!ready) return;
         callbacks_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: see has_callbacks
-        try {
-            (*call)();
-        } catch (...) {
-            const std::lock_guard lock(mutex_);
-            std::move(call + 1, calls.end(), std::back_inserter(postponed_));
-            throw;
+        ++called;
+        ready();
+    };
+    std::ptrdiff_t next_answered = 0, next_received = 0;
+    try {
+        for (const auto& pending : answered) {
+            ++next_answered;
+            call(take_ready(*pending));
         }
+        for (const ReceiptWait& one : received) {
+            ++next_received;
+            call(one.ready);
+        }
+    } catch (...) {
+        const std::lock_guard lock(mutex_);
+        ready_.insert(ready_.begin(), answered.begin() + next_answered, answered.end());
+        std::move(received.begin() + next_received, received.end(), std::back_inserter(receipts_));
+        throw;
     }
-    return calls.size();
+    return called;
+}
+
+std::function<void()> Requests::take_ready(PendingCore& pending) noexcept {
+    const std::lock_guard lock(mutex_);
+    // relaxed: who gives up what is called in another thread orders it by itself.
+    if (pending.is_given_up.load(std::memory_order_relaxed)) return {};
+    return std::exchange(pending.ready, nullptr);
 }
 
 void Requests::close() noexcept {
-    std::vector<std::function<void()>> calls;
+    std::vector<std::shared_ptr<PendingCore>> ended;
+    std::vector<ReceiptWait> received;
     {
         const std::lock_guard lock(mutex_);
-        calls.swap(postponed_);
         while (!waiting_.empty()) end(*waiting_.begin()->second, ErrorCode::closed);
-        for (const auto& pending : ready_)
-            if (pending->ready) calls.push_back(std::exchange(pending->ready, nullptr));
-        ready_.clear();
-        for (ReceiptWait& one : receipts_) calls.push_back(std::move(one.ready));
-        receipts_.clear();
+        ended.swap(ready_);
+        received.swap(receipts_);
     }
-    for (const auto& call : calls) {
+    const auto call = [&](const std::function<void()>& ready) {
         try {
-            call();
+            if (ready) ready();
         } catch (...) {
             core_.log(LogLevel::error, "a callback that was called because its bus ends threw");
         }
-    }
+    };
+    for (const auto& pending : ended) call(take_ready(*pending));
+    for (const ReceiptWait& one : received) call(one.ready);
 }
 
 // ---- asking
@@ -461,6 +478,7 @@ Result<std::span<const std::byte>> take_answer(PendingCore& core, const TypeDesc
 }
 
 void give_up(PendingCore& core) noexcept {
+    core.is_given_up.store(true, std::memory_order_relaxed);  // relaxed: see take_ready
     if (const std::shared_ptr<BusCore> bus = bus_of(core)) bus->requests().give_up(core);
 }
 

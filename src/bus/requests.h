@@ -31,7 +31,7 @@ namespace shmbus::detail {
 
 class BusCore;
 
-// One request. Fields below `stop` are guarded by the lock of Requests.
+// One request. Fields below `is_given_up` are guarded by the lock of Requests.
 class PendingCore : public std::enable_shared_from_this<PendingCore> {
 public:
     enum class State : std::uint8_t { waiting, answered, ended };
@@ -40,6 +40,8 @@ public:
     MessageId id;
     std::uint64_t deadline_ns = 0;
     std::stop_token stop;
+    // Nobody may be called for it. Beside `ready`, because a bus that ends cannot be asked.
+    std::atomic<bool> is_given_up{false};
 
     State state = State::waiting;
     ErrorCode why = ErrorCode::ok;  // ended: timeout, stopped, handler_failed, closed
@@ -122,6 +124,8 @@ private:
     void leave_table(Table::const_iterator place) noexcept;
     void count_due(int more) noexcept;
     void end_overdue(std::uint64_t now_ns) noexcept;
+    // What is to be called, at the last moment: one that is called before it may give this one up.
+    [[nodiscard]] std::function<void()> take_ready(PendingCore& pending) noexcept;
     // The caller holds mutex_.
     Result<void> take_any(PendingCore& pending) noexcept;
     // Why what was taken is not what was asked for, if it is not.
@@ -140,8 +144,7 @@ private:
     // Requests whose answers were not read yet, or never come: at most so many wait in the inbox.
     // Written under mutex_.
     std::atomic<std::uint64_t> due_{0};
-    std::vector<std::shared_ptr<PendingCore>> ready_;
-    std::vector<std::function<void()>> postponed_;  // behind one that threw
+    std::vector<std::shared_ptr<PendingCore>> ready_;  // to be called, if they want it still
     struct ReceiptWait {
         Receipt receipt;
         std::uint64_t deadline_ns;

@@ -43,6 +43,11 @@ Started await(const shmbus::Receipt& receipt, std::chrono::nanoseconds limit, in
     outcome = there ? 1 : -1;
 }
 
+Owned await_for_a_while(shmbus::Receipt receipt, int& outcome) {
+    const shmbus::Result<void> there = co_await receipt.within(20s);
+    outcome = there ? 1 : -1;
+}
+
 }  // namespace
 
 TEST_CASE("a durable command gets a receipt and is delivered in its order") {
@@ -86,6 +91,25 @@ TEST_CASE("a durable event is delivered to each subscriber, and a full one delay
     CHECK(idle_saw.empty());
     poll_until(idle, [&] { return idle_saw.size() == count; });
     CHECK(idle_saw == busy_saw);
+}
+
+TEST_CASE("a coroutine that was destroyed while it waited for a receipt is not resumed") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    bus.declare_endpoint<Kept>("kept");
+    int outcome = 1;
+    shmbus::Receipt receipt;
+    // Ends: with one that is not on disk at once, which is nearly always the first.
+    for (std::uint64_t number = 0; outcome != 0; ++number) {
+        const shmbus::Result<shmbus::Receipt> sent = bus.send(Kept{number});
+        REQUIRE(sent);
+        receipt = *sent;
+        outcome = 0;
+        const Owned destroyed = await_for_a_while(receipt, outcome);
+    }
+    REQUIRE(receipt.wait(20s));
+    CHECK(bus.poll() == 1);
+    CHECK(outcome == 0);
 }
 
 TEST_CASE("in a forked child a receipt of the parent's says neither that it is there nor waits") {

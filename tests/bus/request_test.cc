@@ -5,11 +5,13 @@
 
 #include <doctest/doctest.h>
 
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
 
 #include "bus/coroutine.h"
+#include "bus/inside.h"
 #include "bus/messages.h"
 
 using namespace bus_tests;
@@ -37,6 +39,12 @@ private:
 };
 
 Started ask(shmbus::Bus& bus, std::uint64_t number, std::uint64_t& answer) {
+    auto pending = bus.request(Order{number, {}});
+    const auto result = co_await pending;
+    answer = result ? result->number : 0;
+}
+
+Owned ask_for_a_while(shmbus::Bus& bus, std::uint64_t number, std::uint64_t& answer) {
     auto pending = bus.request(Order{number, {}});
     const auto result = co_await pending;
     answer = result ? result->number : 0;
@@ -131,6 +139,49 @@ TEST_CASE("what a callback throws comes out of poll, and the others are called a
     }
     CHECK(called == 5);
     CHECK(said.find("because its bus ends threw") != std::string::npos);
+}
+
+TEST_CASE("a coroutine that was destroyed while it waited is not resumed") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Endpoint orders = temporary.bus().endpoint("orders");
+    orders.on<Order>([](const Order& order) { return Accepted{order.number}; });
+    auto bus = std::make_unique<shmbus::Bus>(shmbus::Bus::open(temporary.directory()));
+    std::uint64_t answer = 0;
+    bool is_called = false;
+    std::unique_ptr<Owned> asking;
+    const auto handle_two = [&] { return handle_one(orders) && handle_one(orders); };
+    SUBCASE("by a callback that is called just before it") {
+        bus->request(Order{1, {}}).then([&](const auto&) { asking->destroy(); is_called = true; });
+        asking = std::make_unique<Owned>(ask_for_a_while(*bus, 2, answer));
+        REQUIRE(handle_two());
+        CHECK(comes([&] { bus->poll(); return is_called; }));
+        bus->poll();
+        CHECK(answer == 0);
+    }
+    SUBCASE("because a callback before it threw") {
+        bus->request(Order{1, {}}).then([](const auto&) { throw std::runtime_error("enough"); });
+        asking = std::make_unique<Owned>(ask_for_a_while(*bus, 2, answer));
+        REQUIRE(handle_two());
+        CHECK(comes([&] {
+            try {
+                bus->poll();
+            } catch (const std::runtime_error&) {
+                asking->destroy();
+                is_called = true;
+            }
+            return is_called;
+        }));
+        bus->poll();
+        CHECK(answer == 0);
+    }
+    SUBCASE("by a callback that is called because the bus ends") {
+        const auto destroy = [&](const auto&) { asking->destroy(); is_called = true; };
+        bus->request(Order{1, {}}).then(destroy);
+        asking = std::make_unique<Owned>(ask_for_a_while(*bus, 2, answer));
+        bus->request(Order{3, {}}).then(destroy);
+        bus.reset();
+        CHECK(is_called);
+    }
 }
 
 TEST_CASE("an answer that does not come in time is a timeout, and then counted as late") {
