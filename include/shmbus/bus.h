@@ -196,7 +196,8 @@ public:
     Loan<T> loan(const SendOptions& options = default_send_options) {
         return Loan<T>(loan_room(descriptor_of<T>, sizeof(T), options));
     }
-    // Sends a command and expects T::reply. Errors come out of the Pending.
+    // Sends a command and expects T::reply. Errors come out of the Pending. Inside a handler it is
+    // one of its outputs: handler_failed when those are dropped.
     template <Request T>
     Pending<typename T::reply> request(const T& message, const RequestOptions& options = {}) {
         const detail::Encoded encoded(message);

@@ -414,10 +414,14 @@ Result<void> Delivery::hold_request(const TypeDescriptor& type, std::span<const 
     held.address = *address;
     pending->id = id_of_output(held.ordinal, mixes_id(0));
     core_.requests().expect(pending);
+    asked_.push_back(pending);
     return {};
 }
 
 void Delivery::drop() noexcept {
+    // Before the handler is called again, whose requests have the same ids.
+    for (const auto& pending : asked_) core_.requests().end_unsent(*pending);
+    asked_.clear();
     if (staged_.target != nullptr) forget_staged();
     outputs_ = 0;
     for (const Held& held : held_)

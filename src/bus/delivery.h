@@ -254,6 +254,7 @@ private:
     std::vector<Held> held_;
     std::vector<std::byte> bytes_;
     std::vector<Leg> legs_;
+    std::vector<std::shared_ptr<PendingCore>> asked_;  // by requests that are held
 };
 
 }  // namespace shmbus::detail

@@ -200,6 +200,7 @@ Result<void> Delivery::flush_held() {
             if (held.descriptor->kind == Kind::event) outbound_->published.add(1);
             else if (held.verb == Verb::send) outbound_->sent.add(held.packed ? held.packed : 1);
         }
+        asked_.clear();
     }
     drop();
     return answer;

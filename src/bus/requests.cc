@@ -117,6 +117,15 @@ void Requests::give_up(PendingCore& pending) noexcept {
     callbacks_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: see has_callbacks
 }
 
+void Requests::end_unsent(PendingCore& pending) noexcept {
+    const std::lock_guard lock(mutex_);
+    count_due(-1);
+    end(pending, ErrorCode::handler_failed);
+    // Another thread may have got it to wait for.
+    if (inbox_) inbox_->bell.ring();
+    changed_.notify_all();
+}
+
 void Requests::read_one(const lane::Batch& batch, const lane::Entry& entry) noexcept {
     const wire::Meta meta = wire::Meta::of(entry.meta);
     wire::Extensions extensions;

@@ -79,6 +79,8 @@ public:
     // From here on an answer to pending->id is recognised.
     void expect(const std::shared_ptr<PendingCore>& pending);
     void give_up(PendingCore& pending) noexcept;
+    // It was expected and is not sent, because the handler that asked has failed.
+    void end_unsent(PendingCore& pending) noexcept;
 
     // Waits for the answer and takes it, which is then in the PendingCore.
     Result<void> wait(PendingCore& pending, const TypeDescriptor& reply);

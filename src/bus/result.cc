@@ -92,7 +92,8 @@ std::string_view sentence(ErrorCode code) noexcept {
             return "the bytes are no value of that type; sender and receiver were built with "
                    "different declarations";
         case ErrorCode::handler_failed:
-            return "the request's handler gave up; the message is in the error endpoint";
+            return "the request's handler gave up and the message is in the error endpoint, or the "
+                   "handler that asked threw and the request was not sent";
         case ErrorCode::too_many:
             return "too many messages at once: one batch holds at most 4,096, one handler call at "
                    "most 65,000, and together half of the receiver's lane";

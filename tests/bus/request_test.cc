@@ -44,6 +44,13 @@ Started ask(shmbus::Bus& bus, std::uint64_t number, std::uint64_t& answer) {
     answer = result ? result->number : 0;
 }
 
+// Adds the length of the answer; 1 when there is none.
+Started describe(shmbus::Bus& bus, std::uint64_t bytes, std::uint64_t& sum) {
+    auto pending = bus.request(Describe{bytes});
+    const auto result = co_await pending;
+    sum += result ? result->text.size() : 1;
+}
+
 Owned ask_for_a_while(shmbus::Bus& bus, std::uint64_t number, std::uint64_t& answer) {
     auto pending = bus.request(Order{number, {}});
     const auto result = co_await pending;
@@ -249,6 +256,39 @@ TEST_CASE("waiting inside a handler is refused, a callback there is not") {
     const auto limit = std::chrono::steady_clock::now() + 20s;
     while (answer == 0 && std::chrono::steady_clock::now() < limit) endpoint.poll();
     CHECK(answer == 4);
+}
+
+TEST_CASE("what a handler asks on each of its attempts ends once, with its own answer") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::Endpoint answers = bus.endpoint("answers");
+    answers.on<Describe>([](const Describe& asked) {
+        return Described{std::string(asked.bytes, 'x')};
+    });
+    shmbus::Endpoint orders = bus.endpoint("orders");
+    std::vector<std::string> told(3);
+    std::uint64_t ended = 0, resumed = 0;
+    orders.on<Order>([&](const Order&, shmbus::Context& context) {
+        const std::uint64_t attempt = context.attempt();
+        bus.request(Describe{attempt}).then([&, attempt](const auto& answer) {
+            told.at(attempt - 1) += answer ? answer->text : name_of(answer.error().code());
+            ++ended;
+        });
+        describe(bus, 10 * attempt, resumed);
+        if (attempt < 3) throw std::runtime_error("once more");
+    });
+    REQUIRE(bus.send(Order{1, {}}));
+    CHECK(comes([&] {
+        orders.poll();
+        answers.poll();
+        return ended == 3 && resumed >= 32;
+    }));
+    CHECK(told == std::vector<std::string>{"handler_failed", "handler_failed", "xxx"});
+    // Those of the attempts that failed were told so.
+    CHECK(resumed == 1 + 1 + 30);
+    bus.poll();
+    CHECK(bus.counts().late_replies == 0);
+    CHECK(orders.counts().handled == 1);
 }
 
 TEST_CASE("a reply to a message that nobody asked about is refused") {
