@@ -4,6 +4,7 @@
 #include "bus/pool.h"
 
 #include <algorithm>
+#include <exception>
 
 #include "base/clock.h"
 
@@ -111,7 +112,16 @@ bool Pool::take() {
     std::uint64_t begun = 0;
     for (std::uint32_t i = 0; batch.adopted && i < batch.count; ++i)
         begun |= std::uint64_t{batch.progress(i).starts != 0} << i;
-    if (begun != 0) settle_all();
+    // What a callback throws meanwhile comes out when what was taken has its place.
+    std::exception_ptr thrown;
+    if (begun != 0) {
+        try {
+            settle_all(true);
+        } catch (...) {
+            thrown = std::current_exception();
+            settle_all(false);
+        }
+    }
     Busy& busy = busy_.emplace_back();
     endpoint_.open_batch(busy.open, *taken);
     busy.left.store(batch.count, std::memory_order_relaxed);  // relaxed: the queue carries it
@@ -130,6 +140,7 @@ bool Pool::take() {
         ++given;
     }
     handoff_.ring(given);
+    if (thrown) std::rethrow_exception(thrown);
     return true;
 }
 
@@ -153,11 +164,11 @@ bool Pool::finish_settled() {
     return busy_.size() != before;
 }
 
-void Pool::settle_all() {
+void Pool::settle_all(bool calls_back) {
     // Ends: with the handlers that run.
     for (std::uint32_t quiet = 0; !busy_.empty();) {
         const std::uint32_t rung = endpoint_.consumer_->rung();
-        endpoint_.core_->requests().poll();
+        if (calls_back) endpoint_.core_->requests().poll();
         if (finish_settled()) quiet = 0;
         else endpoint_.idle(++quiet, rung, false);
     }
@@ -178,7 +189,7 @@ void Pool::run(const std::function<bool()>& goes_on) {
         if (moved) quiet = 0;
         else endpoint_.idle(++quiet, rung, may_take);
     }
-    settle_all();
+    settle_all(true);
 }
 
 }  // namespace shmbus::detail

@@ -60,8 +60,9 @@ private:
     void handle_here(Busy& busy, std::uint32_t index);
     // True when a batch was finished.
     bool finish_settled();
-    // Waits until everything that was handed out is handled and finished.
-    void settle_all();
+    // Waits until everything that was handed out is handled and finished; callbacks are called
+    // meanwhile, or not.
+    void settle_all(bool calls_back);
 
     EndpointCore& endpoint_;
     Handoff handoff_;

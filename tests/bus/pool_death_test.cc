@@ -8,6 +8,8 @@
 #include <array>
 #include <atomic>
 #include <new>
+#include <set>
+#include <stdexcept>
 #include <thread>
 
 #include <signal.h>
@@ -44,13 +46,14 @@ struct Shared {
 
 // A process with a pool that handles orders as `handle` says until it is killed.
 template <class Handle>
-pid_t pool_in_child(const std::string& directory, Handle handle) {
+pid_t pool_in_child(const std::string& directory, Handle handle,
+                    unsigned threads = pool_threads) {
     const pid_t child = ::fork();
     REQUIRE(child >= 0);
     if (child != 0) return child;
     shmbus::Bus bus = shmbus::Bus::open(directory);
     shmbus::EndpointOptions options;
-    options.handler_threads = pool_threads;
+    options.handler_threads = threads;
     shmbus::Endpoint endpoint = bus.endpoint("orders", options);
     endpoint.on<Order>(handle);
     endpoint.run();
@@ -61,6 +64,18 @@ int signal_that_ended(pid_t child) {
     int status = 0;
     REQUIRE(::waitpid(child, &status, 0) == child);
     return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+// Who holds messages of the first endpoint.
+std::set<std::uint16_t> owners_of_hands(const shmbus::testing::TemporaryBus& temporary) {
+    const shmbus::lane::InboxView inbox(open_file(first_inbox(temporary)));
+    std::set<std::uint16_t> owners;
+    for (const shmbus::lane::StdHand& hand : inbox.hands()) {
+        const std::uint64_t word = hand.word.load(std::memory_order_seq_cst);
+        if (shmbus::lane::state_in(word) != shmbus::lane::HandState::idle)
+            owners.insert(shmbus::lane::owner_in(word));
+    }
+    return owners;
 }
 
 void send_all(shmbus::Bus& bus) {
@@ -128,6 +143,66 @@ TEST_CASE("what killed pools had in their handlers comes to a survivor's pool, m
     CHECK(survivor.counts().redelivered == marked);
     for (std::uint64_t number = 0; number < many; ++number) CHECK(shared.of[number] == 1);
     CHECK(survivor.poll() == 0);
+}
+
+TEST_CASE("what was taken from the dead is handled, also if a callback throws before its turn") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    bus.declare_endpoint<Order>("orders");
+    Shared& shared = Shared::make();
+    REQUIRE(bus.send(Order{1, {}}));
+    const auto stay = [&shared](const Order&) {
+        ++shared.inside;
+        for (;;) ::pause();
+    };
+    const pid_t child = pool_in_child(temporary.directory(), stay, 1);
+    REQUIRE(comes([&] { return shared.inside == 1; }));
+    // A thread of the survivor is in a handler, and not done before the callback has thrown.
+    shmbus::EndpointOptions options;
+    options.handler_threads = 2;
+    shmbus::Endpoint survivor = bus.endpoint("orders", options);
+    std::atomic<bool> is_in{false}, is_called{false}, goes_on{false};
+    std::atomic<std::uint64_t> handled{0};
+    survivor.on<Order>([&](const Order& order) {
+        if (order.number == 2) {
+            is_in = true;
+            goes_on.wait(false);
+        }
+        ++handled;
+    });
+    REQUIRE(bus.send(Order{2, {}}));
+    std::atomic<bool> threw{false};
+    std::jthread runner([&] {
+        try {
+            survivor.run();
+        } catch (const std::runtime_error&) {
+            threw = true;
+        }
+    });
+    CHECK(comes([&] { return is_in.load(); }));
+    ::kill(child, SIGKILL);
+    CHECK(signal_that_ended(child) == SIGKILL);
+    CHECK(comes([&] { return owners_of_hands(temporary).size() == 1; }));
+    shmbus::Bus other = shmbus::Bus::open(temporary.directory());
+    shmbus::Endpoint answers = other.endpoint("answers");
+    answers.on<Describe>([](const Describe&) { return Described{}; });
+    bus.request(Describe{0}).then([&](const auto&) {
+        is_called = true;
+        throw std::runtime_error("not my day");
+    });
+    CHECK(comes([&] {
+        answers.poll();
+        return is_called.load();
+    }));
+    goes_on = true;
+    goes_on.notify_all();
+    CHECK(comes([&] { return threw.load(); }));
+    if (!threw) survivor.stop();
+    runner.join();
+    CHECK(comes([&] {
+        survivor.poll();
+        return handled == 2;
+    }));
 }
 
 TEST_CASE("a message that kills a pool takes none of its neighbours to the error endpoint") {
