@@ -41,16 +41,24 @@ struct Handler {
     FailureReason (*call_run)(void* callable, MessageRun& run, Context& context) = nullptr;
 };
 
+// What a handler has returned. Without anybody who asked it is nothing; refused otherwise it fails
+// the handler, which has not seen that.
+template <class R>
+void reply_with(Context& context, const R& reply) {
+    const Result<void> replied = context.reply(reply);
+    if (!replied && !(replied.error() == ErrorCode::no_reply_address)) [[unlikely]] replied.value();
+}
+
 template <class T, class F>
 void invoke_handler(F& handler, const T& message, Context& context) {
     if constexpr (std::is_invocable_v<F&, const T&, Context&>) {
         if constexpr (std::is_void_v<std::invoke_result_t<F&, const T&, Context&>>)
             handler(message, context);
         else
-            static_cast<void>(context.reply(handler(message, context)));
+            reply_with(context, handler(message, context));
     } else {
         if constexpr (std::is_void_v<std::invoke_result_t<F&, const T&>>) handler(message);
-        else static_cast<void>(context.reply(handler(message)));
+        else reply_with(context, handler(message));
     }
 }
 
@@ -114,8 +122,9 @@ public:
     ~Endpoint();
 
     // Registers the handler for T: a callable with (const T&) or (const T&, Context&), returning
-    // nothing, or a reply, which is sent as by Context::reply. For a command, announces to the
-    // daemon that this endpoint handles it; for an event, subscribes unless the options say no.
+    // nothing, or a reply, which is sent as by Context::reply: dropped when nobody asked, and the
+    // handler fails when it is refused. For a command, announces to the daemon that this endpoint
+    // handles it; for an event, subscribes unless the options say no.
     // Throws SetupError: another endpoint announced the command, another layout of T is known, no
     // daemon. The reference given to the handler is valid during the call only. A handler may name
     // others while it runs; the one that it replaces may still get what was taken together with

@@ -18,6 +18,17 @@ using shmbus::ErrorCode;
 
 namespace {
 
+// A reply that nobody has sent before the daemon is away.
+struct FirstReply {
+    static constexpr auto message = shmbus::reply("system.first_reply", shmbus::transient);
+    std::uint64_t number;
+};
+struct RareQuestion {
+    static constexpr auto message = shmbus::command("system.rare_question", shmbus::transient);
+    using reply = FirstReply;
+    std::uint64_t number;
+};
+
 enum class Outage : std::uint8_t { killed, stopped };
 
 void begin(Stage& stage, Outage outage) {
@@ -169,6 +180,31 @@ TEST_CASE("in a pool of handlers too a message waits for the daemon, uncounted")
     running.request_stop();
     running.join();
     publisher.check_counts();
+}
+
+TEST_CASE("a reply that a handler returns waits for the daemon, if it is the first of its type") {
+    for (const Outage outage : {Outage::killed, Outage::stopped}) {
+        Stage stage;
+        Bus bus = join(stage);
+        Endpoint questions = bus.endpoint("questions");
+        std::uint64_t calls = 0;
+        questions.on<Question>([](const Question& question) { return Answer{question.number}; });
+        questions.on<RareQuestion>([&](const RareQuestion& question) {
+            ++calls;
+            return FirstReply{question.number};
+        });
+        std::uint64_t answer = 0;
+        bus.request(Question{1}).then([&](const auto& got) { answer = got ? got->number : 0; });
+        REQUIRE(eventually([&] { return questions.poll(), answer == 1; }));
+        begin(stage, outage);
+        bus.request(RareQuestion{2}).then([&](const auto& got) { answer = got ? got->number : 0; });
+        // More calls than there are attempts.
+        CHECK(eventually([&] { return questions.poll(), calls >= 6; }));
+        end(stage, outage);
+        CHECK(eventually([&] { return questions.poll(), answer == 2; }));
+        CHECK(questions.counts().threw == 0);
+        CHECK(questions.counts().handled == 2);
+    }
 }
 
 TEST_CASE("a handler that goes on without what the daemon refused has handled its message") {
