@@ -31,7 +31,8 @@ struct Recorded {
     }
 };
 
-// A context to call a handler with, without any bus:
+// A context to call a handler with, without any bus. It accepts what a bus might refuse, and keeps
+// what it was given when the handler throws.
 //     RecordingContext context;
 //     handler(PlaceOrder{.order_id = 7}, context);
 //     CHECK(context.replied().at(0).as<OrderAccepted>().order_id == 7);
@@ -67,7 +68,8 @@ private:
     Context context_;
 };
 
-// A bus in a directory of its own, with a daemon of its own; both go when it is destroyed.
+// A bus in a directory of its own, with a daemon of its own; both go when it is destroyed, but not
+// in a forked child.
 class TemporaryBus {
 public:
     // Throws SetupError as Bus::open.

@@ -114,6 +114,8 @@ struct TemporaryBus::State {
         }
     }
     ~State() {
+        // A child that was forked leaves all to its parent, as a Bus does.
+        if (::getpid() != owner) return;
         const pid_t daemon = daemon_pid();
         bus.reset();
         end_daemon(daemon);
@@ -140,6 +142,7 @@ struct TemporaryBus::State {
     std::string folder;
     std::string directory;
     std::unique_ptr<Bus> bus;
+    pid_t owner = ::getpid();
 };
 
 TemporaryBus::TemporaryBus(BusOptions options)

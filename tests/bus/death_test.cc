@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <memory>
 #include <set>
 #include <string_view>
 #include <thread>
@@ -15,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bus/inside.h"
 #include "bus/messages.h"
 
 using namespace bus_tests;
@@ -323,6 +325,28 @@ TEST_CASE("in a forked child the parent's bus refuses everything and takes nothi
     CHECK(bus.send(Order{3, {}}));
     CHECK(endpoint->poll() == 2);
     CHECK(seen == 2);
+}
+
+TEST_CASE("a forked child that destroys its parent's temporary bus takes nothing away from it") {
+    auto temporary = std::make_unique<shmbus::testing::TemporaryBus>();
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        temporary.reset();
+        ::_exit(0);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status));
+    // Asks the daemon for each of these.
+    shmbus::Endpoint orders = temporary->bus().endpoint("orders");
+    std::uint64_t handled = 0;
+    orders.on<Order>([&](const Order&) { ++handled; });
+    REQUIRE(temporary->bus().send(Order{1, {}}));
+    CHECK(comes([&] {
+        orders.poll();
+        return handled == 1;
+    }));
 }
 
 TEST_CASE("run sleeps, wakes for a message, and stops by its token") {
