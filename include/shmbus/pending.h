@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 
 namespace [[gnu::visibility("default")]] shmbus {
 
@@ -57,12 +58,14 @@ class [[nodiscard]] Pending {
 public:
     explicit Pending(std::shared_ptr<detail::PendingCore> core) noexcept : core_(std::move(core)) {}
     explicit Pending(Error refused) noexcept : refused_(refused) {}
-    Pending(Pending&& other) noexcept = default;
+    // What is left is closed, as one whose answer was handed out.
+    Pending(Pending&& other) noexcept
+        : core_(std::move(other.core_)), refused_(std::exchange(other.refused_, handed_out)) {}
     Pending& operator=(Pending&& other) noexcept {
         if (this != &other) {
             if (core_) detail::give_up(*core_);
             core_ = std::move(other.core_);
-            refused_ = other.refused_;
+            refused_ = std::exchange(other.refused_, handed_out);
         }
         return *this;
     }
@@ -73,10 +76,10 @@ public:
     // Blocks until the answer is there, the deadline of the request has passed or its stop token
     // was triggered. Errors: those of the send (full, no_route ...), timeout, stopped,
     // would_block when called inside a handler (whose thread would have to answer), wrong_type,
-    // not_decodable, handler_failed.
+    // not_decodable, handler_failed; closed: it was handed out before, or its Bus has gone.
     Result<R> wait() {
         if (!core_) return refused_;
-        const std::shared_ptr<detail::PendingCore> core = std::move(core_);
+        const std::shared_ptr<detail::PendingCore> core = hand_out();
         return detail::decoded<R>(detail::wait_for(*core, descriptor_of<R>));
     }
 
@@ -87,7 +90,7 @@ public:
             function(Result<R>(refused_));
             return;
         }
-        const std::shared_ptr<detail::PendingCore> core = std::move(core_);
+        const std::shared_ptr<detail::PendingCore> core = hand_out();
         detail::when_ready(*core, [core, function = std::move(function)] {
             function(detail::decoded<R>(detail::take_answer(*core, descriptor_of<R>)));
         });
@@ -100,11 +103,16 @@ public:
     }
     Result<R> await_resume() {
         if (!core_) return refused_;
-        const std::shared_ptr<detail::PendingCore> core = std::move(core_);
+        const std::shared_ptr<detail::PendingCore> core = hand_out();
         return detail::decoded<R>(detail::take_answer(*core, descriptor_of<R>));
     }
 
 private:
+    static constexpr Error handed_out{ErrorCode::closed};
+    [[nodiscard]] std::shared_ptr<detail::PendingCore> hand_out() noexcept {
+        refused_ = handed_out;
+        return std::move(core_);
+    }
     std::shared_ptr<detail::PendingCore> core_;
     Error refused_;
 };

@@ -36,7 +36,7 @@ enum class ErrorCode : std::uint8_t {
     full,              // the receiver is behind; details name who holds the queue
     timeout,           // the deadline passed
     too_large,         // longer than the lane's largest message
-    closed,            // this Bus, Endpoint or loan was closed
+    closed,            // this Bus, Endpoint or loan was closed, this answer handed out
     no_route,          // no endpoint handles the command
     no_endpoint,       // the endpoint that was named does not exist
     no_daemon,         // the daemon is needed for this call and cannot be reached

@@ -69,7 +69,8 @@ std::string_view sentence(ErrorCode code) noexcept {
                    "or send less at once";
         case ErrorCode::closed:
             return "this bus, endpoint or loan is closed, was moved from, or belongs to the "
-                   "process that forked this one; open the bus again in this process";
+                   "process that forked this one; open the bus again in this process. Or this "
+                   "answer was handed out before, which is done once";
         case ErrorCode::no_route:
             return "no endpoint handles this command yet; start its receiver, declare the endpoint "
                    "first, or name a destination";

@@ -229,6 +229,28 @@ TEST_CASE("a stop token ends the wait") {
     stopper.join();
 }
 
+TEST_CASE("an answer is handed out once, and closed behind that") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    Answering answering(bus);
+    auto pending = bus.request(Order{1, {}});
+    REQUIRE(pending.wait());
+    CHECK(pending.wait().error() == ErrorCode::closed);
+    ErrorCode told = ErrorCode::ok;
+    pending.then([&](const auto& answer) { told = answer.error().code(); });
+    CHECK(told == ErrorCode::closed);
+    auto first = bus.request(Order{2, {}});
+    auto second = std::move(first);
+    CHECK(first.wait().error() == ErrorCode::closed);
+    first = std::move(second);
+    CHECK(second.wait().error() == ErrorCode::closed);
+    CHECK(first.wait()->number == 4);
+    // One that was refused stays so.
+    auto refused = bus.request(Describe{1});
+    CHECK(refused.wait().error() == ErrorCode::no_route);
+    CHECK(refused.wait().error() == ErrorCode::no_route);
+}
+
 TEST_CASE("a handler that gives up tells the requester at once") {
     shmbus::testing::TemporaryBus temporary;
     shmbus::Bus& bus = temporary.bus();
