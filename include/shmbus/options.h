@@ -113,6 +113,7 @@ inline constexpr SendOptions default_send_options{};
 struct RequestOptions {
     // Counted from the call; the answer must have arrived by then.
     std::chrono::nanoseconds deadline{std::chrono::seconds{30}};
+    // Ends the wait for room as well as for the answer.
     std::stop_token stop{};
     std::string_view destination{};
     std::optional<TraceContext> trace{};

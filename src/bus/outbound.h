@@ -160,6 +160,7 @@ struct Patience {
     std::uint64_t deadline_ns = 0;     // the wait's end where it has begun before; 0: it has not
     // The type of an event: who takes its subscription back is not waited for any longer.
     std::uint16_t event = 0;
+    const std::stop_token* stop = nullptr;  // of a request
 };
 
 // A table of a few dozen types, found by the descriptor's address. Never shrinks.
@@ -280,7 +281,7 @@ public:
     Result<void> publish_one(const Subscription& to, Outgoing& message, const SendOptions& options,
                              Published& answer);
 
-    // Room for `units`, waiting as `patience` says. Errors: full, lane_lost, would_block,
+    // Room for `units`, waiting as `patience` says. Errors: full, lane_lost, would_block, stopped,
     // no_endpoint: the endpoint has gone meanwhile, or wants the event no longer.
     Result<void> make_room(Target& target, std::uint64_t units, Patience patience);
     // Writes; the room must have been seen. Does not ring.

@@ -400,7 +400,8 @@ Result<void> ask(BusCore& core, Outbound& out, const TypeDescriptor& type,
     // It counts from the call, and the daemon may have been waited for since.
     const Result<void> room =
         out.make_room(target, message.most_units(),
-                      {.wait = options.deadline, .deadline_ns = pending->deadline_ns});
+                      {.wait = options.deadline, .deadline_ns = pending->deadline_ns,
+                       .stop = &options.stop});
     if (!room) return room.error();
     pending->id = wire::id_at(target.writer->lane_id(), target.writer->tail(), 0);
     core.requests().expect(pending);

@@ -162,6 +162,8 @@ Result<void> Outbound::make_room(Target& target, std::uint64_t units, Patience p
         if (target.writer->count_room(target.inbox->view, units)) return {};
         if (go_on_in_successor(target, units)) continue;
         if (target.writer == nullptr) return Error(ErrorCode::lane_lost);
+        if (patience.stop != nullptr && patience.stop->stop_requested())
+            return Error(ErrorCode::stopped);
         const std::uint64_t now = base::now_ns();
         if (now >= deadline) {
             target.writer->note(lane::Writer::Account::refused);

@@ -13,6 +13,7 @@
 #include "bus/coroutine.h"
 #include "bus/inside.h"
 #include "bus/messages.h"
+#include "support/waiting.h"
 
 using namespace bus_tests;
 using namespace std::chrono_literals;
@@ -227,6 +228,32 @@ TEST_CASE("a stop token ends the wait") {
     CHECK(bus.request(Order{1, {}}, options).wait().error() == ErrorCode::stopped);
     CHECK(std::chrono::steady_clock::now() - begin < 5s);
     stopper.join();
+}
+
+TEST_CASE("a stop token ends a request's wait for room") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::EndpointOptions small;
+    small.lane_bytes = 4096;
+    shmbus::Endpoint orders = bus.endpoint("orders", small);
+    orders.on<Order>([](const Order& order) { return Accepted{order.number}; });
+    shmbus::SendOptions at_once;
+    at_once.when_full = shmbus::WhenFull::refuse;
+    std::uint64_t sent = 0;
+    while (bus.send(Order{sent, {}}, at_once)) ++sent;
+    std::stop_source stop;
+    std::jthread stopper([&] {
+        CHECK(comes([&] { return shmbus::test::somebody_waits(temporary.directory()); }));
+        stop.request_stop();
+    });
+    shmbus::RequestOptions options;
+    options.deadline = 1h;
+    options.stop = stop.get_token();
+    CHECK(bus.request(Order{sent, {}}, options).wait().error() == ErrorCode::stopped);
+    // It was not sent.
+    std::uint64_t handled = 0;
+    while (orders.poll() != 0) handled = orders.counts().handled;
+    CHECK(handled == sent);
 }
 
 TEST_CASE("an answer is handed out once, and closed behind that") {
