@@ -79,7 +79,8 @@ struct EndpointOptions {
     bool subscribe_automatically = true;
     // What publishers do when this endpoint's lane from them is full.
     WhenFull events_when_full = WhenFull::wait;
-    // How long a publisher waits for this endpoint when it is full (WhenFull::wait).
+    // How long a publisher waits for this endpoint when it is full (WhenFull::wait): the shorter of
+    // this and SendOptions::wait, a second unless it says so.
     std::chrono::nanoseconds events_wait{std::chrono::seconds{1}};
     // Hand handlers a private copy of each payload even if the sender is the same user.
     bool copy_payload = false;
@@ -87,6 +88,7 @@ struct EndpointOptions {
 
 // Options of one send or publish.
 struct SendOptions {
+    // For an event that of the subscription counts; only where that waits all others refuse.
     WhenFull when_full = WhenFull::wait;
     // How long to wait for room (WhenFull::wait).
     std::chrono::nanoseconds wait{std::chrono::seconds{1}};
