@@ -90,7 +90,7 @@ public:
     private:
         const Receipt& receipt_;
         std::chrono::nanoseconds limit_;
-        std::shared_ptr<bool> waiting_;  // goes with the coroutine, which may be destroyed meanwhile
+        std::shared_ptr<bool> waiting_;  // goes with the coroutine, if that is destroyed
     };
     [[nodiscard]] Within within(std::chrono::nanoseconds limit) const { return {*this, limit}; }
 

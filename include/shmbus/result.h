@@ -46,8 +46,8 @@ enum class ErrorCode : std::uint8_t {
     stopped,           // the stop token was triggered
     wrong_type,        // an answer arrived that is not of the type asked for
     not_decodable,     // the codec could not make a value of the bytes
-    handler_failed,    // the request's handler gave up; the message is in the error endpoint. Or the
-                       // handler that asked has failed: the request was not sent
+    handler_failed,    // the request's handler gave up; the message is in the error endpoint. Or
+                       // the handler that asked has failed: the request was not sent
     too_many,          // more outputs than one handler may have
     no_reply_address,  // reply() to a message whose sender expects none
     no_journal,        // durable messages need the journal, which cannot be had; details say why
