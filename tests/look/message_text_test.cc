@@ -9,6 +9,7 @@
 #include <limits>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <shmbus/message.h>
@@ -83,6 +84,21 @@ TEST_CASE("fields that lie beyond a short payload, and numbers that JSON has no 
     const auto payload = std::as_bytes(std::span(&trade, 1));
     const nlohmann::json json = json_of(fields_of_trade(), payload.first(16));
     CHECK(json == nlohmann::json::parse(R"({"number": 0, "price": null})"));
+}
+
+TEST_CASE("text that is no UTF-8, or that would steer a terminal, is marked, and no other is") {
+    const auto shown = [](std::string_view customer) {
+        Trade trade{};
+        std::memcpy(trade.customer, customer.data(), customer.size());
+        const auto json = json_of(fields_of_trade(), std::as_bytes(std::span(&trade, 1)));
+        CHECK_NOTHROW(static_cast<void>(json.dump()));
+        return json["customer"].get<std::string>();
+    };
+    CHECK(shown("J\xF6rg") == "J\xEF\xBF\xBDrg");  // as ISO 8859-1 has it
+    CHECK(shown("J\xC3\xB6rg") == "J\xC3\xB6rg");
+    CHECK(shown("a\xC2\x9B" "2J") == "a\xEF\xBF\xBD\xEF\xBF\xBD" "2J");
+    // Cut off in the middle of a character.
+    CHECK(shown("a\xE2\x82\xAC\xE2\x82") == "a\xE2\x82\xAC\xEF\xBF\xBD\xEF\xBF\xBD");
 }
 
 TEST_CASE("JSON that does not fit its type is refused by the field's name") {

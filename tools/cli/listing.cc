@@ -4,8 +4,10 @@
 #include "cli/listing.h"
 
 #include <algorithm>
+#include <span>
 
 #include "cli/trouble.h"
+#include "look/message_text.h"
 
 namespace shmbus::cli {
 
@@ -28,12 +30,11 @@ namespace {
 
 // Names of things come from other processes: no byte of them may steer a terminal.
 [[nodiscard]] std::string harmless(std::string text) {
-    const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
-    for (std::size_t at = 0; at < text.size(); ++at) {
-        // U+0080 to U+009F steer as well.
-        const bool is_high = at + 1 < text.size() && byte(at) == 0xC2 && byte(at + 1) < 0xA0;
-        if (is_high || byte(at) < 0x20 || byte(at) == 0x7F) text[at] = '?';
-        if (is_high) text[++at] = '?';
+    for (std::size_t at = 0, length = 0; at < text.size(); at += length) {
+        // U+0080 to U+009F steer as well, and so do their last bytes alone where no UTF-8 is spoken.
+        length = tools::character_at(std::as_bytes(std::span(text)).subspan(at));
+        if (length == 0 || text[at] == '\n' || text[at] == '\t') text[at] = '?';
+        length = std::max<std::size_t>(length, 1);
     }
     return text;
 }

@@ -9,6 +9,8 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <span>
+#include <string_view>
 
 #include <fmt/core.h>
 
@@ -60,11 +62,27 @@ void put(T number, std::byte* at) {
     }
 }
 
+// What is no UTF-8 makes no JSON, and U+0080 to U+009F steer a terminal: a mark stands for each of
+// their bytes.
+[[nodiscard]] std::string readable(std::string_view text) {
+    std::string out;
+    for (std::size_t at = 0, length = 0; at < text.size(); at += length) {
+        const std::string_view rest = text.substr(at);
+        length = static_cast<unsigned char>(rest[0]) < 0x80
+                     ? 1
+                     : character_at(std::as_bytes(std::span(rest)));
+        if (length == 0) out += "\xEF\xBF\xBD";
+        else out += rest.substr(0, length);
+        length = std::max<std::size_t>(length, 1);
+    }
+    return out;
+}
+
 [[nodiscard]] json value_of(const Field& field, std::span<const std::byte> payload) {
     const std::byte* const at = payload.data() + field.offset;
     if (field.kind == FieldKind::text) {
         const auto* text = reinterpret_cast<const char*>(at);
-        return std::string(text, ::strnlen(text, field.count));
+        return readable({text, ::strnlen(text, field.count)});
     }
     if (field.count == 1) return element(field, at);
     json list = json::array();
