@@ -457,7 +457,7 @@ TEST_CASE("an endpoint goes only when nothing leads to it") {
     CHECK(next.generation == endpoint.generation + 1);
 }
 
-TEST_CASE("an endpoint stays whose lane was taken by name, no daemon there, as long as it is used") {
+TEST_CASE("an endpoint stays whose lane was taken by name, no daemon there, while it is used") {
     const Folder folder;
     Daemon daemon(folder.bus());
     const auto publisher = test::join(folder.bus());

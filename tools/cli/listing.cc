@@ -31,7 +31,7 @@ namespace {
 // Names of things come from other processes: no byte of them may steer a terminal.
 [[nodiscard]] std::string harmless(std::string text) {
     for (std::size_t at = 0, length = 0; at < text.size(); at += length) {
-        // U+0080 to U+009F steer as well, and so do their last bytes alone where no UTF-8 is spoken.
+        // U+0080 to U+009F steer as well, and so do their last bytes where no UTF-8 is spoken.
         length = tools::character_at(std::as_bytes(std::span(text)).subspan(at));
         if (length == 0 || text[at] == '\n' || text[at] == '\t') text[at] = '?';
         length = std::max<std::size_t>(length, 1);
