@@ -42,9 +42,8 @@ void make_root(const std::string& root, std::optional<gid_t> group) {
                          "it belongs to another user or everybody may write there; set SHMBUS_DIR "
                          "to a directory of your own"};
     // Left so by a daemon that was killed while it made it: finished.
-    std::error_code error;
-    if (group && there.st_uid == ::geteuid() && (there.st_mode & 0777) == 0700 &&
-        std::filesystem::is_empty(root, error))
+    if (group && there.st_uid == ::geteuid() &&
+        base::is_half_made(base::File::open_directory(root)))
         static_cast<void>(base::make_private_directory(root, group));
 }
 

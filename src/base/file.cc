@@ -199,8 +199,9 @@ void require_private(const File& directory, const std::string& path, mode_t allo
                std::to_string(*group));
 }
 
-// As mkdir leaves it, and nothing in it: whoever made it was killed before it had its group.
-[[nodiscard]] bool is_half_made(const File& directory) {
+}  // namespace
+
+bool is_half_made(const File& directory) {
     const FileFacts facts = directory.facts();
     if (facts.owner != ::geteuid() || (facts.mode & 0777U) != 0700) return false;
     File copy(::openat(directory.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -213,8 +214,6 @@ void require_private(const File& directory, const std::string& path, mode_t allo
     ::closedir(listing);
     return entries < 3;
 }
-
-}  // namespace
 
 File make_private_directory(const std::string& path, std::optional<gid_t> group) {
     const mode_t mode = group ? 0770 : 0700;

@@ -90,6 +90,9 @@ bool unlink_at(int directory_fd, const std::string& name);
 // Renames inside one directory; replaces what stands under the new name, in one step.
 void rename_at(int directory_fd, const std::string& from, const std::string& to);
 
+// Ours, as mkdir leaves it, and nothing in it: whoever made it for a group was killed before it had
+// that. One that cannot be listed is none.
+[[nodiscard]] bool is_half_made(const File& directory);
 // Makes the directory if it is not there (its parent must be) and opens it: mode 0700, or 0770
 // and the group's when a group is given. One that is there already must be a real directory of
 // this user (or root's) with no more permissions than that; otherwise SetupError, and it stays as

@@ -196,7 +196,7 @@ std::uint64_t Outbound::drop_oldest(Target& target, std::uint64_t units) {
         core_.log(LogLevel::error, error.what());
         return 0;
     }
-    const std::uint64_t capacity = 4 * target.writer->most_units();
+    const std::uint64_t capacity = target.writer->capacity_units();
     if (units > capacity) return 0;
     const std::uint64_t end = target.writer->tail() + units;
     // Ends: each turn takes a record that nobody had taken, of which a lane has a bounded number.

@@ -471,7 +471,7 @@ bool Intake::may_have(journal::Endpoint number, journal::Journal& journal) {
         if (source.lane == nullptr) return true;
         const lane::ReaderLane& lane = *source.lane;
         // Ends: what is not released is at most a lap, whatever a stranger goes on writing.
-        const std::uint64_t lap = source.read + 4 * lane.most_units();
+        const std::uint64_t lap = source.read + lane.capacity_units();
         for (std::uint64_t at = source.read;
              at < lap && !lane.poisoned && !lane.parts().lost() && lane.published(at);) {
             const std::uint64_t word = lane.meta(at);

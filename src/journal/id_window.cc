@@ -20,13 +20,12 @@ std::size_t IdWindow::slot_of(MessageId id) const noexcept {
     return slot;
 }
 
-bool IdWindow::contains(MessageId id) const noexcept {
-    return !slots_.empty() && slots_[slot_of(id)] != 0;
-}
+bool IdWindow::contains(MessageId id) const noexcept { return seen_at(id).has_value(); }
 
 std::optional<std::uint64_t> IdWindow::seen_at(MessageId id) const noexcept {
-    if (!contains(id)) return std::nullopt;
-    return seen_[slots_[slot_of(id)] - 1 - first_].seconds;
+    const std::uint64_t number = slots_.empty() ? 0 : slots_[slot_of(id)];
+    if (number == 0) return std::nullopt;
+    return seen_[number - 1 - first_].seconds;
 }
 
 void IdWindow::rebuild(std::size_t slots) {

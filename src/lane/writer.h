@@ -140,6 +140,7 @@ public:
         return record_at(tail());
     }
     [[nodiscard]] std::uint64_t most_units() const noexcept { return capacity_units_ / 4; }
+    [[nodiscard]] std::uint64_t capacity_units() const noexcept { return capacity_units_; }
     [[nodiscard]] std::uint64_t tail() const noexcept {
         return at_.load(std::memory_order_relaxed) >> 16;  // relaxed: as in commit
     }
