@@ -78,6 +78,16 @@ TEST_CASE("the main table says of each endpoint how it is, the worst first") {
     CHECK(has(top::text_of(page[2]), "failed 3"));
 }
 
+TEST_CASE("before there are two snapshots no rate is known, the journal's is not either") {
+    Model shown = model();
+    CHECK(has(top::text_of(top::draw(shown, small)[2]), "   Journal 0/s sync p99 "));
+    shown.rates = {};
+    const std::string line = top::text_of(top::draw(shown, small)[2]);
+    CHECK(line.starts_with("Messages in - out - again - failed 3   Journal - sync p99 "));
+    shown.view.screen = Screen::journal;
+    CHECK(has(text_of(top::draw(shown, small)), "since the bus was made, - now"));
+}
+
 TEST_CASE("figures of the main table are those of the snapshot") {
     const Model shown = model();
     const std::string batch = top::batch_text(shown, {120, false, false});

@@ -189,9 +189,7 @@ constexpr std::size_t lines_around = summary_lines + 1;
     line.push_back({"   Journal "});
     if (journal.condition != 0)
         line.push_back({std::string(look::name_of_condition(journal.condition)) + " ", Style::bad});
-    if (rates.seconds > 0)
-        line.push_back({bytes_text(static_cast<std::uint64_t>(rates.journal_bytes_per_s)) + "/s "});
-    line.push_back({fmt::format("sync p99 {} lag {}",
+    line.push_back({fmt::format("{} sync p99 {} lag {}", journal_rate_text(rates),
                                 quantile_text(&rates.sync_ns, journal.sync_ns, 0.99).text,
                                 count_text(static_cast<double>(journal.lag)))});
     return line;
@@ -269,6 +267,11 @@ std::size_t row_count(const Model& model) {
         default:
             return 0;
     }
+}
+
+std::string journal_rate_text(const look::Rates& rates) {
+    if (!(rates.seconds > 0)) return "-";
+    return bytes_text(static_cast<std::uint64_t>(rates.journal_bytes_per_s)) + "/s";
 }
 
 Span quantile_text(const look::Histogram* latest, const look::Histogram& ever, double q) {

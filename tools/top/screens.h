@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "top/cells.h"
@@ -40,6 +41,8 @@ namespace shmbus::top {
 // The same as a line of quantiles, with how many values there are.
 [[nodiscard]] Line quantiles_line(const char* what, const look::Histogram* latest,
                                   const look::Histogram& ever);
+// What is written into the journal: "7.59K/s"; "-" before there are two snapshots.
+[[nodiscard]] std::string journal_rate_text(const look::Rates& rates);
 
 // The lines of a table that are to be seen: `rows` of them, the chosen one among them. Of others
 // than those, nothing is drawn.

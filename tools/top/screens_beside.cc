@@ -211,11 +211,8 @@ Page draw_journal(const Model& model, Size) {
     if (!journal.is_in_use) return page;
     say("behind", fmt::format("{} messages sent and not yet on disk, the oldest for {}",
                               journal.lag, span_text(journal.lag_ns)));
-    say("written",
-        fmt::format("{} since the bus was made, {}/s now", bytes_text(journal.written_bytes),
-                    rates.seconds > 0
-                        ? bytes_text(static_cast<std::uint64_t>(rates.journal_bytes_per_s))
-                        : "-"));
+    say("written", fmt::format("{} since the bus was made, {} now",
+                               bytes_text(journal.written_bytes), journal_rate_text(rates)));
     const auto sync = [&](double q) {
         return quantile_text(&rates.sync_ns, journal.sync_ns, q).text;
     };
