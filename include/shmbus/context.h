@@ -117,8 +117,8 @@ public:
     Context& operator=(const Context&) = delete;
 
     // Sends a command, after the handler has returned. Errors known at once: no_route,
-    // no_endpoint, too_large, too_many, no_daemon and timeout (the first of its kind, and the
-    // daemon is away). Lack of room then is a failure of the handler: the message in hand is tried
+    // no_endpoint, too_large, too_many (see publish), no_daemon and timeout (the first of its kind,
+    // and the daemon is away). Lack of room then is a failure of the handler: the message in hand is tried
     // again. Lack of the daemon is not: a handler that throws over it, as value() does, is called
     // again later and nothing is counted.
     template <Command T>
@@ -132,8 +132,10 @@ public:
         const detail::Encoded encoded(message);
         return outbox_->send_local(descriptor_of<T>, encoded.bytes());
     }
-    // Publishes an event, after the handler has returned. Errors: too_large, too_many; no_daemon
-    // and timeout as for send.
+    // Publishes an event, after the handler has returned. Errors: too_large; too_many: all outputs
+    // of a handler leave together, at most 65,000 of them, and what goes into one lane has to fit
+    // into half of it (subscribers that drop when full ask for nothing); no_daemon and timeout as
+    // for send.
     template <Event T>
     Result<void> publish(const T& message, const SendOptions& options = default_send_options) {
         const detail::Encoded encoded(message);

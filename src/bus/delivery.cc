@@ -20,6 +20,12 @@ namespace {
 
 constexpr std::chrono::nanoseconds reply_wait = 1s;
 
+// Units of a lane for a held output, counted with the longest extensions: what is accepted here can
+// always be written at once.
+[[nodiscard]] std::uint64_t units_held(std::size_t bytes) noexcept {
+    return (bytes + 256 + wire::unit_bytes - 1) / wire::unit_bytes;
+}
+
 }  // namespace
 
 Delivery::Delivery(BusCore& core, EndpointHandle endpoint, std::string_view endpoint_name)
@@ -292,18 +298,25 @@ Result<Delivery::Held*> Delivery::hold(Verb verb, const TypeDescriptor& type,
     return &held_.back();
 }
 
+bool Delivery::can_hold(const Target& target, std::uint64_t units) noexcept {
+    return target.held_units + units <= 2 * target.writer->most_units();
+}
+
+void Delivery::count_held(Target& target, std::uint64_t units) {
+    if (target.held_units == 0) counted_.push_back(&target);
+    target.held_units += units;
+}
+
 Result<void> Delivery::hold_to(Target& target, std::uint64_t type_meta, const TypeDescriptor& type,
                                std::span<const std::byte> bytes, std::uint32_t packed,
                                const SendOptions& options) {
     const std::size_t whole = bytes.size() + (packed != 0 ? 16 : 0);
     if (whole > target.most_payload()) return too_large(whole, target.most_payload());
-    // Counted with the longest extensions: what is accepted here can always be written at once.
-    const std::uint64_t units = (whole + 256 + wire::unit_bytes - 1) / wire::unit_bytes;
-    if (target.held_units + units > 2 * target.writer->most_units())
-        return Error(ErrorCode::too_many);
+    const std::uint64_t units = units_held(whole);
+    if (!can_hold(target, units)) return Error(ErrorCode::too_many);
     const Result<Held*> held = hold(Verb::send, type, bytes);
     if (!held) return held.error();
-    target.held_units += units;
+    count_held(target, units);
     (*held)->type = wire::Meta::of(type_meta).type;
     (*held)->packed = packed;
     (*held)->target = &target;
@@ -373,8 +386,16 @@ Result<void> Delivery::publish(const TypeDescriptor& type, std::span<const std::
     if (const Result<void> all = (*audience)->reaches_all(); !all) return noted(all.error());
     if (bytes.size() > (*audience)->most_payload)
         return too_large(bytes.size(), (*audience)->most_payload);
+    const std::uint64_t units = units_held(bytes.size());
+    const auto waits_for = [](const Subscription& to) {
+        return must_arrive(to.when_full) && to.target->writer != nullptr;
+    };
+    for (const Subscription& to : (*audience)->subscribers)
+        if (waits_for(to) && !can_hold(*to.target, units)) return Error(ErrorCode::too_many);
     const Result<Held*> held = hold(Verb::publish, type, bytes);
     if (!held) return held.error();
+    for (const Subscription& to : (*audience)->subscribers)
+        if (waits_for(to)) count_held(*to.target, units);
     (*held)->trace = options.trace;
     (*held)->when_full = options.when_full;
     (*held)->wait = options.wait;
@@ -424,8 +445,8 @@ void Delivery::drop() noexcept {
     asked_.clear();
     if (staged_.target != nullptr) forget_staged();
     outputs_ = 0;
-    for (const Held& held : held_)
-        if (held.target != nullptr) held.target->held_units = 0;
+    for (Target* const target : counted_) target->held_units = 0;
+    counted_.clear();
     held_.clear();
     bytes_.clear();
     legs_.clear();

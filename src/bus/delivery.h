@@ -210,6 +210,9 @@ private:
     // Returns the error, and remembers when it is the daemon's absence.
     Error noted(Error error);
     Result<Held*> hold(Verb verb, const TypeDescriptor& type, std::span<const std::byte> bytes);
+    // Room in a lane that outputs will need: whether it can ever have so much, and counting it.
+    [[nodiscard]] static bool can_hold(const Target& target, std::uint64_t units) noexcept;
+    void count_held(Target& target, std::uint64_t units);
     Result<void> hold_to(Target& target, std::uint64_t type_meta, const TypeDescriptor& type,
                          std::span<const std::byte> bytes, std::uint32_t packed,
                          const SendOptions& options);
@@ -223,7 +226,9 @@ private:
     Result<void> plan_reply(const Held& held);
     [[nodiscard]] bool is_gone(const wire::ReplyTo& address) const noexcept;
     // Nothing may be let go for want of room: the handler fails then.
-    [[nodiscard]] static bool must_arrive(const Leg& leg) noexcept;
+    [[nodiscard]] static bool must_arrive(WhenFull when_full) noexcept {
+        return when_full == WhenFull::wait || when_full == WhenFull::refuse;
+    }
     Result<void> reserve();
     Result<void> make_room(const Leg& leg);
     void write(const Leg& leg);
@@ -253,6 +258,7 @@ private:
     Staged staged_;
     std::vector<Held> held_;
     std::vector<std::byte> bytes_;
+    std::vector<Target*> counted_;  // whose held_units are what is held
     std::vector<Leg> legs_;
     std::vector<std::shared_ptr<PendingCore>> asked_;  // by requests that are held
 };

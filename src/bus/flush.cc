@@ -12,10 +12,6 @@
 
 namespace shmbus::detail {
 
-bool Delivery::must_arrive(const Leg& leg) noexcept {
-    return leg.when_full == WhenFull::wait || leg.when_full == WhenFull::refuse;
-}
-
 Outgoing Delivery::outgoing(const Held& held, bool any_extension) {
     Outgoing message;
     message.type = held.type;
@@ -134,10 +130,10 @@ Result<void> Delivery::reserve() {
         leg.units = outgoing(*leg.held, true).most_units();
     }
     for (const Leg& leg : legs_)
-        if (must_arrive(leg)) leg.target->held_units += leg.units;
+        if (must_arrive(leg.when_full)) leg.target->held_units += leg.units;
     Result<void> answer;
     for (Leg& leg : legs_) {
-        if (!must_arrive(leg) || leg.target->held_units == 0 || !answer) continue;
+        if (!must_arrive(leg.when_full) || leg.target->held_units == 0 || !answer) continue;
         const Result<void> room = make_room(leg);
         if (room) {
             leg.target->held_units = 0;  // for all that goes there
@@ -156,14 +152,14 @@ Result<void> Delivery::reserve() {
     if (!answer) return answer;
     // What is still to be written there: see write.
     for (const Leg& leg : legs_)
-        if (must_arrive(leg)) leg.target->held_units += leg.units;
+        if (must_arrive(leg.when_full)) leg.target->held_units += leg.units;
     return {};
 }
 
 void Delivery::write(const Leg& leg) {
     Target& target = *leg.target;
     Outgoing message = outgoing(*leg.held, true);
-    if (must_arrive(leg)) {
+    if (must_arrive(leg.when_full)) {
         target.held_units -= leg.units;
     } else {
         // Not into the room that was seen for what must arrive behind it.

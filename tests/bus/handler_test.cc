@@ -462,6 +462,53 @@ TEST_CASE("outputs that find no room fail the handler, which is tried again") {
     CHECK(arrived == 5 * counts.handled);
 }
 
+TEST_CASE("more outputs than a lane can ever hold are refused when they are made") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    shmbus::EndpointOptions small;
+    small.lane_bytes = 4096;
+    std::uint64_t arrived = 0, accepted = 0, refused = 0;
+    shmbus::Endpoint follows = bus.endpoint("follows", small);
+    follows.on<Follow>([&](const Follow&) { ++arrived; });
+    follows.on<Happened>([&](const Happened&) { ++arrived; });
+    shmbus::EndpointOptions lossy = small;
+    lossy.events_when_full = shmbus::WhenFull::drop_newest;
+    // Counts for nothing, since what does not fit there may be let go.
+    shmbus::Endpoint other = bus.endpoint("other", lossy);
+    other.on<Happened>([](const Happened&) {});
+    shmbus::Endpoint orders = bus.endpoint("orders");
+    const auto note = [&](const shmbus::Result<void>& held) {
+        if (held) {
+            ++accepted;
+        } else {
+            CHECK(held.error() == ErrorCode::too_many);
+            ++refused;
+        }
+    };
+    bool is_events = false;
+    SUBCASE("events") { is_events = true; }
+    SUBCASE("commands") {}
+    orders.on<Order>([&](const Order&, shmbus::Context& context) {
+        for (std::uint64_t i = 0; i < 100; ++i)
+            note(is_events ? context.publish(Happened{i}) : context.send(Follow{i}));
+        if (orders.counts().threw != 0) return;
+        // What is dropped takes no room from the next attempt.
+        accepted = refused = 0;
+        throw std::runtime_error("the first time");
+    });
+    for (std::uint64_t round = 1; round <= 2; ++round) {
+        REQUIRE(bus.send(Order{1, {}}));
+        poll_all(orders);
+        CHECK(orders.counts().threw == 1);
+        poll_all(follows);
+        CHECK(accepted + refused == 100 * round);
+        CHECK(arrived == accepted);
+    }
+    CHECK(accepted >= 2);
+    CHECK(accepted % 2 == 0);
+    CHECK(refused > 0);
+}
+
 TEST_CASE("what may be let go takes no room that was seen for an output that must arrive") {
     shmbus::testing::TemporaryBus temporary;
     shmbus::Bus& bus = temporary.bus();
