@@ -118,9 +118,9 @@ public:
 
     // Sends a command, after the handler has returned. Errors known at once: no_route,
     // no_endpoint, too_large, too_many (see publish), no_daemon and timeout (the first of its kind,
-    // and the daemon is away). Lack of room then is a failure of the handler: the message in hand is tried
-    // again. Lack of the daemon is not: a handler that throws over it, as value() does, is called
-    // again later and nothing is counted.
+    // and the daemon is away). Lack of room then is a failure of the handler: the message in hand
+    // is tried again. Lack of the daemon is not: a handler that throws over it, as value() does, is
+    // called again later and nothing is counted.
     template <Command T>
     Result<void> send(const T& message, const SendOptions& options = default_send_options) {
         const detail::Encoded encoded(message);

@@ -134,7 +134,8 @@ std::size_t Home::sweep(const directory::DirectoryWriter& tables) const {
                row.generation == wire::generation_of(*reference);
     };
     std::size_t removed = sweep_folder(participants_, [&](const std::string& name) {
-        return in_table(tables.rows<directory::ParticipantRow>(), name);
+        return name == wire::page_ahead_file ||
+               in_table(tables.rows<directory::ParticipantRow>(), name);
     });
     removed += sweep_folder(inboxes_, [&](const std::string& name) {
         return in_table(tables.rows<directory::EndpointRow>(), name);

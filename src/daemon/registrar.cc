@@ -203,19 +203,13 @@ void Registrar::hello(Client& client, const wire::HelloRequest& request, Answer&
     row.since_ns = base::realtime_ns();
     row.uid = client.peer.uid;
     set_name(row, name);
-    const Home& home = state_.home();
-    // One without a row: an earlier hello got no further than that.
-    base::unlink_at(home.participants().fd(), wire::numbered_file(index, row.generation));
-    base::File page = base::File::create_at(home.participants().fd(),
-                                            wire::numbered_file(index, row.generation),
-                                            home.shown_mode(), home.group());
-    page.allocate(wire::participant_page_bytes);
-    base::File directory = base::File::open_at(home.directory().fd(), wire::directory_file,
-                                               base::Access::read_only);
+    base::File page = state_.pages().make(wire::numbered_file(index, row.generation));
+    base::File directory = base::File::open_at(state_.home().directory().fd(),
+                                               wire::directory_file, base::Access::read_only);
     tables.change<ParticipantRow>(index) = row;
     tables.commit();
     if (before.state != RowState::free)
-        base::unlink_at(home.participants().fd(), wire::numbered_file(index, before.generation));
+        state_.pages().remove(wire::numbered_file(index, before.generation));
     client.participant = wire::make_reference(index, row.generation);
     answer.registered = true;
     answer.reply.values[0] = client.participant;

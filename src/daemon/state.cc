@@ -51,7 +51,8 @@ State::State(Home home, const Config& config, Log log)
       config_(config),
       log_(std::move(log)),
       tables_(home_.take_up_directory(config_)),
-      inboxes_(home_) {
+      inboxes_(home_),
+      pages_(home_) {
     reconcile();
 }
 
@@ -266,7 +267,7 @@ void State::retire_participant(std::uint32_t index) {
         wire::numbered_file(index, tables_.row<ParticipantRow>(index).generation);
     tables_.clear<ParticipantRow>(index);
     tables_.commit();
-    base::unlink_at(home_.participants().fd(), page);
+    pages_.remove(page);
 }
 
 std::uint32_t State::row_of_dead_writer(std::optional<std::uint32_t> uid) {

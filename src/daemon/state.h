@@ -23,6 +23,7 @@
 #include "daemon/config.h"
 #include "daemon/home.h"
 #include "daemon/inboxes.h"
+#include "daemon/participant_pages.h"
 #include "directory/writer.h"
 #include "wire/control.h"
 #include "wire/names.h"
@@ -65,6 +66,7 @@ public:
     [[nodiscard]] directory::DirectoryWriter& tables() noexcept { return tables_; }
     [[nodiscard]] const directory::DirectoryWriter& tables() const noexcept { return tables_; }
     [[nodiscard]] Inboxes& inboxes() noexcept { return inboxes_; }
+    [[nodiscard]] ParticipantPages& pages() noexcept { return pages_; }
     void log(LogLevel level, const std::string& text) const { log_(level, text); }
 
     // Rows that a request names, live and of that generation; throw Refusal `unknown`.
@@ -127,6 +129,7 @@ private:
     Log log_;
     directory::DirectoryWriter tables_;
     Inboxes inboxes_;
+    ParticipantPages pages_;
 };
 
 template <class Row>
