@@ -149,6 +149,8 @@ Result<void> Session::say_hello(Deadline deadline) {
     request.name.set(options_.process_name);
     request.pid = static_cast<std::uint64_t>(::getpid());
     request.resume = reference_;
+    request.bus_high = directory_->identity().bus_high;
+    request.bus_low = directory_->identity().bus_low;
     const auto answer = exchange_once(std::as_bytes(std::span(&request, 1)), deadline);
     if (!answer) return refuse(ErrorCode::no_daemon, "the daemon ended while we resumed");
     if (!*answer) return answer->error();

@@ -233,8 +233,14 @@ std::uint32_t Registrar::row_for(const Client& client) {
 // The page is not handed out again: a process that closed a second descriptor of it would lose the
 // lock that proves it alive.
 void Registrar::resume(Client& client, const wire::HelloRequest& request, Answer& answer) {
+    const auto& identity = state_.tables().identity();
+    // Numbers begin anew with each bus: here this one is another process's, or will be.
+    if (request.bus_high != identity.bus_high || request.bus_low != identity.bus_low)
+        throw Refusal(ReplyCode::unknown,
+                      "this process is registered with another bus, whose directory was removed "
+                      "or replaced by this one; open the bus anew");
     if (!state_.is_live(request.resume))
-        throw Refusal(ReplyCode::unknown, "this registration has ended, or is of another bus");
+        throw Refusal(ReplyCode::unknown, "this registration has ended");
     const ParticipantRow& row =
         state_.tables().row<ParticipantRow>(wire::index_of(request.resume));
     if (row.uid != client.peer.uid)

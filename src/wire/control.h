@@ -28,7 +28,7 @@
 
 namespace shmbus::wire {
 
-inline constexpr std::uint32_t control_version = 0x53420003;  // "SB", 3
+inline constexpr std::uint32_t control_version = 0x53420004;  // "SB", 4
 inline constexpr std::size_t most_frame_bytes = 4096;
 inline constexpr std::size_t most_descriptors = 4;
 inline constexpr std::size_t most_bases = 8;
@@ -106,8 +106,11 @@ struct HelloRequest {
     std::uint32_t spare;
     std::uint64_t pid;     // as the process sees itself; for display
     std::uint64_t resume;  // participant reference or 0
+    // Of the bus that it was registered with: another one may stand in its place. 0 without resume.
+    std::uint64_t bus_high;
+    std::uint64_t bus_low;
 };
-static_assert(sizeof(HelloRequest) == 240);
+static_assert(sizeof(HelloRequest) == 256);
 
 // Leaves for good; the process has closed its page. No values.
 struct GoodbyeRequest {

@@ -488,6 +488,23 @@ TEST_CASE("an endpoint stays whose lane was taken by name, no daemon there, whil
     CHECK(session->remove_endpoint(other).has_value());
 }
 
+TEST_CASE("a session of a bus that was removed is not taken for one of the bus in its place") {
+    const Folder folder;
+    Daemon before(folder.bus());
+    const auto old_one = test::join(folder.bus());
+    before.process().kill();
+    std::filesystem::remove_all(folder.bus());
+    Daemon after(folder.bus());
+    const auto new_one = test::join(folder.bus());
+    // By its number alone it would be that one.
+    REQUIRE(new_one->reference() == old_one->reference());
+    const auto made = old_one->create_endpoint("orders");
+    REQUIRE_FALSE(made.has_value());
+    CHECK(reason(made.error()).find("another bus") != std::string::npos);
+    CHECK_FALSE(new_one->directory().find_endpoint("orders").has_value());
+    CHECK(new_one->create_endpoint("orders").has_value());
+}
+
 TEST_CASE("a session without a daemon says so, and starts one when it may") {
     const Folder folder;
     CHECK_THROWS_AS(static_cast<void>(test::join(folder.bus(), 500ms)), shmbus::SetupError);
