@@ -148,6 +148,13 @@ void read_config(const std::string& path, Config& config) {
         {"quotas", section({{"owner", section(quota_keys(config.owner))},
                             {"others", section(quota_keys(config.others))}})}};
     apply_keys(parsed, keys);
+    // What is usual is never more than what is allowed.
+    if (config.default_lane_bytes <= config.most_lane_bytes) return;
+    if (const toml::node* const usual = parsed.get("default_lane_bytes"))
+        refuse(*usual, "default_lane_bytes is " + std::to_string(config.default_lane_bytes) +
+                           ", more than most_lane_bytes with " +
+                           std::to_string(config.most_lane_bytes));
+    config.default_lane_bytes = config.most_lane_bytes;
 }
 
 }  // namespace shmbus::daemon

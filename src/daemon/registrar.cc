@@ -317,6 +317,15 @@ void Registrar::describe_type(const wire::DescribeTypeRequest& request) {
     static_cast<void>(tables.change<TypeRow>(request.type));
 }
 
+void Registrar::require_allowed(std::uint64_t lane_bytes) const {
+    const std::uint64_t most = state_.config().most_lane_bytes;
+    if (!lane::is_lane_capacity(lane_bytes) || lane_bytes > most)
+        throw Refusal(ReplyCode::not_allowed,
+                      "lanes of " + std::to_string(lane_bytes) +
+                          " bytes were asked for; lanes are powers of two from 4096 to " +
+                          std::to_string(most));
+}
+
 void Registrar::create_endpoint(Client& client, const wire::CreateEndpointRequest& request,
                                 Answer& answer) {
     const std::string_view name = name_of(request.name);
@@ -327,21 +336,16 @@ void Registrar::create_endpoint(Client& client, const wire::CreateEndpointReques
             "there is no such way of waiting");
     require(request.events_when_full <= static_cast<std::uint8_t>(WhenFull::drop_oldest),
             "there is no such way of being full");
-    const Config& config = state_.config();
-    const std::uint64_t lane_bytes =
-        request.lane_bytes != 0 ? request.lane_bytes : config.default_lane_bytes;
-    if (!lane::is_lane_capacity(lane_bytes) || lane_bytes > config.most_lane_bytes)
-        throw Refusal(ReplyCode::not_allowed,
-                      "lanes of " + std::to_string(lane_bytes) +
-                          " bytes were asked for; lanes are powers of two from 4096 to " +
-                          std::to_string(config.most_lane_bytes));
     std::uint32_t index = state_.find_endpoint(name);
+    // One that is there stays as it is, also where the limit is lower by now.
     if (index == 0) {
         EndpointRow row{};
         row.kind = kind;
         row.waiting = request.waiting;
         row.events_when_full = request.events_when_full;
-        row.lane_bytes = lane_bytes;
+        row.lane_bytes =
+            request.lane_bytes != 0 ? request.lane_bytes : state_.config().default_lane_bytes;
+        require_allowed(row.lane_bytes);
         row.events_wait_ns = request.events_wait_ns;
         row.uid = client.peer.uid;
         index = state_.make_endpoint(row, name);
@@ -614,9 +618,7 @@ void Registrar::reply_inbox(Client& client, const wire::ReplyInboxRequest& reque
         row.events_when_full = static_cast<std::uint8_t>(WhenFull::refuse);
         row.lane_bytes = request.lane_bytes != 0 ? request.lane_bytes
                                                  : state_.config().default_lane_bytes;
-        require(lane::is_lane_capacity(row.lane_bytes) &&
-                    row.lane_bytes <= state_.config().most_lane_bytes,
-                "lanes are powers of two from 4096 to the configured most");
+        require_allowed(row.lane_bytes);
         row.owner = client.participant;
         row.uid = client.peer.uid;
         index = state_.make_endpoint(row, "reply." + wire::numbered_file(client.participant));

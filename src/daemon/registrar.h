@@ -72,6 +72,8 @@ private:
                              std::uint32_t endpoint) const;
     [[nodiscard]] std::uint16_t place_for(const Client& client, std::uint32_t endpoint,
                                           std::uint32_t known_slots);
+    // Of an endpoint that is made.
+    void require_allowed(std::uint64_t lane_bytes) const;
     void answer_with_lane(std::uint32_t row, Answer& answer);
 
     State& state_;

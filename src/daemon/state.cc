@@ -126,11 +126,15 @@ bool State::has_endpoint(wire::Reference endpoint) const {
 std::uint32_t State::make_lane(const LaneWish& wish) {
     const EndpointRow& endpoint = tables_.row<EndpointRow>(wish.endpoint);
     const std::uint64_t capacity = wish.capacity != 0 ? wish.capacity : endpoint.lane_bytes;
-    if (!lane::is_lane_capacity(capacity) || capacity > config_.most_lane_bytes)
-        throw Refusal(wire::ReplyCode::malformed,
+    // What the endpoint was made with stays, whatever the limit is by now; and what is on disk is
+    // handed out in any case.
+    const std::uint64_t most = std::max(config_.most_lane_bytes, endpoint.lane_bytes);
+    const bool is_too_long = capacity > most && wish.writer != wire::daemon_reference;
+    if (!lane::is_lane_capacity(capacity) || is_too_long)
+        throw Refusal(wire::ReplyCode::not_allowed,
                       "a lane of " + std::to_string(capacity) +
                           " bytes was asked for; lanes are powers of two from 4096 to " +
-                          std::to_string(config_.most_lane_bytes));
+                          std::to_string(most));
     const std::uint32_t row = take_row<LaneRow>(wish.uid, "lanes", &Quota::lanes);
     std::uint64_t held_bytes = 0;
     for (std::uint32_t at = 1; at < tables_.used<LaneRow>(); ++at) {

@@ -202,6 +202,7 @@ TEST_CASE("a misspelt key or a bad value in the configuration is refused with it
     const std::pair<const char*, const char*> cases[] = {
         {"lane_bites = 5\n", "lane_bites"},
         {"\ndefault_lane_bytes = 5000\n", "power of two"},
+        {"default_lane_bytes = 8192\nmost_lane_bytes = 4096\n", "more than most_lane_bytes"},
         {"[quotas.others]\nlanes = -1\n", "line 2"},
         {"[tables]\ntypes = \"many\"\n", "whole number"},
         {"group = \"no such group here\"\n", "no group"},

@@ -505,6 +505,33 @@ TEST_CASE("a session of a bus that was removed is not taken for one of the bus i
     CHECK(new_one->create_endpoint("orders").has_value());
 }
 
+TEST_CASE("what was made with longer lanes than a new limit allows goes on with those") {
+    const Folder folder;
+    Daemon before(folder.bus());
+    const auto session = test::join(folder.bus());
+    const EndpointHandle there =
+        session->create_endpoint("orders", {.lane_bytes = 1 << 20}).value();
+    before.process().kill();
+    const std::string file = folder.path() + "/config.toml";
+    std::ofstream(file) << "most_lane_bytes = 65536\n";
+    Daemon after(folder.bus(), {"--config", file});
+    REQUIRE(after.trouble() == "");
+    const auto again = session->create_endpoint("orders", {.lane_bytes = 1 << 20});
+    REQUIRE(again.has_value());
+    CHECK(again->index == there.index);
+    const auto lane = session->open_lane(there.index);
+    REQUIRE(lane.has_value());
+    CHECK(lane->capacity == 1 << 20);
+    CHECK(session->open_lane(there.index, 0, 2 << 20).error() == ErrorCode::refused);
+    // What says nothing is made within it.
+    const auto other = session->create_endpoint("other");
+    REQUIRE(other.has_value());
+    CHECK(session->open_lane(other->index).value().capacity == 65536);
+    CHECK(session->reply_inbox().has_value());
+    CHECK(session->create_endpoint("third", {.lane_bytes = 1 << 17}).error() ==
+          ErrorCode::refused);
+}
+
 TEST_CASE("a session without a daemon says so, and starts one when it may") {
     const Folder folder;
     CHECK_THROWS_AS(static_cast<void>(test::join(folder.bus(), 500ms)), shmbus::SetupError);
