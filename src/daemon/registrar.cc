@@ -396,6 +396,22 @@ void Registrar::announce(Client&, const wire::EndpointTypeRequest& request, Answ
     if (type.route == 0) tables.change<TypeRow>(request.event).route = request.endpoint;
 }
 
+// One that cannot be had: the others are not to go without for that. The publisher asks for this
+// lane when it publishes, and is told.
+bool Registrar::has_lane_ahead(wire::Reference publisher, std::uint32_t uid,
+                               std::uint32_t endpoint) {
+    try {
+        state_.make_lane_ahead(publisher, uid, endpoint);
+        return true;
+    } catch (const std::bad_alloc&) {
+        throw;
+    } catch (const std::exception& error) {
+        state_.log(LogLevel::warning, std::string("no lane is ready for a publisher: ") +
+                                          error.what());
+        return false;
+    }
+}
+
 void Registrar::publisher(Client& client, const wire::PublisherRequest& request, Answer& answer) {
     static_cast<void>(state_.type(request.event, event_kind));
     auto& tables = state_.tables();
@@ -403,17 +419,7 @@ void Registrar::publisher(Client& client, const wire::PublisherRequest& request,
     for (std::uint32_t index = 1; index < tables.used<SubscriptionRow>(); ++index) {
         const SubscriptionRow& row = tables.row<SubscriptionRow>(index);
         if (row.state == RowState::free || !state_.descends(request.event, row.event)) continue;
-        try {
-            state_.make_lane_ahead(client.participant, client.peer.uid, row.endpoint);
-            ++made;
-        } catch (const std::bad_alloc&) {
-            throw;
-        } catch (const std::exception& error) {
-            // One that cannot be had: the others are not to go without for that. The publisher
-            // asks for this lane when it publishes, and is told.
-            state_.log(LogLevel::warning, std::string("no lane is ready for a publisher: ") +
-                                              error.what());
-        }
+        made += has_lane_ahead(client.participant, client.peer.uid, row.endpoint) ? 1 : 0;
     }
     answer.reply.values[0] = made;
     std::uint32_t mine = 0;
@@ -460,7 +466,7 @@ void Registrar::subscribe(Client& client, const wire::EndpointTypeRequest& reque
             continue;
         const std::uint32_t uid =
             tables.row<ParticipantRow>(wire::index_of(row.participant)).uid;
-        state_.make_lane_ahead(row.participant, uid, request.endpoint);
+        static_cast<void>(has_lane_ahead(row.participant, uid, request.endpoint));
     }
     tables.change<SubscriptionRow>(index) = {.state = RowState::live,
                                              .policy = policy,

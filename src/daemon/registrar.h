@@ -66,6 +66,8 @@ private:
     void journal(Client& client, const wire::JournalRequest& request, Answer& answer);
     void status(Client& client, const wire::StatusRequest& request, Answer& answer);
 
+    [[nodiscard]] bool has_lane_ahead(wire::Reference publisher, std::uint32_t uid,
+                                      std::uint32_t endpoint);
     [[nodiscard]] std::uint32_t lane_for(const wire::OpenLaneRequest& request,
                                          const Client& client);
     void require_short_chain(std::uint64_t predecessor, const Client& client,

@@ -532,6 +532,25 @@ TEST_CASE("what was made with longer lanes than a new limit allows goes on with 
           ErrorCode::refused);
 }
 
+TEST_CASE("an endpoint can subscribe though a publisher may have no more lanes") {
+    const Folder folder;
+    const std::string file = folder.path() + "/config.toml";
+    std::ofstream(file) << "[quotas.owner]\nlanes = 1\n";
+    Daemon daemon(folder.bus(), {"--config", file});
+    const auto publisher = test::join(folder.bus());
+    const auto session = test::join(folder.bus());
+    const std::uint32_t type = session->declare_type(test::event_type("priced")).value();
+    REQUIRE(publisher->publisher(type).has_value());
+    for (const char* name : {"one", "two"}) {
+        const EndpointHandle made = session->create_endpoint(name, {.lane_bytes = 4096}).value();
+        CHECK(session->subscribe(made, type).has_value());
+    }
+    std::vector<shmbus::directory::SubscriptionRow> subscriptions;
+    REQUIRE(session->directory().subscriptions(subscriptions));
+    CHECK(subscriptions.size() == 2);
+    CHECK(session->status().value().lanes == 1);
+}
+
 TEST_CASE("a session without a daemon says so, and starts one when it may") {
     const Folder folder;
     CHECK_THROWS_AS(static_cast<void>(test::join(folder.bus(), 500ms)), shmbus::SetupError);
