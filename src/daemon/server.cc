@@ -7,8 +7,10 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <new>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <fcntl.h>
@@ -46,6 +48,17 @@ constexpr int accepts_per_turn = 16;
     throw SetupError{tried, on_what, errno, "see the system's answer"};
 }
 
+// Says why, of a connection that ends here whatever becomes of this.
+void turn_away(const base::File& socket, wire::ReplyCode code, const std::string& why) {
+    wire::Reply reply{};
+    reply.version = wire::control_version;
+    reply.length = sizeof(reply);
+    reply.code = code;
+    reply.say(why);
+    int error = 0;
+    static_cast<void>(wire::send_frame(socket, std::as_bytes(std::span(&reply, 1)), {}, error));
+}
+
 }  // namespace
 
 Server::Server(State& state, Durable& durable)
@@ -64,7 +77,7 @@ Server::Server(State& state, Durable& durable)
     if (!signals_) fail("reading signals by descriptor", "signalfd(2)");
     epoll_ = base::File(::epoll_create1(EPOLL_CLOEXEC));
     if (!epoll_) fail("making an epoll", "epoll_create1(2)");
-    spare_ = base::File(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    take_spare();
     listener_ = wire::listen_at(state_.home().directory(), wire::socket_file,
                                 state_.home().file_mode());
     if (const auto group = state_.home().group();
@@ -179,6 +192,8 @@ void Server::sweep() {
         lack_memory();
     }
     drop_strangers();
+    take_spare();
+    if (is_deaf_) hear(true);
     const auto now = Clock::now();
     next_sweep_ = now + (now < hint_until_ ? hint_sweep_every : sweep_every);
 }
@@ -231,18 +246,44 @@ void Server::accept_all() {
         base::File socket(
             ::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
         if (socket) {
+            lacks_descriptors_ = false;
             admit(std::move(socket));
             continue;
         }
-        if (errno != EMFILE && errno != ENFILE) return;
-        // Without a descriptor the connection would stay at the door and wake us for ever: take
-        // it with the spare one, and close it.
-        state_.log(LogLevel::error, "out of descriptors: a connection is refused");
-        spare_.close();
-        base::File(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC)).close();
-        spare_ = base::File(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-        return;
+        if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) return;
+        return turn_one_away(errno);
     }
+}
+
+// Without a descriptor the connection would stay at the door and wake us for ever: it is taken with
+// the spare one and told why. If that is gone as well, nobody is heard before the next sweep.
+void Server::turn_one_away(int error) {
+    if (!std::exchange(lacks_descriptors_, true))
+        state_.log(LogLevel::error,
+                   std::string("connections are refused: ") + std::strerror(error));
+    spare_.close();
+    base::File socket(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (socket)
+        turn_away(socket, wire::ReplyCode::no_room,
+                  std::string("the daemon cannot take another connection: ") +
+                      std::strerror(error) + "; raise its limit of open files (LimitNOFILE, "
+                                             "ulimit -n)");
+    const bool is_taken = static_cast<bool>(socket);
+    socket.close();
+    take_spare();
+    if (!is_taken || !spare_) hear(false);
+}
+
+void Server::take_spare() noexcept {
+    if (!spare_) spare_ = base::File(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+}
+
+void Server::hear(bool who_knocks) noexcept {
+    is_deaf_ = !who_knocks;
+    epoll_event event{};
+    event.events = who_knocks ? EPOLLIN : 0U;
+    event.data.u64 = listener_key;
+    static_cast<void>(::epoll_ctl(epoll_.fd(), EPOLL_CTL_MOD, listener_.fd(), &event));
 }
 
 void Server::admit(base::File socket) {
@@ -251,16 +292,9 @@ void Server::admit(base::File socket) {
     if (!wire::peer_of(socket, connection.client.peer)) return;
     const uid_t uid = connection.client.peer.uid;
     if (connections_of(uid) >= state_.quota_of(uid).connections) {
-        wire::Reply reply{};
-        reply.version = wire::control_version;
-        reply.length = sizeof(reply);
-        reply.code = wire::ReplyCode::over_quota;
-        reply.say("user " + std::to_string(uid) + " has as many connections as the quota "
+        turn_away(socket, wire::ReplyCode::over_quota,
+                  "user " + std::to_string(uid) + " has as many connections as the quota "
                   "'connections' allows: " + std::to_string(state_.quota_of(uid).connections));
-        int error = 0;
-        // Whatever becomes of it, the connection ends here.
-        static_cast<void>(
-            wire::send_frame(socket, std::as_bytes(std::span(&reply, 1)), {}, error));
         return;
     }
     const std::uint64_t key = next_key_++;

@@ -46,6 +46,9 @@ private:
     void watch(const base::File& file, std::uint64_t key, bool once = false);
     void watch_bell();
     void accept_all();
+    void turn_one_away(int error);
+    void take_spare() noexcept;
+    void hear(bool who_knocks) noexcept;
     void admit(base::File socket);
     void read(std::uint64_t key);
     void reply_to(std::uint64_t key, Answer& answer);
@@ -77,7 +80,9 @@ private:
     Clock::time_point next_sweep_;
     Clock::time_point hint_until_{};  // sweep every millisecond until then
     Clock::time_point idle_since_;
-    bool lacks_memory_ = false;  // and that was logged
+    bool lacks_memory_ = false;       // and that was logged
+    bool lacks_descriptors_ = false;  // and that was logged
+    bool is_deaf_ = false;            // to who knocks, until the next sweep
 };
 
 }  // namespace shmbus::daemon

@@ -11,6 +11,7 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -305,6 +306,44 @@ TEST_CASE("lanes that wait for one another end with the quota of successors") {
 }
 
 // Needs root, to become somebody else; says so and stops otherwise.
+TEST_CASE("without a descriptor for a connection the daemon says so, and goes on") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const auto session = test::join(folder.bus());
+    const pid_t process = daemon.process().pid();
+    rlimit usual{};
+    REQUIRE(::prlimit(process, RLIMIT_NOFILE, nullptr, &usual) == 0);
+    rlimit few = usual;
+    std::vector<base::File> strangers;
+    SUBCASE("the one that is kept for that is there") {
+        few.rlim_cur = 64;
+        REQUIRE(::prlimit(process, RLIMIT_NOFILE, &few, nullptr) == 0);
+        for (int count = 0; count < 64; ++count) strangers.push_back(knock(folder.bus()));
+        try {
+            static_cast<void>(test::join(folder.bus()));
+            CHECK(false);
+        } catch (const SetupError& error) {
+            CHECK(std::string(error.what()).find("cannot take another connection") !=
+                  std::string::npos);
+        }
+    }
+    SUBCASE("it is not") {
+        few.rlim_cur = 0;
+        REQUIRE(::prlimit(process, RLIMIT_NOFILE, &few, nullptr) == 0);
+        strangers.push_back(knock(folder.bus()));
+        // Each answer is a turn in which somebody knocks.
+        for (int turn = 0; turn < 100; ++turn) REQUIRE(session->status().has_value());
+    }
+    REQUIRE(::prlimit(process, RLIMIT_NOFILE, &usual, nullptr) == 0);
+    strangers.clear();
+    CHECK(test::join(folder.bus())->status().has_value());
+    std::ifstream log(folder.path() + "/daemon.out");
+    int told = 0;
+    for (std::string line; std::getline(log, line);)
+        told += line.find("connections are refused") != std::string::npos ? 1 : 0;
+    CHECK(told == 1);
+}
+
 TEST_CASE("another user joins through the group of the bus, under the quotas for others") {
     if (::geteuid() != 0) {
         MESSAGE("not run: only root can become another user");
