@@ -84,12 +84,12 @@ void Writer::note(Account what, std::uint64_t how_many) noexcept {
 
 // Killed after the first store: both words tell of the last record. After the second: no record
 // stands at `lsn_at` yet, so `lsn_before` is the last. After the third: the same, until the record
-// is committed. Each a release, so that the order is the program's.
-// NOTED: which record stands where. Other end: last_lsn.
+// is committed; so what a killed daemon has noted last may be of no record. Each a release, so that
+// the order is the program's.
 void Writer::note_lsn(std::uint64_t lsn) noexcept {
     StdWriterPage& mine = parts_.writer_page();
-    // relaxed: written by us alone.
-    const std::uint64_t before = mine.lsn.load(std::memory_order_relaxed);
+    const std::uint64_t before = last_lsn(parts_, tail());
+    // NOTED, all three: which record stands where. Other end: last_lsn.
     mine.lsn_before.store(before, std::memory_order_release);
     mine.lsn_at.store(tail(), std::memory_order_release);
     // The highest, not the last: behind a lane that was damaged lower ones follow.
@@ -98,7 +98,7 @@ void Writer::note_lsn(std::uint64_t lsn) noexcept {
 
 std::uint64_t last_lsn(const LaneParts& parts, std::uint64_t tail) noexcept {
     const StdWriterPage& page = parts.writer_page();
-    // NOTED, all three: its writer is dead. Other end: Writer::note_lsn.
+    // NOTED, all three: its writer is dead, or asks itself. Other end: Writer::note_lsn.
     const std::uint64_t at = page.lsn_at.load(std::memory_order_acquire);
     return at < tail ? page.lsn.load(std::memory_order_acquire)
                      : page.lsn_before.load(std::memory_order_acquire);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "served_bus.h"
+#include "worker.h"
 
 namespace durable_tests {
 namespace {
@@ -116,6 +117,30 @@ TEST_CASE("a daemon that is killed at any step loses no durable message and doub
     }
     MESSAGE("killed at " << steps << " steps");
     CHECK(steps >= 60);
+}
+
+TEST_CASE("daemons that are killed at the same record one after the other do not lose it") {
+    for (const char* at : {"written", "noted"}) {
+        INFO("killed where it is " << std::string(at));
+        ServedBus served;
+        served.serve();
+        Bus bus = served.open();
+        bus.declare_endpoint<Work>("worker");
+        send_numbers(bus, 1, 3);
+        REQUIRE(wait_until([&] { return served.rests(); }));
+        served.kill_daemon();
+        REQUIRE(bus.send(Work{4, 8}));
+        for (int time = 0; time < 2; ++time) {
+            served.serve(1, at);
+            REQUIRE(wait_until([&] { return served.daemon_has_died(); }));
+        }
+        served.serve();
+        send_numbers(bus, 5, 5);
+        Worker worker(bus);
+        CHECK(handle_until(worker.endpoint, [&] { return worker.has_all(5); }));
+        CHECK(worker.order.size() == 5);
+        CHECK(worker.marked() == 0);
+    }
 }
 
 TEST_CASE("a daemon that is killed behind a batch that was full doubles nothing") {
