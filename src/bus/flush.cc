@@ -58,7 +58,9 @@ Result<void> Delivery::plan_reply(const Held& held) {
     }
     const Result<Target*> to = outbound_->target(held.address.endpoint, held.address.generation);
     if (!to) {
-        if (!is_gone(held.address) && to.error().code() != ErrorCode::refused) return to.error();
+        // Asked behind the refusal: the daemon says so of who is gone, and of who lives for want of
+        // a quota, or of room.
+        if (!is_gone(held.address)) return to.error();
         outbound_->replies_to_gone.add(1);
         return {};
     }

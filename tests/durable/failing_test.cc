@@ -17,6 +17,16 @@ using shmbus::Endpoint;
 
 namespace {
 
+struct Answer {
+    static constexpr auto message = shmbus::reply("failing.answer", shmbus::transient);
+    std::uint64_t number = 0;
+};
+struct Ask {
+    static constexpr auto message = shmbus::command("failing.ask", shmbus::transient);
+    using reply = Answer;
+    std::uint64_t number = 0;
+};
+
 shmbus::EndpointOptions one_attempt() {
     shmbus::EndpointOptions options;
     options.attempts_when_throwing = 1;
@@ -55,6 +65,35 @@ TEST_CASE("an event that two subscribers fail to handle is in the error endpoint
     }));
     CHECK(failed_at.size() == 2);
     CHECK((failed_at.size() < 2 || failed_at[0] != failed_at[1]));
+}
+
+// The daemon's refusal alone does not tell a requester that has gone from one that lives.
+TEST_CASE("a reply to one who lives that finds no quota is refused, and its handler fails") {
+    ServedBus served;
+    served.config.owner.lanes = 1;
+    served.serve();
+    Bus server = served.open();
+    Endpoint endpoint = server.endpoint("asked", one_attempt());
+    endpoint.on<Ask>([](const Ask& ask, Context& context) {
+        context.reply(Answer{ask.number}).value();
+    });
+    Bus bus = served.open();
+    auto answer = bus.request(Ask{1}, {.deadline = 20s});
+    CHECK(eventually([&] {
+        endpoint.poll();
+        return endpoint.counts().threw != 0;
+    }));
+    CHECK(server.counts().replies_to_gone == 0);
+    served.kill_daemon();
+    served.config.owner.lanes = 100;
+    served.serve();
+    CHECK(eventually([&] {
+        endpoint.poll();
+        return endpoint.counts().failed != 0;
+    }));
+    const auto told = answer.wait();
+    REQUIRE_FALSE(told);
+    CHECK(told.error() == shmbus::ErrorCode::handler_failed);
 }
 
 }
