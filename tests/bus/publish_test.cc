@@ -266,6 +266,14 @@ TEST_CASE("no unread event is let go while a handler holds the room that is need
     constexpr std::uint64_t many = 100;
     // seq_cst, as in all tests here: as if there were one order of events.
     std::atomic<bool> has_first{false}, is_held{false}, is_full{false};
+    std::uint64_t handled = 0;
+    listener.on<Happened>([&](const Happened& event) {
+        CHECK(event.number == handled);  // the first ones, without a gap
+        if (handled++ != 0) return;
+        is_held = true;
+        is_held.notify_all();
+        is_full.wait(false);
+    });
     std::jthread publisher([&] {
         CHECK(bus.publish(Happened{0}));
         has_first = true;
@@ -277,14 +285,6 @@ TEST_CASE("no unread event is let go while a handler holds the room that is need
         }
         is_full = true;
         is_full.notify_all();
-    });
-    std::uint64_t handled = 0;
-    listener.on<Happened>([&](const Happened& event) {
-        CHECK(event.number == handled);  // the first ones, without a gap
-        if (handled++ != 0) return;
-        is_held = true;
-        is_held.notify_all();
-        is_full.wait(false);
     });
     CHECK(comes([&] { return has_first.load(); }));
     CHECK(comes([&] {
