@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <thread>
+#include <utility>
 
 #include <unistd.h>
 
@@ -584,12 +585,20 @@ void Session::tend() noexcept {
                 return;
             case base::Presence::Hold::lock_lost: break;
         }
-        presence_->restore_lock(base::File::open_at(folder_.participants().fd(), page_name(),
-                                                    base::Access::read_write));
+        // By its path: who closed that descriptor probably closed the folder's as well.
+        const base::File participants =
+            base::File::open_directory(folder_.path() + "/" + wire::participants_folder);
+        presence_->restore_lock(
+            base::File::open_at(participants.fd(), page_name(), base::Access::read_write));
+        told_of_lock_ = false;
         log(LogLevel::warning, "somebody in this process closed a descriptor of the bus; "
                                "the lock on its page was taken again");
     } catch (const std::exception& error) {
-        log(LogLevel::error, error.what());
+        // It is tried again at each look, many a second, and said once.
+        if (std::exchange(told_of_lock_, true)) return;
+        log(LogLevel::error, std::string("somebody in this process closed a descriptor of the bus; "
+                                         "the lock on its page cannot be taken again: ") +
+                                 error.what());
     }
 }
 

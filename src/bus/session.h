@@ -210,8 +210,9 @@ private:
     std::unique_ptr<base::Presence> presence_;
     std::unique_ptr<directory::DirectoryReader> directory_;
     wire::Reference reference_ = 0;
-    bool missed_ = false;       // the daemon, by the last request that had all the time there is
-    bool owes_answer_ = false;  // the daemon, on this connection
+    bool missed_ = false;        // the daemon, by the last request that had all the time there is
+    bool told_of_lock_ = false;  // that it cannot be taken again
+    bool owes_answer_ = false;   // the daemon, on this connection
     std::uint32_t next_sequence_ = 1;
     std::uint64_t next_token_ = 1;
     std::vector<Attached> attached_;

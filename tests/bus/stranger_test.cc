@@ -9,10 +9,14 @@
 #include <array>
 #include <atomic>
 #include <optional>
+#include <string>
 #include <thread>
+#include <vector>
 
+#include <fcntl.h>
 #include <unistd.h>
 
+#include "base/support.h"
 #include "bus/inside.h"
 #include "bus/messages.h"
 #include "lane/layout.h"
@@ -67,6 +71,13 @@ void wipe(const std::string& path) {
     file.write_all(zeros, 0);
 }
 
+// As another part of the program does that closes all it does not know: those of the bus's files
+// of participants, and of their folder.
+void close_descriptors_of_participants() {
+    for (int fd = 3; fd < 256; ++fd)
+        if (shmbus::base::path_of(fd).find("/participants") != std::string::npos) ::close(fd);
+}
+
 // A bus that keeps what the library says of errors.
 struct Told {
     shmbus::BusOptions options() {
@@ -97,6 +108,46 @@ TEST_CASE("what another user sent is copied before it is handled, what one's own
     CHECK(seen_after_a_change(Sender::another_user, options, true) == as_sent);
     options.copy_payload = true;
     CHECK(seen_after_a_change(Sender::same_user, options) == as_sent);
+}
+
+TEST_CASE("the lock that shows a process to be alive is taken again after all was closed") {
+    std::vector<std::string> told;
+    shmbus::BusOptions options;
+    options.log = [&](shmbus::LogLevel level, std::string_view text) {
+        if (level >= shmbus::LogLevel::warning) told.emplace_back(text);
+    };
+    shmbus::testing::TemporaryBus temporary{options};
+    shmbus::Endpoint endpoint = temporary.bus().endpoint("orders");
+    const std::vector<std::string> pages = files_in(temporary, "participants");
+    REQUIRE(pages.size() == 1);
+    const auto is_locked = [&] {
+        shmbus::test::Child other([&] {
+            struct flock lock {};
+            lock.l_type = F_RDLCK;
+            const shmbus::base::File page = open_file(pages[0]);
+            if (::fcntl(page.fd(), F_GETLK, &lock) != 0) return 2;
+            return lock.l_type == F_UNLCK ? 1 : 0;
+        });
+        return shmbus::test::exited_with(other.reap(), 0);
+    };
+    CHECK(is_locked());
+    close_descriptors_of_participants();
+    CHECK_FALSE(is_locked());
+    SUBCASE("") {
+        endpoint.wait(1ms);
+        CHECK(is_locked());
+        REQUIRE(told.size() == 1);
+        CHECK(told[0].find("was taken again") != std::string::npos);
+    }
+    SUBCASE("where it cannot be opened, that is said once") {
+        REQUIRE(::rename(pages[0].c_str(), (pages[0] + ".away").c_str()) == 0);
+        for (int look = 0; look < 5; ++look) endpoint.wait(1ms);
+        REQUIRE(told.size() == 1);
+        CHECK(told[0].find("cannot be taken again") != std::string::npos);
+        REQUIRE(::rename((pages[0] + ".away").c_str(), pages[0].c_str()) == 0);
+        endpoint.wait(1ms);
+        CHECK(is_locked());
+    }
 }
 
 TEST_CASE("a lane that is wiped under its sender is lost to it, and the next send opens another") {
