@@ -127,6 +127,7 @@ Durable::Address Durable::journal_endpoint() {
         row.kind = EndpointKind::journal;
         row.lane_bytes = state_.config().journal_lane_bytes;
         row.uid = ::geteuid();
+        row.condition = static_cast<std::uint8_t>(condition_);
         index = state_.make_endpoint(row, directory::journal_endpoint_name);
     }
     return {index, tables.row<EndpointRow>(index).generation};
@@ -200,6 +201,8 @@ void Durable::open_service() {
     // Damaged or not, it says which endpoints there are: messages that are left name them.
     take_back_rows(*service);
     if (!service->journal.why_stopped().empty()) {
+        // In its row it is told that the journal is out of service.
+        static_cast<void>(journal_endpoint());
         state_.tables().commit();
         throw SetupError{"taking up the journal", state_.config().journal, 0,
                          service->journal.why_stopped()};

@@ -41,6 +41,12 @@ public:
         std::uint32_t endpoint = 0;
         std::uint32_t generation = 0;
     };
+    // As its row has it, also while there is none: where its files cannot be read nobody knows
+    // which row would be free for it.
+    [[nodiscard]] std::uint8_t condition() const noexcept {
+        return static_cast<std::uint8_t>(condition_);
+    }
+
     // Where durable messages are sent to; makes the journal when there is none. Throws Refusal
     // `failed`, saying what hinders it.
     Address address();

@@ -653,7 +653,7 @@ void Registrar::status(Client&, const wire::StatusRequest&, Answer& answer) {
                            tables.live_rows<SubscriptionRow>(),
                            tables.live_rows<LaneRow>(),
                            base::now_ns() - started_ns_,
-                           0};
+                           durable_.condition()};
 }
 
 }  // namespace shmbus::daemon

@@ -208,7 +208,8 @@ struct ReplyInboxRequest {
     std::uint64_t lane_bytes;
 };
 
-// Values: daemon pid, participants, endpoints, types, subscriptions, lanes, uptime in ns.
+// Values: daemon pid, participants, endpoints, types, subscriptions, lanes, uptime in ns, condition
+// of the journal as its row has it.
 struct StatusRequest {
     RequestHead head;
 };

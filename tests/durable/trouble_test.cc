@@ -574,6 +574,10 @@ TEST_CASE("damage stops durable messages until somebody accepts the loss") {
     CHECK(dumped.status == 65);
     CHECK(dumped.text.find("publish") != std::string::npos);
     served.serve();
+    // Its row says so, also after a reboot.
+    const auto row = served.rows().journal_endpoint();
+    REQUIRE(row.has_value());
+    CHECK(row->row.condition == 2);
     // What is left for it is in a journal that nobody can ask.
     const Said kept = run("--bus " + served.directory() + " endpoint rm worker");
     CHECK(kept.status != 0);

@@ -37,6 +37,7 @@ DaemonSays ask_daemon(const base::File& directory, std::chrono::milliseconds lim
     if (is_ours) {
         says.pid = reply.values[0];
         says.uptime = std::chrono::nanoseconds(static_cast<std::int64_t>(reply.values[6]));
+        says.journal = reply.values[7];
     } else if (frame.bytes == sizeof(reply)) {
         says.why = std::string(reply.message());
     }

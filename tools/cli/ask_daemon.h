@@ -16,6 +16,7 @@ struct DaemonSays {
     State state = State::absent;
     std::uint64_t pid = 0;
     std::chrono::nanoseconds uptime{0};
+    std::uint64_t journal = 0;  // its condition: 0 in service, or not in use
     std::string why;  // foreign: it speaks another version
 };
 [[nodiscard]] DaemonSays ask_daemon(const base::File& directory, std::chrono::milliseconds limit);

@@ -103,10 +103,14 @@ struct Depth {
         // A daemon takes up what is there when it starts; then the bus has an endpoint for it.
         look::Journal files;
         look::find_journal(look::journal_of_bus(bus.location()), files);
-        if (!files.is_left()) return {State::fine, "no durable message was ever sent here", ""};
-        return {State::critical,
-                "the journal in " + files.path + " is not taken up: see the daemon's log, and "
-                "'shmbus journal verify'", ""};
+        if (files.is_left())
+            return {State::critical,
+                    "the journal in " + files.path + " is not taken up: see the daemon's log, and "
+                    "'shmbus journal verify'", ""};
+        // The daemon alone may know where it lies.
+        if (ask_daemon(bus.folder().directory(), 2s).journal != 0)
+            return {State::critical, "the journal is not taken up: see the daemon's log", ""};
+        return {State::fine, "no durable message was ever sent here", ""};
     }
     if (journal.condition == 1) return {State::critical, "the journal's disk is full", ""};
     if (journal.condition == 2) return {State::critical, "the journal is out of service", ""};

@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: BSL-1.0
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include <fmt/core.h>
 
 #include "base/clock.h"
+#include "cli/ask_daemon.h"
 #include "cli/findings.h"
 #include "cli/still_journal.h"
 #include "cli/trouble.h"
@@ -22,6 +24,7 @@ namespace shmbus::cli {
 namespace {
 
 using Grade = Finding::Grade;
+using namespace std::chrono_literals;
 
 // The median of some syncs of one block in the journal's directory.
 [[nodiscard]] std::uint64_t sync_time_of(const std::string& path) {
@@ -85,6 +88,10 @@ void look_at_journal(const OpenBus& bus, Findings& into) {
         into.push_back({Grade::failure, "journal",
                         "the journal in " + path + " is not taken up: durable sends are refused",
                         "the daemon's log; shmbus journal verify", {}});
+    else if (!row && ask_daemon(bus.folder().directory(), 2s).journal != 0)
+        // It alone may know where it lies.
+        into.push_back({Grade::failure, "journal",
+                        "it is not taken up: durable sends are refused", "the daemon's log", {}});
     if (row) {
         if (row->row.condition == 1)
             into.push_back({Grade::failure, "journal", "its disk is full: durable sends wait, then "
