@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace shmbus::journal {
 
@@ -90,6 +91,8 @@ void Ledger::batch_done(const Place& begin, std::uint64_t batch_seconds) {
         if (begin.offset >= last + mark_every_bytes) marks.push_back({begin.lsn, begin.offset});
     }
     seconds = std::max(seconds, batch_seconds);
+    // Entered under the time of the batch before, which may be days ago.
+    ids.were_seen_at(seconds, std::exchange(ids_of_batch, 0));
     if (seconds > limits_.window_seconds) ids.drop_before(seconds - limits_.window_seconds);
 }
 
@@ -107,7 +110,7 @@ bool Ledger::add_published(std::uint64_t number, const RecordHead& head) {
     share.last_lsn = head.lsn;
     ++share.count;
     share.bytes += record_bytes(head.payload_bytes);
-    if ((head.flags & keep_id) != 0) ids.add({head.first, head.second}, seconds);
+    if ((head.flags & keep_id) != 0 && ids.add({head.first, head.second}, seconds)) ++ids_of_batch;
     return true;
 }
 

@@ -103,6 +103,7 @@ public:
     std::uint64_t seconds = 0;          // of the last batch
     std::uint64_t doubted_to = 0;       // ids seen up to that time may be among what was lost
     std::uint64_t batch_begin_lsn = 0;  // what the last batch follows; in memory only
+    std::size_t ids_of_batch = 0;       // entered since the last batch ended; in memory only
 
     // One record of a valid batch that stands in segment `number`. False: its content is not what
     // its kind must have, and nothing was changed.

@@ -620,6 +620,34 @@ TEST_CASE("a lane's position and a kept id survive restart, checkpoints and remo
     CHECK_FALSE(bench.journal->was_seen({5, 6}));
 }
 
+TEST_CASE("a kept id that comes after a quiet day is known from then on, also after a restart") {
+    Bench bench;
+    bench.publish("before", {sales}, MessageId{5, 1}, true);
+    bench.commit();
+    bench.now += 200'000;
+    bench.publish("kept", {sales}, MessageId{5, 2}, true);
+    bench.publish("kept as well", {sales}, MessageId{5, 3}, true);
+    bench.commit();
+    const auto knows = [&](std::uint64_t low) { return bench.journal->was_seen({5, low}); };
+    CHECK_FALSE(knows(1));
+    CHECK(knows(2));
+    CHECK(knows(3));
+    bench.reopen();
+    CHECK(knows(2));
+    CHECK(knows(3));
+    let_go_of_the_first_segment(bench);
+    bench.reopen();
+    bench.now += 86'300;
+    bench.publish("later", {sales});
+    bench.commit();
+    CHECK(knows(2));
+    bench.now += 200;
+    bench.publish("much later", {sales});
+    bench.commit();
+    CHECK_FALSE(knows(2));
+    CHECK_FALSE(knows(3));
+}
+
 TEST_CASE("ids beyond the bound push the oldest out, and that is counted") {
     Bench bench;
     bench.options.ledger.most_ids = 100;
