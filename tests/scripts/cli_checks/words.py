@@ -54,6 +54,9 @@ def wrong_numbers(stage):
                   ["check", "backlog", "--crit"], ["type", "add", "t", "command", "--bytes"],
                   ["endpoint", "create", "e", "--lane-bytes"],
                   ["serve", "work", "--type", "job", "--command", "true", "--attempts"]]
+        for words in (["get", "work", "--yes"], ["copy", "work", "error"], ["move", "work", "error"]):
+            require("0 messages" in bus.bad(64, *words, "-n", "0"), words)
+        require(bus.waiting("work") == 1, "none was meant")
         for words in places:
             for text in ("-1", "99999999999999999999", "1e3", "0x10", "1.5", " 1", "", "1 "):
                 said = bus.bad(3 if words[0] == "check" else 64, *words[:-1], f"{words[-1]}={text}" if words[-1][1] == "-"
