@@ -106,6 +106,7 @@ CHECKS = [
      taking.move_behind_thousands),
     ("so does one by type behind what waits on disk", taking.move_behind_what_is_on_disk),
     ("following takes nothing and says how many it missed", following.following),
+    ("following ends with what is followed", following.followed_to_the_end),
     ("durable messages are moved and copied by way of the journal", taking.durable_move),
     ("what waits on disk is moved as well, and told of by dry runs and by copy",
      taking.backlog_is_moved_and_copied),

@@ -39,7 +39,8 @@ public:
         : bus_(common),
           line_(line),
           show_(common, bus_, line.show),
-          following_(bus_, bus_.endpoint(line.endpoint),
+          endpoint_(bus_.endpoint(line.endpoint)),
+          following_(bus_, endpoint_,
                      {[this](SeenMessage&& message) { came(std::move(message)); },
                       [this](std::uint64_t count) { show_.missed(count); }}) {
         for (const std::string& name : line.types) types_.insert(bus_.type(name).index);
@@ -61,6 +62,7 @@ public:
             const bool came = following_.read() || following_.count_unseen();
             pause = came ? std::chrono::milliseconds{1} : std::min(2 * pause, longest_pause);
             if (came) continue;
+            require_there();
             heed_reader();
             std::this_thread::sleep_for(pause);
         }
@@ -71,6 +73,19 @@ private:
 
     [[nodiscard]] bool is_full() const noexcept {
         return line_.count != 0 && shown_ >= line_.count;
+    }
+    // A bus that its daemon removed stays open here, and one that is made anew is another one.
+    void require_there() const {
+        if (bus_.folder().directory().facts().link_count == 0)
+            throw Trouble(Exit::unavailable, "the bus in " + bus_.location().directory +
+                                                 " was removed while it was followed",
+                          "its daemon removes it when no process uses it", "follow it again once "
+                          "it is there", "no_bus");
+        const auto row = bus_.reader().endpoint(endpoint_.index);
+        if (!row || row->row.generation != endpoint_.row.generation)
+            throw Trouble(Exit::unknown_name, "the endpoint " + line_.endpoint +
+                                                  " was removed while it was followed",
+                          "", "shmbus endpoint ls", "no_endpoint");
     }
     void came(SeenMessage&& message) {
         if (!types_.empty() && !types_.contains(message.meta.type)) return;
@@ -89,6 +104,7 @@ private:
     OpenBus bus_;
     const TailLine& line_;
     Show show_;
+    directory::Endpoint endpoint_;
     Following following_;
     std::set<std::uint32_t> types_;
     bool is_beginning_ = true;

@@ -49,8 +49,8 @@ class Bus:
             if child:
                 child.wait()
 
-    def start(self):
-        self.daemon = subprocess.Popen([DAEMON, "--config", str(self.config)],
+    def start(self, more=()):
+        self.daemon = subprocess.Popen([DAEMON, "--config", str(self.config), *more],
                                        env=self.environment, stdin=subprocess.DEVNULL,
                                        stderr=open(self.folder / "daemon.log", "ab"))
         eventually(lambda: self.run("check", "alive").status == 0, "a daemon that answers")

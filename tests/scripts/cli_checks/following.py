@@ -67,3 +67,30 @@ def following(stage):
         require(missed > 0 and after > 30 and passed == 200, f"{missed} missed, {passed} in all")
         tail.send_signal(signal.SIGINT)
         require(tail.wait(LIMIT) == 0, "a tail ends well at SIGINT")
+
+
+def followed_to_the_end(stage):
+    """Who follows what is removed is told so, and does not wait for what comes to its successor."""
+    def follow(bus):
+        bus.good("send", "job", "--to", "stream", "--data", "first")
+        tail = bus.spawn("--json", "tail", "-f", "stream")
+        require(next(lines_of(tail))["text"] == "first", "it follows")
+        bus.good("get", "stream", "--yes")
+        return tail
+
+    def ends(tail, status, words):
+        found = tail.wait(LIMIT)
+        text = tail.stderr.read()
+        require(found == status and words in text, f"{found}: {text}")
+
+    with prepare(Bus(stage)) as bus:
+        bus.good("endpoint", "create", "stream")
+        tail = follow(bus)
+        bus.good("endpoint", "rm", "stream")
+        bus.good("endpoint", "create", "stream")
+        ends(tail, 66, "stream was removed")
+    with Bus(stage) as bus:
+        bus.start(("--idle-exit", "1"))
+        bus.good("type", "add", "job", "command")
+        bus.good("endpoint", "create", "stream")
+        ends(follow(bus), 69, "was removed while")
