@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -201,5 +202,7 @@ int main(int count, char** words) {
     }
     if (line.report_fd >= 0 && ::fcntl(line.report_fd, F_SETFD, FD_CLOEXEC) != 0)
         line.report_fd = -1;
+    // A file that is too long for a limit (ulimit -f) is refused then, and does not end the daemon.
+    ::signal(SIGXFSZ, SIG_IGN);
     return run(line);
 }

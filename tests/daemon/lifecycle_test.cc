@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -47,6 +48,35 @@ TEST_CASE("a second daemon for a bus ends at once with a clear text and disturbs
     CHECK(second.process().end() == EX_TEMPFAIL);
     CHECK(session->status().value().daemon_pid ==
           static_cast<std::uint64_t>(first.process().pid()));
+}
+
+TEST_CASE("a daemon under a limit of file sizes refuses what is too long, and lives") {
+    const Folder folder;
+    struct rlimit before {};
+    REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+    const auto start_under = [&](rlim_t most) {
+        struct rlimit limit = before;
+        limit.rlim_cur = most;
+        REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+        auto daemon = std::make_unique<Daemon>(folder.bus());
+        REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+        return daemon;
+    };
+    {
+        // Too short for the tables.
+        const auto daemon = start_under(4096);
+        CHECK_MESSAGE(daemon->trouble().find("ulimit -f") != std::string::npos, daemon->trouble());
+        CHECK(daemon->process().end() < 128);
+    }
+    // Too short for an inbox.
+    const auto daemon = start_under(16 << 20);
+    CHECK(daemon->trouble() == "");
+    const auto session = test::join(folder.bus());
+    const auto refused = session->create_endpoint("sales", {});
+    REQUIRE_FALSE(refused);
+    CHECK_MESSAGE(refused.error().text().find("ulimit -f") != std::string::npos,
+                  refused.error().text());
+    CHECK(session->status().has_value());
 }
 
 TEST_CASE("of many daemons that start together exactly one serves") {
