@@ -22,6 +22,9 @@ SessionOptions session_options(const BusOptions& options) {
     return {options.process_name, options.start_daemon, options.daemon_timeout, options.log};
 }
 
+// Thread-local: set by this thread's ThreadEnd when it goes.
+thread_local constinit bool has_ended = false;
+
 // Gives a thread's lanes back when it ends, for each bus that it used.
 class ThreadEnd {
 public:
@@ -29,6 +32,7 @@ public:
     ThreadEnd() : forks_(fork_count().load(std::memory_order_relaxed)) {}
     ~ThreadEnd() {
         this_thread_place = {};
+        has_ended = true;
         // In a child the locks may be held by threads that are not there.
         if (fork_count().load(std::memory_order_relaxed) != forks_) return;  // relaxed: as above
         for (const auto& [bus, outbound] : used_)
@@ -50,6 +54,13 @@ private:
 };
 
 ThreadEnd& this_thread_end() {
+    if (has_ended) {
+        // For what is sent by destructors of statics and of other thread-local objects. Never
+        // destroyed: its lanes stay this thread's until the bus is closed.
+        static thread_local constinit ThreadEnd* late = nullptr;
+        if (late == nullptr) late = new ThreadEnd;
+        return *late;
+    }
     // Thread-local: the language's only way to hear of the end of a thread that is not ours.
     static thread_local ThreadEnd end;
     return end;

@@ -13,7 +13,43 @@
 using namespace bus_tests;
 using shmbus::ErrorCode;
 
+namespace {
+
+// Sends when its thread ends, behind all that the library keeps for the thread.
+struct SendsLast {
+    shmbus::Bus* bus = nullptr;
+    int* sent = nullptr;
+    ~SendsLast() {
+        for (std::uint64_t number = 1; sent != nullptr && number <= 3; ++number)
+            if (bus->send(Order{number, {}})) ++*sent;
+    }
+};
+
+}  // namespace
+
 TEST_SUITE("bus") {
+
+TEST_CASE("what is sent by a destructor at the end of its thread is sent") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    bus.declare_endpoint<Order>("orders");
+    int sent = 0;
+    for (int thread = 0; thread < 20; ++thread)
+        std::thread([&] {
+            // Thread-local, since it is to go behind what is made later in the thread.
+            static thread_local SendsLast last;
+            last.bus = &bus;
+            last.sent = &sent;
+            REQUIRE(bus.send(Order{0, {}}));
+        }).join();
+    CHECK(sent == 60);
+    shmbus::Endpoint endpoint = bus.endpoint("orders");
+    std::size_t handled = 0;
+    endpoint.on<Order>([&](const Order&) { ++handled; });
+    // Ends: when nothing is there.
+    while (endpoint.poll() != 0) {}
+    CHECK(handled == 80);
+}
 
 TEST_CASE("a command reaches the endpoint that handles it") {
     shmbus::testing::TemporaryBus temporary;
