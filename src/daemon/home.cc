@@ -134,8 +134,7 @@ std::size_t Home::sweep(const directory::DirectoryWriter& tables) const {
                row.generation == wire::generation_of(*reference);
     };
     std::size_t removed = sweep_folder(participants_, [&](const std::string& name) {
-        return name == wire::page_ahead_file ||
-               in_table(tables.rows<directory::ParticipantRow>(), name);
+        return in_table(tables.rows<directory::ParticipantRow>(), name);
     });
     removed += sweep_folder(inboxes_, [&](const std::string& name) {
         return in_table(tables.rows<directory::EndpointRow>(), name);
@@ -184,6 +183,7 @@ void Home::remove() noexcept {
             sweep_folder(*folder, [](const std::string&) { return false; });
             static_cast<void>(::unlinkat(directory_.fd(), name, AT_REMOVEDIR));
         }
+        base::unlink_at(directory_.fd(), wire::page_ahead_file);
         base::unlink_at(directory_.fd(), wire::daemon_log_file);
         base::unlink_at(directory_.fd(), wire::old_daemon_log_file);
         base::unlink_at(directory_.fd(), wire::daemon_lock_file);

@@ -4,6 +4,7 @@
 #include "daemon/participant_pages.h"
 
 #include <cerrno>
+#include <cstdio>
 
 #include "daemon/home.h"
 #include "wire/names.h"
@@ -12,27 +13,30 @@ namespace shmbus::daemon {
 
 ParticipantPages::ParticipantPages(const Home& home) : home_(home) { make_ahead(); }
 
-base::File ParticipantPages::make_new(const std::string& name) const {
-    const int folder = home_.participants().fd();
-    base::unlink_at(folder, name);
-    base::File page = base::File::create_at(folder, name, home_.shown_mode(), home_.group());
+base::File ParticipantPages::make_new(const base::File& folder, const std::string& name) const {
+    base::unlink_at(folder.fd(), name);
+    base::File page =
+        base::File::create_at(folder.fd(), name, home_.shown_mode(), home_.group());
     page.allocate(wire::participant_page_bytes);
     return page;
 }
 
 base::File ParticipantPages::make(const std::string& name) {
-    const int folder = home_.participants().fd();
+    const base::File& folder = home_.participants();
     try {
-        base::File page = make_new(name);
+        base::File page = make_new(folder, name);
         if (!has_one_ahead_) make_ahead();
         return page;
     } catch (const SetupError& error) {
-        base::unlink_at(folder, name);
+        base::unlink_at(folder.fd(), name);
         if (error.system_error() != ENOSPC || !has_one_ahead_) throw;
     }
     has_one_ahead_ = false;
-    base::File page = base::File::open_at(folder, wire::page_ahead_file, base::Access::read_write);
-    base::rename_at(folder, wire::page_ahead_file, name);
+    const int ahead = home_.directory().fd();
+    base::File page = base::File::open_at(ahead, wire::page_ahead_file, base::Access::read_write);
+    if (::renameat(ahead, wire::page_ahead_file, folder.fd(), name.c_str()) != 0)
+        throw SetupError("giving a participant its page", base::path_of(folder.fd(), name), errno,
+                         "see the system's answer");
     return page;
 }
 
@@ -44,7 +48,7 @@ void ParticipantPages::remove(const std::string& name) {
 // Without one all goes on as long as there is memory.
 void ParticipantPages::make_ahead() noexcept {
     try {
-        static_cast<void>(make_new(wire::page_ahead_file));
+        static_cast<void>(make_new(home_.directory(), wire::page_ahead_file));
         has_one_ahead_ = true;
     } catch (const std::exception&) {
         has_one_ahead_ = false;

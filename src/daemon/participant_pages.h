@@ -14,7 +14,7 @@ class Home;
 
 class ParticipantPages {
 public:
-    // Whatever lies in the folder under the name of the one ahead is replaced.
+    // Whatever lies in the directory under the name of the one ahead is replaced.
     explicit ParticipantPages(const Home& home);
 
     // A page of this name, open for reading and writing; one that lies there is replaced. Takes
@@ -24,7 +24,7 @@ public:
     void remove(const std::string& name);
 
 private:
-    [[nodiscard]] base::File make_new(const std::string& name) const;
+    [[nodiscard]] base::File make_new(const base::File& folder, const std::string& name) const;
     void make_ahead() noexcept;
 
     const Home& home_;

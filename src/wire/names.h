@@ -37,8 +37,8 @@ inline constexpr const char* types_folder = "types";
 // The length of a participant's file; base::LifeMark stands at its beginning.
 inline constexpr std::uint64_t participant_page_bytes = 4096;
 inline constexpr std::uint64_t life_mark_at = 0;
-// One that is nobody's yet, in the same folder.
-inline constexpr const char* page_ahead_file = "ahead";
+// One that is nobody's yet, in the directory of the bus.
+inline constexpr const char* page_ahead_file = "participant.ahead";
 
 // A row of a table together with how often that row has been given out: {generation:32, index:32}.
 // Generations begin at 1, so 0 means "nobody".
