@@ -3,8 +3,6 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "journal/id_window.h"
 
-#include <algorithm>
-
 namespace shmbus::journal {
 
 namespace {
@@ -36,8 +34,8 @@ void IdWindow::rebuild(std::size_t slots) {
         slots_[slot_of(seen_[index].id)] = first_ + index + 1;
 }
 
-bool IdWindow::add(MessageId id, std::uint64_t seconds) {
-    if (contains(id) || most_ == 0) return false;
+void IdWindow::add(MessageId id, std::uint64_t seconds) {
+    if (contains(id) || most_ == 0) return;
     if (seen_.size() >= most_) {
         drop_oldest();
         ++pushed_out_;
@@ -46,12 +44,6 @@ bool IdWindow::add(MessageId id, std::uint64_t seconds) {
     const std::size_t slot = slot_of(id);
     seen_.push_back({id, seconds});
     slots_[slot] = first_ + seen_.size();
-    return true;
-}
-
-void IdWindow::were_seen_at(std::uint64_t seconds, std::size_t last) noexcept {
-    for (std::size_t at = seen_.size() - std::min(last, seen_.size()); at < seen_.size(); ++at)
-        seen_[at].seconds = seconds;
 }
 
 void IdWindow::drop_oldest() {

@@ -7,7 +7,6 @@
 
 #include <shmbus/result.h>
 
-#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <optional>
@@ -28,10 +27,8 @@ public:
     [[nodiscard]] bool contains(MessageId id) const noexcept;
     // In seconds, as it was entered; nothing: it is not there.
     [[nodiscard]] std::optional<std::uint64_t> seen_at(MessageId id) const noexcept;
-    // An id that is there already is not entered again: false. Pushes the oldest out when full.
-    bool add(MessageId id, std::uint64_t seconds);
-    // The last so many were entered at that time.
-    void were_seen_at(std::uint64_t seconds, std::size_t last) noexcept;
+    // An id that is there already is not entered again. Pushes the oldest out when full.
+    void add(MessageId id, std::uint64_t seconds);
     // Forgets what was seen before that time.
     void drop_before(std::uint64_t seconds);
     [[nodiscard]] const std::deque<Seen>& all() const noexcept { return seen_; }

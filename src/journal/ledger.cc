@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <utility>
 
 namespace shmbus::journal {
 
@@ -84,15 +83,16 @@ void Ledger::begin_segment(const SegmentHead& head, const SegmentBegin& begin) {
     segments[head.number] = std::move(segment);
 }
 
-void Ledger::batch_done(const Place& begin, std::uint64_t batch_seconds) {
+void Ledger::batch_begins(std::uint64_t batch_seconds) noexcept {
+    seconds = std::max(seconds, batch_seconds);
+}
+
+void Ledger::batch_done(const Place& begin) {
     if (const auto found = segments.find(begin.number); found != segments.end()) {
         std::vector<Segment::Mark>& marks = found->second.marks;
         const std::uint64_t last = marks.empty() ? first_batch_offset : marks.back().offset;
         if (begin.offset >= last + mark_every_bytes) marks.push_back({begin.lsn, begin.offset});
     }
-    seconds = std::max(seconds, batch_seconds);
-    // Entered under the time of the batch before, which may be days ago.
-    ids.were_seen_at(seconds, std::exchange(ids_of_batch, 0));
     if (seconds > limits_.window_seconds) ids.drop_before(seconds - limits_.window_seconds);
 }
 
@@ -110,7 +110,7 @@ bool Ledger::add_published(std::uint64_t number, const RecordHead& head) {
     share.last_lsn = head.lsn;
     ++share.count;
     share.bytes += record_bytes(head.payload_bytes);
-    if ((head.flags & keep_id) != 0 && ids.add({head.first, head.second}, seconds)) ++ids_of_batch;
+    if ((head.flags & keep_id) != 0) ids.add({head.first, head.second}, seconds);
     return true;
 }
 
@@ -157,7 +157,7 @@ void Ledger::forget(Endpoint endpoint) {
 
 // Ids and positions are kept without the record that they came with.
 void Ledger::doubt_what_is_known() {
-    doubted_to = std::max(doubted_to, seconds);
+    if (!ids.all().empty()) doubted_to = std::max(doubted_to, ids.all().back().seconds);
     for (auto& [lane, mark] : lanes) mark.doubted = 1;
 }
 

@@ -103,7 +103,6 @@ public:
     std::uint64_t seconds = 0;          // of the last batch
     std::uint64_t doubted_to = 0;       // ids seen up to that time may be among what was lost
     std::uint64_t batch_begin_lsn = 0;  // what the last batch follows; in memory only
-    std::size_t ids_of_batch = 0;       // entered since the last batch ended; in memory only
 
     // One record of a valid batch that stands in segment `number`. False: its content is not what
     // its kind must have, and nothing was changed.
@@ -113,8 +112,10 @@ public:
     void begin_segment(const SegmentHead& head, const SegmentBegin& begin);
     // An audience as a checkpoint kept it.
     void restore(std::uint32_t number, Audience audience);
+    // Before the first record of a batch, which all of its records take their time from.
+    void batch_begins(std::uint64_t batch_seconds) noexcept;
     // After the last record of a batch that begins here.
-    void batch_done(const Place& begin, std::uint64_t batch_seconds);
+    void batch_done(const Place& begin);
 
     // Messages that are known may be among those that an operator has accepted as lost.
     [[nodiscard]] bool is_doubted(MessageId id) const noexcept;

@@ -398,6 +398,7 @@ void OpenBatch::fold(std::uint64_t begin, std::uint64_t end, const Place& before
                      std::uint64_t seconds) {
     Ledger& ledger = core_.ledger;
     ledger.batch_begin_lsn = before.lsn;
+    ledger.batch_begins(seconds);
     for (std::uint64_t at = begin; at < end;) {
         const auto head = read_as<RecordHead>(bytes_, at);
         const auto payload =
@@ -410,7 +411,7 @@ void OpenBatch::fold(std::uint64_t begin, std::uint64_t end, const Place& before
         at += record_bytes(head.payload_bytes);
     }
     const std::uint64_t offset = begin == 0 ? first_batch_offset : before.offset;
-    ledger.batch_done({core_.end.number, offset, before.lsn, 0, 0}, seconds);
+    ledger.batch_done({core_.end.number, offset, before.lsn, 0, 0});
     for (const auto& [endpoint, how_many] : settling_)
         if (Feed* const feed = core_.feed(endpoint)) feed->advance();
 }

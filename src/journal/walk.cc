@@ -158,6 +158,7 @@ void Walk::walk_segment(const SegmentFile& file, const Place* limit) {
 }
 
 void Walk::fold(const Stretch& stretch, const Batch& batch) {
+    begin_batch(batch.tail);
     for (std::uint64_t at = batch.begin; at < batch.end;) {
         const auto head = read_as<RecordHead>(stretch.bytes, at - stretch.begin);
         fold_record(stretch, at, head);
@@ -170,10 +171,14 @@ void Walk::fold(const Stretch& stretch, const Batch& batch) {
     ++report_.batches;
 }
 
+// A checkpoint knows the time of those that it holds.
+void Walk::begin_batch(const BatchEnd& end) {
+    if (place_.lsn >= known_.lsn) ledger_.batch_begins(end.seconds);
+}
+
 void Walk::fold_record(const Stretch& stretch, std::uint64_t offset, const RecordHead& head) {
     if (head.kind == Kind::begin) begin_segment(stretch, offset, head);
-    if (head.kind == Kind::batch_end && place_.lsn >= known_.lsn)
-        ledger_.batch_done(place_, read_as<BatchEnd>(payload_at(stretch, offset, head)).seconds);
+    if (head.kind == Kind::batch_end && place_.lsn >= known_.lsn) ledger_.batch_done(place_);
     if (!takes_lsn(head)) return;
     show(stretch, offset, head);
     ++report_.records;

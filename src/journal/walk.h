@@ -63,6 +63,7 @@ private:
     // Walks the segment up to where its successor says it ended, or to the end of the log.
     void walk_segment(const SegmentFile& file, const Place* limit);
     void fold(const Stretch& stretch, const Batch& batch);
+    void begin_batch(const BatchEnd& end);
     void fold_record(const Stretch& stretch, std::uint64_t offset, const RecordHead& head);
     void show(const Stretch& stretch, std::uint64_t offset, const RecordHead& head) const;
     void begin_segment(const Stretch& stretch, std::uint64_t offset, const RecordHead& head);

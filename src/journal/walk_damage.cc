@@ -8,6 +8,9 @@
 namespace shmbus::journal {
 
 void Walk::keep(const Stretch& stretch, const std::vector<Kept>& kept) {
+    if (!kept.empty() && kept.back().head.kind == Kind::batch_end)
+        begin_batch(
+            read_as<BatchEnd>(payload_at(stretch, kept.back().offset, kept.back().head)));
     for (const Kept& record : kept) fold_record(stretch, record.offset, record.head);
 }
 

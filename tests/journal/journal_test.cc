@@ -582,6 +582,15 @@ TEST_CASE("what a batch tells of a lane is what it told before, when the rest is
 namespace {
 
 // What it said is known by a checkpoint alone then.
+// Where a message stands in the first segment.
+std::uint64_t place_of(Bench& bench, const std::string& wanted) {
+    const std::vector<std::byte> file = bench.disk.state.content(numbered_name("seg-", 1));
+    const auto found =
+        std::search(file.begin(), file.end(), wanted.begin(), wanted.end(),
+                    [](std::byte a, char b) { return std::to_integer<char>(a) == b; });
+    return static_cast<std::uint64_t>(found - file.begin());
+}
+
 void let_go_of_the_first_segment(Bench& bench) {
     const std::string text(2000, 'x');
     for (int i = 0; i < 200; ++i) {
@@ -646,6 +655,26 @@ TEST_CASE("a kept id that comes after a quiet day is known from then on, also af
     bench.commit();
     CHECK_FALSE(knows(2));
     CHECK_FALSE(knows(3));
+}
+
+TEST_CASE("a lane that goes after a quiet day is remembered from then on, also after a restart") {
+    Bench bench;
+    bench.up_to(77, 4000);
+    bench.commit();
+    bench.now += 200'000;
+    REQUIRE(bench.journal->lane_gone(77) == Outcome::ok);
+    bench.commit();
+    const auto is_known = [&] { return bench.journal->ledger().lanes.count(77) == 1; };
+    SUBCASE("as it was written") {}
+    SUBCASE("as it was read again") { bench.reopen(); }
+    let_go_of_the_first_segment(bench);
+    CHECK(is_known());
+    bench.reopen();
+    CHECK(is_known());
+    // For 24 hours, and not for ever.
+    bench.now += 86'500;
+    let_go_of_the_first_segment(bench);
+    CHECK_FALSE(is_known());
 }
 
 TEST_CASE("ids beyond the bound push the oldest out, and that is counted") {
@@ -792,12 +821,7 @@ TEST_CASE("damage stops the service, is named exactly, and is gone around once a
     bench.commit();
     bench.journal->close();
     // A bit of the fourth message's head.
-    std::vector<std::byte> file = bench.disk.state.content(numbered_name("seg-", 1));
-    const std::string wanted = "message 3";
-    const auto found =
-        std::search(file.begin(), file.end(), wanted.begin(), wanted.end(),
-                    [](std::byte a, char b) { return std::to_integer<char>(a) == b; });
-    const auto offset = static_cast<std::uint64_t>(found - file.begin()) - 48;
+    const std::uint64_t offset = place_of(bench, "message 3") - 48;
     bench.disk.state.flip_bit(numbered_name("seg-", 1), (offset + 16) * 8);
     bench.settle_disk();
     const DiskState before = bench.disk.state;
@@ -821,6 +845,26 @@ TEST_CASE("damage stops the service, is named exactly, and is gone around once a
                                    "message 4 again", "message 5 again", "nothing"})
         CHECK(bench.next(sales) == text);
     CHECK(bench.next(billing) == "last of billing again");
+}
+
+TEST_CASE("what is whole in a damaged batch has come when the batch did") {
+    Bench bench;
+    bench.publish("before", {sales});
+    bench.commit();
+    bench.now += 200'000;
+    bench.publish("whole", {sales}, MessageId{5, 1}, true);
+    bench.publish("damaged", {sales}, MessageId{5, 2}, true);
+    bench.commit();
+    bench.journal->close();
+    bench.disk.state.flip_bit(numbered_name("seg-", 1), place_of(bench, "damaged") * 8);
+    bench.settle_disk();
+    bench.reopen();
+    bench.options.accepted_losses.add(bench.journal->report().damages.at(0).lsns);
+    bench.reopen();
+    bench.publish("later", {sales});
+    bench.commit();
+    CHECK(bench.journal->was_seen({5, 1}));
+    CHECK_FALSE(bench.journal->was_seen({5, 2}));
 }
 
 TEST_CASE("what is known when a loss is accepted is doubted, and what comes later is not") {
