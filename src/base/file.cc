@@ -177,8 +177,12 @@ bool unlink_at(int directory_fd, const std::string& name) {
 }
 
 void rename_at(int directory_fd, const std::string& from, const std::string& to) {
-    if (::renameat(directory_fd, from.c_str(), directory_fd, to.c_str()) != 0)
-        fail("renaming a file to " + to, path_of(directory_fd, from), errno);
+    rename_at(directory_fd, from, directory_fd, to);
+}
+
+void rename_at(int from_fd, const std::string& from, int to_fd, const std::string& to) {
+    if (::renameat(from_fd, from.c_str(), to_fd, to.c_str()) != 0)
+        fail("renaming a file to " + to, path_of(from_fd, from), errno);
 }
 
 namespace {

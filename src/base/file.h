@@ -89,6 +89,8 @@ bool unlink_at(int directory_fd, const std::string& name);
 
 // Renames inside one directory; replaces what stands under the new name, in one step.
 void rename_at(int directory_fd, const std::string& from, const std::string& to);
+// The same from one directory into another one of the same file system.
+void rename_at(int from_fd, const std::string& from, int to_fd, const std::string& to);
 
 // Ours, as mkdir leaves it, and nothing in it: whoever made it for a group was killed before it had
 // that. One that cannot be listed is none.

@@ -4,7 +4,6 @@
 #include "daemon/participant_pages.h"
 
 #include <cerrno>
-#include <cstdio>
 
 #include "daemon/home.h"
 #include "wire/names.h"
@@ -34,9 +33,7 @@ base::File ParticipantPages::make(const std::string& name) {
     has_one_ahead_ = false;
     const int ahead = home_.directory().fd();
     base::File page = base::File::open_at(ahead, wire::page_ahead_file, base::Access::read_write);
-    if (::renameat(ahead, wire::page_ahead_file, folder.fd(), name.c_str()) != 0)
-        throw SetupError("giving a participant its page", base::path_of(folder.fd(), name), errno,
-                         "see the system's answer");
+    base::rename_at(ahead, wire::page_ahead_file, folder.fd(), name);
     return page;
 }
 

@@ -317,15 +317,6 @@ void Registrar::describe_type(const wire::DescribeTypeRequest& request) {
     static_cast<void>(tables.change<TypeRow>(request.type));
 }
 
-void Registrar::require_allowed(std::uint64_t lane_bytes) const {
-    const std::uint64_t most = state_.config().most_lane_bytes;
-    if (!lane::is_lane_capacity(lane_bytes) || lane_bytes > most)
-        throw Refusal(ReplyCode::not_allowed,
-                      "lanes of " + std::to_string(lane_bytes) +
-                          " bytes were asked for; lanes are powers of two from 4096 to " +
-                          std::to_string(most));
-}
-
 void Registrar::create_endpoint(Client& client, const wire::CreateEndpointRequest& request,
                                 Answer& answer) {
     const std::string_view name = name_of(request.name);
@@ -345,7 +336,7 @@ void Registrar::create_endpoint(Client& client, const wire::CreateEndpointReques
         row.events_when_full = request.events_when_full;
         row.lane_bytes =
             request.lane_bytes != 0 ? request.lane_bytes : state_.config().default_lane_bytes;
-        require_allowed(row.lane_bytes);
+        require_lane_bytes(row.lane_bytes, state_.config().most_lane_bytes);
         row.events_wait_ns = request.events_wait_ns;
         row.uid = client.peer.uid;
         index = state_.make_endpoint(row, name);
@@ -398,7 +389,7 @@ void Registrar::announce(Client&, const wire::EndpointTypeRequest& request, Answ
 
 // One that cannot be had: the others are not to go without for that. The publisher asks for this
 // lane when it publishes, and is told.
-bool Registrar::has_lane_ahead(wire::Reference publisher, std::uint32_t uid,
+bool Registrar::try_lane_ahead(wire::Reference publisher, std::uint32_t uid,
                                std::uint32_t endpoint) {
     try {
         state_.make_lane_ahead(publisher, uid, endpoint);
@@ -419,7 +410,7 @@ void Registrar::publisher(Client& client, const wire::PublisherRequest& request,
     for (std::uint32_t index = 1; index < tables.used<SubscriptionRow>(); ++index) {
         const SubscriptionRow& row = tables.row<SubscriptionRow>(index);
         if (row.state == RowState::free || !state_.descends(request.event, row.event)) continue;
-        made += has_lane_ahead(client.participant, client.peer.uid, row.endpoint) ? 1 : 0;
+        made += try_lane_ahead(client.participant, client.peer.uid, row.endpoint) ? 1 : 0;
     }
     answer.reply.values[0] = made;
     std::uint32_t mine = 0;
@@ -466,7 +457,7 @@ void Registrar::subscribe(Client& client, const wire::EndpointTypeRequest& reque
             continue;
         const std::uint32_t uid =
             tables.row<ParticipantRow>(wire::index_of(row.participant)).uid;
-        static_cast<void>(has_lane_ahead(row.participant, uid, request.endpoint));
+        try_lane_ahead(row.participant, uid, request.endpoint);
     }
     tables.change<SubscriptionRow>(index) = {.state = RowState::live,
                                              .policy = policy,
@@ -624,7 +615,7 @@ void Registrar::reply_inbox(Client& client, const wire::ReplyInboxRequest& reque
         row.events_when_full = static_cast<std::uint8_t>(WhenFull::refuse);
         row.lane_bytes = request.lane_bytes != 0 ? request.lane_bytes
                                                  : state_.config().default_lane_bytes;
-        require_allowed(row.lane_bytes);
+        require_lane_bytes(row.lane_bytes, state_.config().most_lane_bytes);
         row.owner = client.participant;
         row.uid = client.peer.uid;
         index = state_.make_endpoint(row, "reply." + wire::numbered_file(client.participant));

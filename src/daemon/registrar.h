@@ -66,16 +66,14 @@ private:
     void journal(Client& client, const wire::JournalRequest& request, Answer& answer);
     void status(Client& client, const wire::StatusRequest& request, Answer& answer);
 
-    [[nodiscard]] bool has_lane_ahead(wire::Reference publisher, std::uint32_t uid,
-                                      std::uint32_t endpoint);
+    // False when it cannot be had, which is in the log.
+    bool try_lane_ahead(wire::Reference publisher, std::uint32_t uid, std::uint32_t endpoint);
     [[nodiscard]] std::uint32_t lane_for(const wire::OpenLaneRequest& request,
                                          const Client& client);
     void require_short_chain(std::uint64_t predecessor, const Client& client,
                              std::uint32_t endpoint) const;
     [[nodiscard]] std::uint16_t place_for(const Client& client, std::uint32_t endpoint,
                                           std::uint32_t known_slots);
-    // Of an endpoint that is made.
-    void require_allowed(std::uint64_t lane_bytes) const;
     void answer_with_lane(std::uint32_t row, Answer& answer);
 
     State& state_;

@@ -46,6 +46,14 @@ bool is_for_want_of_room(const SetupError& error) noexcept {
     return why == EMFILE || why == ENFILE || why == ENOMEM;
 }
 
+void require_lane_bytes(std::uint64_t bytes, std::uint64_t most) {
+    if (lane::is_lane_capacity(bytes) && bytes <= most) return;
+    throw Refusal(wire::ReplyCode::not_allowed,
+                  "lanes of " + std::to_string(bytes) +
+                      " bytes were asked for; lanes are powers of two from 4096 to " +
+                      std::to_string(most));
+}
+
 State::State(Home home, const Config& config, Log log)
     : home_(std::move(home)),
       config_(config),
@@ -128,13 +136,9 @@ std::uint32_t State::make_lane(const LaneWish& wish) {
     const std::uint64_t capacity = wish.capacity != 0 ? wish.capacity : endpoint.lane_bytes;
     // What the endpoint was made with stays, whatever the limit is by now; and what is on disk is
     // handed out in any case.
-    const std::uint64_t most = std::max(config_.most_lane_bytes, endpoint.lane_bytes);
-    const bool is_too_long = capacity > most && wish.writer != wire::daemon_reference;
-    if (!lane::is_lane_capacity(capacity) || is_too_long)
-        throw Refusal(wire::ReplyCode::not_allowed,
-                      "a lane of " + std::to_string(capacity) +
-                          " bytes was asked for; lanes are powers of two from 4096 to " +
-                          std::to_string(most));
+    require_lane_bytes(capacity, wish.writer == wire::daemon_reference
+                                     ? lane::most_capacity
+                                     : std::max(config_.most_lane_bytes, endpoint.lane_bytes));
     const std::uint32_t row = take_row<LaneRow>(wish.uid, "lanes", &Quota::lanes);
     std::uint64_t held_bytes = 0;
     for (std::uint32_t at = 1; at < tables_.used<LaneRow>(); ++at) {

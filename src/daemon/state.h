@@ -39,6 +39,9 @@ struct Refusal : std::runtime_error {
     wire::ReplyCode code;
 };
 
+// Throws Refusal `not_allowed` unless a lane may have so many bytes.
+void require_lane_bytes(std::uint64_t bytes, std::uint64_t most);
+
 // What could not be had is asked for again after this.
 constexpr std::chrono::seconds try_again_after{1};
 
