@@ -8,6 +8,7 @@
 #include <numeric>
 #include <thread>
 
+#include "bus/inside.h"
 #include "bus/messages.h"
 
 using namespace bus_tests;
@@ -46,8 +47,7 @@ TEST_CASE("what is sent by a destructor at the end of its thread is sent") {
     shmbus::Endpoint endpoint = bus.endpoint("orders");
     std::size_t handled = 0;
     endpoint.on<Order>([&](const Order&) { ++handled; });
-    // Ends: when nothing is there.
-    while (endpoint.poll() != 0) {}
+    poll_all(endpoint);
     CHECK(handled == 80);
 }
 

@@ -305,7 +305,6 @@ TEST_CASE("lanes that wait for one another end with the quota of successors") {
     CHECK(made == 4);
 }
 
-// Needs root, to become somebody else; says so and stops otherwise.
 TEST_CASE("without a descriptor for a connection the daemon says so, and goes on") {
     const Folder folder;
     Daemon daemon(folder.bus());
@@ -344,6 +343,7 @@ TEST_CASE("without a descriptor for a connection the daemon says so, and goes on
     CHECK(told == 1);
 }
 
+// Needs root, to become somebody else; says so and stops otherwise.
 TEST_CASE("another user joins through the group of the bus, under the quotas for others") {
     if (::geteuid() != 0) {
         MESSAGE("not run: only root can become another user");

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "question.h"
 #include "served_bus.h"
 
 namespace durable_tests {
@@ -16,16 +17,6 @@ using shmbus::Context;
 using shmbus::Endpoint;
 
 namespace {
-
-struct Answer {
-    static constexpr auto message = shmbus::reply("failing.answer", shmbus::transient);
-    std::uint64_t number = 0;
-};
-struct Ask {
-    static constexpr auto message = shmbus::command("failing.ask", shmbus::transient);
-    using reply = Answer;
-    std::uint64_t number = 0;
-};
 
 shmbus::EndpointOptions one_attempt() {
     shmbus::EndpointOptions options;
@@ -74,11 +65,11 @@ TEST_CASE("a reply to one who lives that finds no quota is refused, and its hand
     served.serve();
     Bus server = served.open();
     Endpoint endpoint = server.endpoint("asked", one_attempt());
-    endpoint.on<Ask>([](const Ask& ask, Context& context) {
-        context.reply(Answer{ask.number}).value();
+    endpoint.on<Question>([](const Question& question, Context& context) {
+        context.reply(Answer{question.number}).value();
     });
     Bus bus = served.open();
-    auto answer = bus.request(Ask{1}, {.deadline = 20s});
+    auto answer = bus.request(Question{1}, {.deadline = 20s});
     CHECK(eventually([&] {
         endpoint.poll();
         return endpoint.counts().threw != 0;

@@ -28,6 +28,7 @@
 #include "daemon/server.h"
 #include "daemon/state.h"
 #include "lane/inbox_file.h"
+#include "question.h"
 #include "served_bus.h"
 #include "support/own_new.h"
 #include "wire/names.h"
@@ -42,15 +43,6 @@ namespace {
 
 namespace daemon = shmbus::daemon;
 
-struct Answer {
-    static constexpr auto message = shmbus::reply("test.sweep.answer", shmbus::transient);
-    std::uint64_t number = 0;
-};
-struct Question {
-    static constexpr auto message = shmbus::command("test.sweep.question", shmbus::transient);
-    using reply = Answer;
-    std::uint64_t number = 0;
-};
 struct Rumour {
     static constexpr auto message = shmbus::event("test.sweep.told", shmbus::transient);
     std::uint64_t number = 0;

@@ -61,7 +61,8 @@ def shots(stage):
     screen = stage.screen(96, 24, " ".join(stage.top_words("-d", "0.5")))
     # Until something is known of every rate and every time there is.
     yield "The endpoints of a bus, those in trouble first:", seen(
-        screen, r"^Messages in \S+/s .* Journal \S+/s ", "^P shipping ", "^F error ", "^R billing ", "^I books ", r"^I shmbus\.journal ",
+        screen, r"^Messages in \S+/s .* Journal \S+/s ", "^P shipping ", "^F error ",
+        "^R billing ", "^I books ", r"^I shmbus\.journal ",
         r"^R sales .* \S+s\*? +\S+s\*? +\S+s\*? ", "q$")
     screen.press("/", "s", "h", "i", "p", "Enter", "b")
     yield "`b`: who blocks this queue?", seen(screen, "STOPPED", "^nobody waits for room")
