@@ -48,8 +48,14 @@ struct Core {
     std::map<Endpoint, Feed> feeds;
     std::string stopped;  // why, or empty
     std::string trouble;  // of the upkeep
+    std::uint64_t own_from = 0;     // the journal's own clock when it was opened
+    std::uint64_t uptime_from = 0;  // the machine's uptime then
 
-    [[nodiscard]] std::uint64_t now_seconds() const;
+    [[nodiscard]] std::uint64_t now_seconds() const;  // since 1970; may step
+    // The journal's own clock goes on from there. Time passes for it while it is open, whatever
+    // happens to the system's clock.
+    void start_clock(std::uint64_t own_seconds);
+    [[nodiscard]] std::uint64_t own_seconds() const;
     [[nodiscard]] std::uint64_t random() const;
     [[nodiscard]] std::uint64_t segment_bytes() const noexcept { return superblock.segment_bytes; }
     // Where batches may stand in a plain segment.

@@ -136,7 +136,8 @@ struct BatchEnd {
     std::uint32_t previous_chain = 0;
     std::uint32_t chain = 0;  // sum of previous_chain and the head_sums of the batch
     std::uint64_t begin_offset = 0;
-    std::uint64_t seconds = 0;  // since 1970, never less than before
+    // By the journal's own clock: since 1970 when it was made, and on while it is open.
+    std::uint64_t seconds = 0;
 };
 static_assert(sizeof(BatchEnd) == 40);
 

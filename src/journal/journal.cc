@@ -26,6 +26,22 @@ std::uint64_t Core::now_seconds() const {
     return options.now_seconds ? options.now_seconds() : base::realtime_ns() / 1'000'000'000U;
 }
 
+namespace {
+
+[[nodiscard]] std::uint64_t uptime_seconds(const Options& options) {
+    return options.uptime_seconds ? options.uptime_seconds()
+                                  : base::clock_ns(CLOCK_BOOTTIME) / 1'000'000'000U;
+}
+
+}  // namespace
+
+void Core::start_clock(std::uint64_t own_seconds) {
+    own_from = own_seconds;
+    uptime_from = uptime_seconds(options);
+}
+
+std::uint64_t Core::own_seconds() const { return own_from + uptime_seconds(options) - uptime_from; }
+
 std::uint64_t Core::random() const {
     return options.random ? options.random() : base::random_u64();
 }
@@ -111,6 +127,7 @@ void Journal::Inside::make_new() {
     core.superblock.segment_bytes = core.options.segment_bytes;
     core.superblock.end.chain = crc32c(0, bytes_of(core.superblock.journal_id));
     core.superblock.seconds = core.now_seconds();
+    core.start_clock(core.superblock.seconds);
     if (const int error = SuperblockFile::make(core.storage, core.superblock))
         fail(core.storage, "making a journal", error,
              "the directory must be on a writable file system with some room");
@@ -123,6 +140,9 @@ void Journal::Inside::make_new() {
 void Journal::Inside::take_over(Recovered& recovered) {
     core.superblock = recovered.superblock;
     core.ledger = std::move(recovered.ledger);
+    // A journal without a batch has been made and no more. A second later than the last batch, so
+    // that what comes now is told from what was known before.
+    core.start_clock(core.ledger.seconds != 0 ? core.ledger.seconds + 1 : core.superblock.seconds);
     core.end = recovered.report.end;
     core.opened_at_lsn = core.end.lsn;
     core.newest_segment = recovered.newest_segment;

@@ -43,7 +43,8 @@ struct Options {
     LedgerLimits ledger;
     Ranges accepted_losses;                      // what the operator accepts at this start
     std::function<std::uint64_t()> now_seconds;  // since 1970; empty: the system's clock
-    std::function<std::uint64_t()> random;       // not 0; empty: the kernel's
+    std::function<std::uint64_t()> uptime_seconds;  // never steps; empty: since the machine's boot
+    std::function<std::uint64_t()> random;          // not 0; empty: the kernel's
 };
 
 enum class Outcome : std::uint8_t {

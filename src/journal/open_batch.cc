@@ -281,7 +281,7 @@ BatchEnd OpenBatch::finish(const Seed& seed, std::uint64_t begin, std::uint64_t 
     BatchEnd tail;
     tail.first_lsn = core_.end.lsn + 1;
     tail.durable_before = core_.end.lsn;
-    tail.seconds = std::max(core_.ledger.seconds, core_.now_seconds());
+    tail.seconds = core_.own_seconds();
     RecordHead last;
     last.lsn = core_.end.lsn + records_;
     last.number = static_cast<std::uint32_t>(records_);

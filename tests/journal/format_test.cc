@@ -47,6 +47,7 @@ namespace fs = std::filesystem;
     Options options;
     options.segment_bytes = 32 * 1024;
     options.now_seconds = [] { return std::uint64_t{1'700'000'000}; };
+    options.uptime_seconds = [] { return std::uint64_t{100}; };
     std::uint64_t number = 0x1111;
     options.random = [&] { return number += 0x1111; };
     Journal journal(disk, options);

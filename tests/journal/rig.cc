@@ -69,6 +69,7 @@ Options Rig::small_options() {
 Rig::Rig(std::uint64_t seed, Options how) : random(seed), options(std::move(how)) {
     disk.random.seed(seed);
     options.now_seconds = [this] { return first_second + commits; };
+    options.uptime_seconds = [this] { return commits; };
     options.random = [this] { return random() | 1U; };
     allowed.before = std::make_shared<Account>();
 }

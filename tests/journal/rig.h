@@ -78,6 +78,7 @@ public:
     [[nodiscard]] journal::Options options_of_disk() const {
         journal::Options plain = options;
         plain.now_seconds = nullptr;
+        plain.uptime_seconds = nullptr;
         plain.random = nullptr;
         return plain;
     }
