@@ -14,6 +14,7 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <shmbus/bus.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -530,6 +531,20 @@ TEST_CASE("what was made with longer lanes than a new limit allows goes on with 
     CHECK(session->reply_inbox().has_value());
     CHECK(session->create_endpoint("third", {.lane_bytes = 1 << 17}).error() ==
           ErrorCode::refused);
+}
+
+TEST_CASE("a program that says nothing of its lanes gets those that are configured") {
+    const Folder folder;
+    const std::string file = folder.path() + "/config.toml";
+    std::ofstream(file) << "default_lane_bytes = 16384\nmost_lane_bytes = 65536\n";
+    Daemon daemon(folder.bus(), {"--config", file});
+    REQUIRE(daemon.trouble() == "");
+    shmbus::Bus bus = shmbus::Bus::open(folder.bus());
+    const shmbus::Endpoint endpoint = bus.endpoint("orders");
+    const auto session = test::join(folder.bus());
+    const auto there = session->create_endpoint("orders");
+    REQUIRE(there.has_value());
+    CHECK(session->open_lane(there->index).value().capacity == 16384);
 }
 
 TEST_CASE("an endpoint can subscribe though a publisher may have no more lanes") {
