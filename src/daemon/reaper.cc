@@ -60,7 +60,7 @@ base::Witness* Reaper::witness(wire::Reference participant, bool& is_hindered) {
         return &made->second.witness;
     } catch (const SetupError& error) {
         is_hindered = is_for_want_of_room(error);
-        state_.log(LogLevel::warning, error.what());
+        complain(LogLevel::warning, error);
         return nullptr;
     }
 }
@@ -202,6 +202,11 @@ void Reaper::retire_lanes(const MayForget& may_forget) {
     });
 }
 
+void Reaper::complain(LogLevel level, const SetupError& error) {
+    const bool is_new = complaints_now_.insert(error.what()).second;
+    if (is_new && !complaints_.contains(error.what())) state_.log(level, error.what());
+}
+
 // Null when nothing can be read from it any more, by anybody; or not now, by us.
 const lane::LaneParts* Reaper::watch(const LaneRow& lane, bool& is_hindered) {
     std::unique_ptr<lane::LaneParts>& parts = lanes_[lane.id];
@@ -213,7 +218,7 @@ const lane::LaneParts* Reaper::watch(const LaneRow& lane, bool& is_hindered) {
                 lane::LaneParts::Side::reader);
     } catch (const SetupError& error) {
         is_hindered = is_for_want_of_room(error);
-        state_.log(LogLevel::error, error.what());
+        complain(LogLevel::error, error);
     }
     return parts.get();
 }

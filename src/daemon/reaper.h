@@ -21,6 +21,8 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <string>
+#include <utility>
 
 #include "base/liveness.h"
 #include "daemon/state.h"
@@ -48,6 +50,7 @@ public:
         if (someone_leaves) clear_away();
         notice_closed_lanes();
         retire_lanes(may_forget);
+        complaints_ = std::exchange(complaints_now_, {});
     }
     // Participants that are alive, as of the last sweep.
     [[nodiscard]] std::uint32_t alive() const;
@@ -68,6 +71,8 @@ private:
     void remove_reply_inboxes(wire::Reference participant);
     void notice_closed_lanes();
     void retire_lanes(const MayForget& may_forget);
+    // Said once for as long as each sweep finds it.
+    void complain(LogLevel level, const SetupError& error);
     [[nodiscard]] const lane::LaneParts* watch(const directory::LaneRow& lane, bool& is_hindered);
     [[nodiscard]] bool may_go(const directory::LaneRow& lane, const MayForget& may_forget);
 
@@ -80,6 +85,8 @@ private:
     std::set<wire::Reference> inherited_;         // rows that an earlier daemon had made
     std::map<std::uint32_t, Watched> witnesses_;  // by participant index
     std::map<std::uint64_t, std::unique_ptr<lane::LaneParts>> lanes_;  // being watched, by id
+    std::set<std::string> complaints_;      // of the last sweep
+    std::set<std::string> complaints_now_;  // of this one
 };
 
 }  // namespace shmbus::daemon

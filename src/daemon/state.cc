@@ -315,7 +315,8 @@ void State::reconcile_inbox(std::uint32_t endpoint) {
     auto* inbox = inboxes_.admin_if_sound(endpoint, row.generation);
     if (!inbox) {
         log(LogLevel::error, "the inbox of endpoint '" + std::string(name_in(row)) +
-                                 "' is missing or damaged; nobody can attach to it");
+                                 "' is missing or damaged; nobody can attach to it until it "
+                                 "was removed (shmbus endpoint rm) and made anew");
         return;
     }
     std::set<std::uint64_t> wanted;

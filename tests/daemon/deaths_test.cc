@@ -6,12 +6,14 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <random>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/liveness.h"
@@ -20,6 +22,7 @@
 #include "lane/inbox_file.h"
 #include "lane/writer.h"
 #include "wire/channel.h"
+#include "wire/names.h"
 #include "wire/record.h"
 
 using namespace std::chrono_literals;
@@ -192,6 +195,68 @@ TEST_CASE("a dead writer's lane goes when its last message was taken and handled
     CHECK(participants() == 2);
     for (lane::Batch* batch : batches) consumer->finish(batch);
     CHECK(test::eventually([&] { return lanes() == 0 && participants() == 1; }));
+}
+
+TEST_CASE("an endpoint whose inbox was cut off can be removed, with what nobody can come to") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const auto session = test::join(folder.bus());
+    const EndpointHandle endpoint =
+        session->create_endpoint("orders", {.lane_bytes = 4096}).value();
+    test::Process sender = test::fork_child([&] {
+        auto* writing = test::join(folder.bus()).release();
+        const auto lane = writing->open_lane(endpoint.index);
+        lane::Writer writer(lane.value().lane);
+        write_record(writer);
+    });
+    const std::string inbox = folder.bus() + "/inboxes/" +
+                              wire::numbered_file(endpoint.index, endpoint.generation);
+    std::filesystem::resize_file(inbox, 100);
+    daemon.kill_and_restart();
+    CHECK(session->remove_endpoint(endpoint).error() == ErrorCode::refused);
+    sender.kill();
+    CHECK(test::eventually([&] { return session->remove_endpoint(endpoint).has_value(); }));
+    CHECK_FALSE(std::filesystem::exists(inbox));
+    CHECK(count_of(*session, &detail::BusStatus::lanes) == 0);
+    CHECK(session->create_endpoint("orders").has_value());
+}
+
+TEST_CASE("what each sweep cannot look at for want of descriptors is said once") {
+    const Folder folder;
+    Daemon daemon(folder.bus());
+    const auto session = test::join(folder.bus());
+    const EndpointHandle endpoint =
+        session->create_endpoint("orders", {.lane_bytes = 4096}).value();
+    std::vector<std::unique_ptr<detail::Session>> leaving;
+    for (int count = 0; count < 6; ++count) leaving.push_back(test::join(folder.bus()));
+    const auto participants = [&] { return count_of(*session, &detail::BusStatus::participants); };
+    test::Process sender = test::fork_child([&] {
+        auto* writing = test::join(folder.bus()).release();
+        const auto lane = writing->open_lane(endpoint.index);
+        lane::Writer writer(lane.value().lane);
+        write_record(writer);
+    });
+    // A sweep that finds somebody gone has looked at all the others' pages.
+    test::join(folder.bus()).reset();
+    REQUIRE(test::eventually([&] { return participants() == 8; }));
+    rlimit usual{};
+    REQUIRE(::prlimit(daemon.process().pid(), RLIMIT_NOFILE, nullptr, &usual) == 0);
+    rlimit none = usual;
+    none.rlim_cur = 0;
+    REQUIRE(::prlimit(daemon.process().pid(), RLIMIT_NOFILE, &none, nullptr) == 0);
+    sender.kill();
+    std::uint64_t left = 8;
+    for (auto& one : leaving) {
+        one.reset();
+        --left;
+        REQUIRE(test::eventually([&] { return participants() == left; }));
+    }
+    std::ifstream log(folder.path() + "/daemon.out");
+    int told = 0;
+    for (std::string line; std::getline(log, line);)
+        told += line.find("/lanes/") != std::string::npos ? 1 : 0;
+    CHECK(told == 1);
+    REQUIRE(::prlimit(daemon.process().pid(), RLIMIT_NOFILE, &usual, nullptr) == 0);
 }
 
 TEST_CASE("senders that come and go, and leave messages, keep nobody out") {
