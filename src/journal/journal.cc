@@ -184,13 +184,16 @@ void Journal::Inside::accept_losses() {
 void Journal::Inside::begin_service() {
     if (const int error = core.superblock_file.open(core.storage))
         fail(core.storage, "opening the journal's superblock", error, "see the system's answer");
-    upkeep.make_all_spares();
+    // A new journal has all its room from the first. For one that is taken up again somebody waits:
+    // what it has left will do to begin with, and the rest is made while it serves.
+    const std::size_t spares = core.report.is_new ? Upkeep::wanted_spares : 1;
+    upkeep.make_spares(spares);
     accept_losses();
     // Says where the log ended; without room for that it is said with the first batch.
     if (core.current_is_finished || !batch.is_empty())
         if (!core.spares.empty() || !core.current_is_finished)
             static_cast<void>(batch.commit(true));
-    upkeep.make_all_spares();
+    upkeep.make_spares(spares);
     static_cast<void>(upkeep.write_superblock(true));
     if (const int error = CheckpointFiles::reserve(core.storage, 0))
         core.trouble = "reserving room for a checkpoint: " + words_of(error);

@@ -68,8 +68,8 @@ bool Upkeep::make_spare(bool idle) {
     return true;
 }
 
-void Upkeep::make_all_spares() {
-    while (core_.spares.size() < wanted_spares && make_spare(true)) continue;
+void Upkeep::make_spares(std::size_t count) {
+    while (core_.spares.size() < count && make_spare(true)) continue;
 }
 
 bool Upkeep::write_superblock(bool even_if_only_the_end_moved, bool is_clean) {

@@ -26,8 +26,8 @@ public:
     bool step(bool idle, bool batch_is_open);
     // Writes the superblock if it would say something new, or in any case.
     bool write_superblock(bool even_if_only_the_end_moved, bool is_clean = false);
-    // Makes spares until there are enough or one cannot be made.
-    void make_all_spares();
+    // Makes spares until there are so many or one cannot be made.
+    void make_spares(std::size_t count);
     // Of the last try to make one.
     [[nodiscard]] int spare_error() const noexcept { return spare_error_; }
 

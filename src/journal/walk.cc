@@ -108,11 +108,10 @@ bool Walk::was_begun(const SegmentFile& file) {
     if (known_.synced.number == file.number) return true;
     // Closed in peace before it: then it holds nothing that counts.
     if (known_.is_clean && known_.synced.number == place_.number) return false;
-    const std::vector<std::byte> bytes = all_of(file, first_batch_offset, file.data_end());
-    const Stretch stretch{file.seed(), bytes, first_batch_offset};
-    for (std::uint64_t at = first_batch_offset; at < stretch.end(); at += block_bytes)
-        if (const auto head = head_at(stretch, at); head && takes_lsn(*head) && head->lsn > 0)
-            if (read_batch(stretch, at, head->lsn - 1).valid) return true;
+    window_.open(file, first_batch_offset, file.data_end());
+    for (std::uint64_t at = first_batch_offset; at < file.data_end(); at += block_bytes)
+        if (const auto head = window_.head(at); head && takes_lsn(*head) && head->lsn > 0)
+            if (window_.batch(at, head->lsn - 1).valid) return true;
     return false;
 }
 
@@ -135,6 +134,13 @@ void Walk::walk_segment(const SegmentFile& file, const Place* limit) {
     const std::uint64_t to =
         limit != nullptr ? std::min(limit->offset, file.data_end()) : file.data_end();
     follow(file, to);
+    // Where a process was killed and no machine there are zeros as a rule, which is seen without
+    // memory for all of it. What is known to have been there look_for_missing() misses.
+    if (limit == nullptr) {
+        window_.open(file, place_.offset, to);
+        tail_is_zero_ = window_.is_zero_from(place_.offset);
+        if (tail_is_zero_) return;
+    }
     // What stands there instead may be told by anything behind it.
     const std::uint64_t from = place_.offset;
     const std::vector<std::byte> bytes = all_of(file, from, to);

@@ -214,10 +214,29 @@ TEST_CASE("a write that was begun early and failed is no better than one that fa
     }
 }
 
+TEST_CASE("a journal that was not closed serves with the room that is left, and makes the rest then") {
+    Bench bench;
+    CHECK(bench.journal->status().spares == 2);
+    bench.publish("before", {sales});
+    bench.commit();
+    for (int life = 0; life < 2; ++life) {
+        const std::uint64_t files = bench.disk.state.names.size();
+        bench.reopen();
+        // It goes on in a segment that was there.
+        CHECK(bench.disk.state.names.size() == files + static_cast<std::uint64_t>(life));
+        CHECK(bench.journal->status().spares == 1);
+        CHECK(bench.publish("behind", {sales}).outcome == Outcome::ok);
+        bench.commit();
+    }
+    while (bench.journal->maintain()) continue;
+    CHECK(bench.journal->status().spares == 2);
+}
+
 TEST_CASE("a message that is longer than a batch is taken, also behind what a lane was read to") {
     Bench bench;
     bench.options.most_batch_bytes = 4096;
     bench.reopen();
+    while (bench.journal->maintain()) continue;
     const std::string long_one(8050, 'x');
     // Blocks of the segment: its head, the first batch, these, and two that are left.
     for (int i = 0; i < 3; ++i) {

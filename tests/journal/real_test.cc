@@ -4,12 +4,18 @@
 #include <doctest/doctest.h>
 #include <malloc.h>
 #include <shmbus/result.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <filesystem>
+#include <fstream>
+#include <new>
 #include <string>
+#include <vector>
 
 #include "journal/journal.h"
 #include "journal/real_folder.h"
@@ -37,6 +43,35 @@ void publish_many(Journal& journal, std::uint64_t count) {
     }
     REQUIRE(journal.commit().outcome == Outcome::ok);
     while (journal.maintain()) continue;
+}
+
+// What this process may write to besides files, by now.
+std::uint64_t data_bytes() {
+    std::ifstream file("/proc/self/statm");
+    std::uint64_t pages = 0;
+    for (int column = 0; column < 6; ++column) file >> pages;
+    return pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+// One life of a journal in a process that ends without closing it. 0: it has published.
+int live(const std::string& path, const Options& options, std::uint64_t most_bytes) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        const rlimit limit{data_bytes() + most_bytes, data_bytes() + most_bytes};
+        if (::setrlimit(RLIMIT_DATA, &limit) != 0) ::_exit(1);
+        try {
+            RealStorage storage(path);
+            Journal journal(storage, options);
+            if (!journal.why_stopped().empty()) ::_exit(2);
+            publish_many(journal, 10);
+            ::_exit(0);
+        } catch (const std::bad_alloc&) {
+            ::_exit(3);
+        }
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 
 }  // namespace
@@ -97,6 +132,14 @@ TEST_CASE("a link, a shared file and a second name are refused") {
     CHECK_THROWS_AS(RealStorage{path}, SetupError);
     CHECK_THROWS_AS(RealStorage(directory.path + "/none", RealStorage::Mode::must_exist),
                     SetupError);
+}
+
+TEST_CASE("a journal that was not closed is opened in less memory than a segment has") {
+    const RealFolder directory;
+    Options options;
+    options.segment_bytes = 64 << 20;
+    for (int lives = 0; lives < 3; ++lives)
+        CHECK(live(directory.path + "/journal", options, 32 << 20) == 0);
 }
 
 TEST_CASE("a backlog costs disk and not memory") {
