@@ -29,6 +29,7 @@
 #include "daemon/state.h"
 #include "duration_option.h"
 #include "exit_trouble.h"
+#include "said_option.h"
 #include "shmbusd_line.h"
 #include "wire/names.h"
 
@@ -168,16 +169,19 @@ int run(CommandLine& line) {
 }
 
 void add_options(CLI::App& app, CommandLine& line) {
-    auto* bus = app.add_option("--bus", line.bus,
-                               "Name of the bus, or a path (with a slash); default: $SHMBUS_BUS");
-    app.add_option("--dir", line.directory, "Directory of the bus itself")->excludes(bus);
-    app.add_option("--group", line.group,
-                   "Group whose members may use the bus; overrides the configuration");
-    app.add_option("--config", line.config_file, "TOML file; default: $SHMBUS_CONFIG");
+    const auto words = [&app](const char* name, std::string& into, const char* what) {
+        return shmbus::require_said(app.add_option(name, into, what));
+    };
+    auto* bus = words("--bus", line.bus,
+                      "Name of the bus, or a path (with a slash); default: $SHMBUS_BUS");
+    words("--dir", line.directory, "Directory of the bus itself")->excludes(bus);
+    words("--group", line.group,
+          "Group whose members may use the bus; overrides the configuration");
+    words("--config", line.config_file, "TOML file; default: $SHMBUS_CONFIG");
     app.add_flag("--foreground", line.foreground,
                  "Stay in the foreground and log to standard error (the default)");
-    app.add_option("--journal", line.journal,
-                   "Directory of the journal; made when a process first names a durable type");
+    words("--journal", line.journal,
+          "Directory of the journal; made when a process first names a durable type");
     shmbus::add_duration(app, "--idle-exit", line.idle_exit,
                          "Leave when no process has used the bus for so long, and remove the "
                          "bus if it has neither messages nor subscriptions");

@@ -25,6 +25,7 @@ CHECKS = [
     ("words that are not understood end with 64", words.wrong_words),
     ("what is not there, or not for it, is refused by every verb", words.wrong_names),
     ("numbers are whole, and never the nearest that there is", words.wrong_numbers),
+    ("a value that is empty is refused, and means nothing else", words.empty_values),
     ("a command that is a program of its own is found in the PATH", words.plugins),
     ("every error code is explained", words.every_code_is_explained),
     ("every verb and every status stands in the manual page and in the completion",

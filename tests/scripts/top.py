@@ -753,6 +753,10 @@ def check_refusals(stage):
     assert "cursor" in dumb.waits_for("status=64"), dumb.text()
     assert "-b" in plain.stderr, plain.stderr
     equal(stage.top("--json", "-n", "1", "--nonsense").returncode, 64, "status of wrong usage")
+    for option in ("--bus", "--dir", "--journal", "--endpoint"):
+        empty = subprocess.run([TOP, "-b", "-n", "1", option, ""], capture_output=True, text=True,
+                               check=False)
+        equal((empty.returncode, "it is empty" in empty.stderr), (64, True), option)
     wrong = stage.top("-b", "-o", "depht")
     equal((wrong.returncode, wrong.stdout), (64, ""), "status of a column that is none")
     assert "'depht' is no column" in wrong.stderr and " oldest cons " in wrong.stderr, wrong.stderr

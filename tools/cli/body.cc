@@ -85,8 +85,8 @@ Bytes body_of(const OpenBus& bus, const BodyLine& line, const directory::Type& t
     if (line.fields) {
         return bytes_of_json(bus, type, *line.fields == "-" ? all_of_file("-") : *line.fields);
     }
-    if (!line.hex.empty()) {
-        bytes = bytes_of_hex(line.hex);
+    if (line.hex) {
+        bytes = bytes_of_hex(*line.hex);
     } else {
         const std::string text =
             line.data ? *line.data : all_of_file(line.file.empty() ? "-" : line.file);

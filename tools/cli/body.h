@@ -20,7 +20,7 @@ using Bytes = std::vector<std::byte>;
 // Where the bytes of a message come from: one of the options, or standard input.
 struct BodyLine {
     std::optional<std::string> data;
-    std::string hex;
+    std::optional<std::string> hex;
     std::string file;
     std::optional<std::string> fields;
 };

@@ -2,6 +2,7 @@
 // told.
 //
 // SPDX-License-Identifier: BSL-1.0
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -42,8 +43,10 @@ struct Checked {
 
 [[nodiscard]] Checked counted(const char* name, std::uint64_t value, const std::string& says,
                               const CheckLine& line, std::uint64_t warn, std::uint64_t critical) {
-    const std::uint64_t warn_at = line.warn.value_or(warn);
-    const std::uint64_t critical_at = line.critical.value_or(critical);
+    // One that is said moves the default of the other one out of its way.
+    const std::uint64_t warn_at =
+        line.warn.value_or(std::min(warn, line.critical.value_or(warn)));
+    const std::uint64_t critical_at = line.critical.value_or(std::max(critical, warn_at));
     return {judge(value, warn_at, critical_at), says,
             fmt::format("{}={};{};{}", name, value, warn_at, critical_at)};
 }
@@ -146,6 +149,12 @@ void say(const Common& common, State state, const std::string& what, const Check
 }
 
 void check(const Common& common, const CheckLine& line) {
+    if (line.warn && line.critical && *line.warn > *line.critical)
+        throw Trouble(Exit::usage,
+                      fmt::format("--warn {} is above --crit {}: nothing would ever be a warning",
+                                  *line.warn, *line.critical),
+                      "the two are swapped",
+                      fmt::format("shmbus check --warn {} --crit {}", *line.critical, *line.warn));
     const std::string what = line.what.empty() ? "all" : line.what;
     Checked worst;
     try {

@@ -10,6 +10,7 @@
 #include <CLI/CLI.hpp>
 
 #include "duration_option.h"
+#include "said_option.h"
 
 namespace shmbus::cli {
 
@@ -29,6 +30,14 @@ Option Option::separated_by_commas() const {
     option_->delimiter(',');
     return *this;
 }
+Option Option::at_least_one(const std::string& what) const {
+    option_->check([what](const std::string& text) {
+        const bool is_none = !text.empty() && text.find_first_not_of('0') == std::string::npos;
+        return is_none ? "0 " + what + " are none; leave it away for what is meant without it"
+                       : std::string();
+    });
+    return *this;
+}
 
 Command Command::add(const std::string& name, const std::string& what) const {
     return Command(*app_->add_subcommand(name, what));
@@ -40,12 +49,6 @@ Command Command::needs_command() const {
 void Command::runs(std::function<void()> what) const { app_->callback(std::move(what)); }
 
 namespace {
-
-template <class T>
-[[nodiscard]] Option added(CLI::App& app, const std::string& name, T& into,
-                           const std::string& what) {
-    return Option(app.add_option(name, into, what));
-}
 
 // The parser itself takes -1 for a very large number, and what is too large for the largest.
 template <class T>
@@ -70,11 +73,11 @@ template <class T, class Into>
 }  // namespace
 
 Option Command::option(const std::string& name, std::string& into, const std::string& what) const {
-    return added(*app_, name, into, what);
+    return Option(require_said(app_->add_option(name, into, what)));
 }
 Option Command::option(const std::string& name, std::vector<std::string>& into,
                        const std::string& what) const {
-    CLI::Option* const made = app_->add_option(name, into, what);
+    CLI::Option* const made = require_said(app_->add_option(name, into, what));
     // "--type A ENDPOINT": one word each time, or it would take those that are told by place.
     if (name.starts_with('-')) made->allow_extra_args(false);
     return Option(made);
@@ -89,8 +92,8 @@ Option Command::option(const std::string& name, std::uint32_t& into,
 }
 Option Command::option(const std::string& name, double& into, const std::string& what) const {
     const auto read = [&into, name](const double& value) {
-        if (!std::isfinite(value) || value < 0)
-            throw CLI::ValidationError(name, "it is a number, and not below 0");
+        if (!std::isfinite(value) || value <= 0)
+            throw CLI::ValidationError(name, "it is a number above 0");
         into = value;
     };
     return Option(app_->add_option_function<double>(name, read, what));

@@ -28,6 +28,8 @@ public:
     Option one_of(const std::vector<std::string>& words) const;
     Option excludes(Option other) const;
     Option separated_by_commas() const;
+    // A number, and not 0, which is none of `what`: of a script that has counted none.
+    Option at_least_one(const std::string& what) const;
 
 private:
     CLI::Option* option_;
@@ -44,7 +46,7 @@ public:
     void runs(std::function<void()> what) const;
 
     // "--long", "-s,--long", or a word for one that is told by its place. What `into` holds is the
-    // default; it outlives the program's parsing.
+    // default; it outlives the program's parsing. Texts are not empty, save optional ones.
     Option option(const std::string& name, std::string& into, const std::string& what) const;
     Option option(const std::string& name, std::vector<std::string>& into,
                   const std::string& what) const;

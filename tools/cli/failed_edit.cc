@@ -42,7 +42,7 @@ namespace {
 }
 
 [[nodiscard]] bool has_new_body(const FailedLine& line) {
-    return line.body.data || line.body.fields || !line.body.hex.empty() ||
+    return line.body.data || line.body.fields || line.body.hex ||
            !line.body.file.empty() || ::isatty(STDIN_FILENO) != 1;
 }
 

@@ -15,6 +15,7 @@
 #include "look/look.h"
 #include "look/openmetrics.h"
 #include "look/serve_metrics.h"
+#include "said_option.h"
 
 namespace shmbus::cli {
 namespace {
@@ -59,12 +60,14 @@ void add_metrics_commands(CLI::App& app, const Common& common) {
     const auto wanted = std::make_shared<MetricsLine>();
     auto* command = app.add_subcommand(
         "metrics", "Figures for Prometheus, printed or served; needs no daemon, disturbs nobody");
-    command->add_option("--journal", wanted->journal,
-                        "Directory of the journal; default: $SHMBUS_JOURNAL, or its usual place");
+    require_said(command->add_option(
+        "--journal", wanted->journal,
+        "Directory of the journal; default: $SHMBUS_JOURNAL, or its usual place"));
     command->add_flag("--openmetrics", wanted->is_openmetrics,
                       "Print OpenMetrics and not the older format");
-    command->add_option("--listen", wanted->address,
-                        "Serve them here, until told to end: 127.0.0.1:9464. Loopback only");
+    require_said(command->add_option(
+        "--listen", wanted->address,
+        "Serve them here, until told to end: 127.0.0.1:9464. Loopback only"));
     command->callback([wanted, &common] { run(common, *wanted); });
 }
 

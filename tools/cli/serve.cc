@@ -170,7 +170,8 @@ void add_serve_commands(const Command& app, const Common& common) {
     command.option("--command", line->command, "Run by /bin/sh for each message").required();
     command.option("--reply", line->reply,
                         "The type of the answer: the command's output goes to who asked");
-    command.option("--count", line->count, "Leave after so many");
+    command.option("--count", line->count, "Leave after so many; default: never")
+        .at_least_one("messages");
     command.option("--attempts", line->attempts,
                         "Times that a failing message is tried before it goes to 'error'");
     command.flag("--quiet", line->quiet, "Do not print the output of what is not answered");

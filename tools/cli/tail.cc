@@ -147,12 +147,14 @@ void add_tail_commands(const Command& app, const Common& common) {
     };
     const Command tail_it = add("tail", "Show what has come to an endpoint, without taking it");
     tail_it.flag("-f,--follow", line->follow, "Go on with what comes");
-    tail_it.option("-n,--last", line->last, "So many that are there already");
-    tail_it.option("--count", line->count, "End after so many, with those that were there");
+    tail_it.option("-n,--last", line->last, "So many that are there already; default: 10");
+    tail_it.option("--count", line->count, "End after so many, with those that were there")
+        .at_least_one("messages");
     tail_it.runs([&common, line] { tail(common, *line); });
     const Command peek_it =
         add("peek", "Show what waits in an endpoint or is in hands, without taking it");
-    peek_it.option("-n,--count", line->count, "At most so many; default: all");
+    peek_it.option("-n,--count", line->count, "At most so many; default: all")
+        .at_least_one("messages");
     peek_it.runs([&common, line] { peek(common, *line); });
 }
 

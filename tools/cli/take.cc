@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -25,8 +24,7 @@ struct TakeLine {
     std::string to;
     std::string type;
     std::string id;
-    std::optional<std::uint64_t> asked;  // as it was said
-    std::uint64_t count = 0;             // 0: all
+    std::uint64_t count = 0;  // 0: all
     bool yes = false;
     bool dry_run = false;
     ShowLine show;
@@ -59,14 +57,6 @@ private:
     throw Trouble(Exit::unknown_name, "no message of that id waits in " + line.from,
                   "it was taken meanwhile, is in a process's hands, or still waits on disk",
                   "shmbus peek " + line.from, "no_message");
-}
-
-// What is taken out is not asked for by 0: a script that has counted none would empty the endpoint.
-void require_some(TakeLine& line) {
-    if (line.asked == 0)
-        throw Trouble(Exit::usage, "--count: 0 messages are none", "a count begins at 1",
-                      "leave --count away for what --help calls the default");
-    line.count = line.asked.value_or(0);
 }
 
 // ---- get
@@ -205,33 +195,25 @@ void add_take_commands(const Command& app, const Common& common) {
                        "first of one sender's lane. Lanes take turns: the oldest of all is not "
                        "known, since most messages do not say when they were sent");
     get_it.option("endpoint", line->from, "Which endpoint's").required();
-    get_it.option("-n,--count", line->asked, "So many; default: 1");
+    get_it.option("-n,--count", line->count, "So many; default: 1").at_least_one("messages");
     get_it.flag("--yes,-y", line->yes, "Do not ask");
     add_show_options(get_it, line->show);
-    get_it.runs([&common, line] {
-        require_some(*line);
-        get(common, *line);
-    });
+    get_it.runs([&common, line] { get(common, *line); });
     const auto add = [&app, line](const char* name, const char* what) {
         const Command command = app.add(name, what);
         command.option("from", line->from, "The endpoint where they wait").required();
         command.option("to", line->to, "The endpoint that gets them").required();
         command.option("--type", line->type, "Only messages of this type");
         command.option("--id", line->id, "Only this message");
-        command.option("-n,--count", line->asked, "At most so many; default: all");
+        command.option("-n,--count", line->count, "At most so many; default: all")
+            .at_least_one("messages");
         command.flag("--dry-run", line->dry_run, "Only say how many");
         return command;
     };
     add("copy", "Send copies of what waits to another endpoint; they have ids of their own")
-        .runs([&common, line] {
-            require_some(*line);
-            copy(common, *line);
-        });
+        .runs([&common, line] { copy(common, *line); });
     add("move", "Take what waits out and send it to another endpoint, under its id")
-        .runs([&common, line] {
-            require_some(*line);
-            move(common, *line);
-        });
+        .runs([&common, line] { move(common, *line); });
 }
 
 }  // namespace shmbus::cli

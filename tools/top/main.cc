@@ -30,6 +30,7 @@
 #include "look/json.h"
 #include "look/look.h"
 #include "look/openmetrics.h"
+#include "said_option.h"
 #include "top/batch.h"
 #include "top/columns.h"
 #include "top/keys.h"
@@ -71,14 +72,17 @@ struct CommandLine {
 };
 
 void add_options(CLI::App& app, CommandLine& line) {
-    auto* bus = app.add_option("--bus", line.bus,
-                               "Name of the bus, or a path (with a slash); default: $SHMBUS_BUS or "
-                               "'default'");
-    app.add_option("--dir", line.directory, "Directory of the bus itself, or of a copy of it")
+    const auto words = [&app](const char* name, std::string& into, const char* what) {
+        return shmbus::require_said(app.add_option(name, into, what));
+    };
+    auto* bus = words("--bus", line.bus,
+                      "Name of the bus, or a path (with a slash); default: $SHMBUS_BUS or "
+                      "'default'");
+    words("--dir", line.directory, "Directory of the bus itself, or of a copy of it")
         ->excludes(bus);
-    app.add_option("--journal", line.journal,
-                   "Directory of its journal; default: the one that the daemon has open, "
-                   "$SHMBUS_JOURNAL or the usual place");
+    words("--journal", line.journal,
+          "Directory of its journal; default: the one that the daemon has open, "
+          "$SHMBUS_JOURNAL or the usual place");
     shmbus::add_duration(app, "-d,--interval", line.interval, "Between looks; default: 1s",
                          std::chrono::milliseconds(100));
     app.add_option("-n,--count", line.count,
@@ -109,7 +113,7 @@ void add_options(CLI::App& app, CommandLine& line) {
                        : "'" + text + "' is no column; there are " + top::column_names();
         });
     app.add_flag("--read-only", line.is_read_only, "No key writes anything, not even w");
-    app.add_option("--endpoint", line.endpoint, "Begin with this endpoint opened");
+    words("--endpoint", line.endpoint, "Begin with this endpoint opened");
     app.add_option("--color", line.colour, "auto, always or never; NO_COLOR is honoured")
         ->check(CLI::IsMember({"auto", "always", "never"}))
         ->capture_default_str();

@@ -35,6 +35,8 @@ def daemon_statuses(stage):
             text = daemon_ends(bus, 75, program=program)
             require("has one" in text and "try:" in text, text)
         daemon_ends(bus, 64, "--bus", "no good name")
+        for option in ("--bus", "--dir", "--group", "--config", "--journal"):
+            require("it is empty" in daemon_ends(bus, 64, option, ""), option)
         bus.stop()
         other = str(bus.folder / "other" / "shop")
         for text in ("bogus = 1\n", "log_level = 7\n", "[tables]\nendpoints = -1\n", "= =\n",

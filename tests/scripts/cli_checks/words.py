@@ -54,17 +54,65 @@ def wrong_numbers(stage):
                   ["check", "backlog", "--crit"], ["type", "add", "t", "command", "--bytes"],
                   ["endpoint", "create", "e", "--lane-bytes"],
                   ["serve", "work", "--type", "job", "--command", "true", "--attempts"]]
-        for words in (["get", "work", "--yes"], ["copy", "work", "error"], ["move", "work", "error"]):
-            require("0 messages" in bus.bad(64, *words, "-n", "0"), words)
+        for words in (["get", "work", "--yes", "-n"], ["copy", "work", "error", "-n"],
+                      ["move", "work", "error", "-n"], ["peek", "work", "-n"],
+                      ["tail", "work", "--count"],
+                      ["serve", "work", "--type", "job", "--command", "true", "--count"]):
+            require("0 messages" in bus.bad(64, *words, "0"), words)
         require(bus.waiting("work") == 1, "none was meant")
         for words in places:
             for text in ("-1", "99999999999999999999", "1e3", "0x10", "1.5", " 1", "", "1 "):
                 said = bus.bad(3 if words[0] == "check" else 64, *words[:-1], f"{words[-1]}={text}" if words[-1][1] == "-"
                                else f"{words[-1]}{text}")
                 require("whole number" in said or not text, said)
-        for text in ("-1", "nan", "inf", "-inf", "fast", "1e999"):
+        said = bus.bad(3, "check", "--warn", "10", "--crit", "5")
+        require("--warn 10 is above --crit 5" in said, said)
+        for words, figures in ((["--crit", "5"], "backlog=1;5;5"),
+                               (["--warn", "200000"], "backlog=1;200000;200000")):
+            require(figures in bus.good("check", "backlog", *words), words)
+        for text in ("-1", "0", "nan", "inf", "-inf", "fast", "1e999"):
             bus.bad(64, "send", "job", "--to", "work", "--data", "x", f"--rate={text}")
         require(bus.depth("work") == 1 and bus.depth("other") == 0, bus.row("work"))
+
+
+# Where a script says them with a variable that is not set.
+EMPTY = """
+64 --bus= ls
+64 move work other --type=
+64 move work other --id=
+64 copy work other --type=
+64 send job --to= --data x
+64 send job --file=
+64 serve work --type job --command=
+64 serve work --type job --command true --reply=
+64 failed ls --endpoint=
+64 failed archive --all --file=
+64 journal --dir= stat
+64 journal --dir= compact
+64 journal --dir= accept-loss --all
+64 metrics --journal=
+64 metrics --listen=
+64 run --config=
+"""
+
+
+def empty_values(stage):
+    """They say nothing, and are not what is meant without the option: all messages, our journal."""
+    with prepare(Bus(stage)) as bus:
+        bus.good("send", "job", "--to", "work", "--data", "x")
+        for line in EMPTY.strip().splitlines():
+            status, *words = line.split()
+            bus.bad(int(status), *words)
+            apart = [part for word in words
+                     for part in ([word[:-1], ""] if word[-1] == "=" else [word])]
+            said = bus.bad(int(status), *apart)
+            require("it is empty" in said, f"{apart}: {said}")
+        require("it is empty" in bus.bad(64, "failed", "show", ""), "an id")
+        require(bus.depth("work") == 1 and bus.depth("other") == 0, bus.row("work"))
+        # A message may be so.
+        bus.good("send", "job", "--to", "other", "--data", "")
+        bus.good("send", "job", "--to", "other", "--hex", "", stdin="nothing is read here")
+        require([one["bytes"] for one in bus.lines("peek", "other")] == [0, 0], "two of no bytes")
 
 
 NOT_THERE = """
