@@ -47,6 +47,10 @@ struct FieldDescriptor {
 
 namespace detail {
 
+// No constant: a declaration that comes here does not compile, and the compiler shows why. Not a
+// throw, which is no expression for who compiles with -fno-exceptions.
+inline void reject(const char*) {}
+
 constexpr bool is_field_name(std::string_view name) noexcept {
     for (const char c : name) {
         const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
@@ -96,7 +100,7 @@ template <class Struct, class Member, Member Struct::*member>
 struct FieldOf<member> {
     static consteval FieldDescriptor named(std::string_view name) {
         if (!is_field_name(name))
-            throw "a field's name is made of 1 to 60 letters, digits and underscores";
+            reject("a field's name is made of 1 to 60 letters, digits and underscores");
         using Shape = FieldShape<Member>;
         return {name, Shape::kind, sizeof(typename Shape::Element), Shape::count,
                 &offset_of<Struct, Member, member>};

@@ -48,11 +48,11 @@ struct Declaration {
 namespace detail {
 // Names are 1 to 200 characters of A-Z a-z 0-9 . _ - so that they can stand in logs and files.
 consteval std::string_view checked_name(std::string_view name) {
-    if (name.empty() || name.size() > 200) throw "a message name has 1 to 200 characters";
+    if (name.empty() || name.size() > 200) reject("a message name has 1 to 200 characters");
     for (const char c : name) {
         const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
                           (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
-        if (!fine) throw "a message name is made of letters, digits, dots, underscores, dashes";
+        if (!fine) reject("a message name is made of letters, digits, dots, underscores, dashes");
     }
     return name;
 }
@@ -70,7 +70,8 @@ consteval Declaration<Kind::event> event(std::string_view name, Durability durab
 // Declares a reply: answers a request; travels only to whoever asked.
 // A reply is transient: it is for a process that waits, and ends with it.
 consteval Declaration<Kind::reply> reply(std::string_view name, Durability durability) {
-    if (durability != Durability::transient) throw "a reply is transient: its requester waits";
+    if (durability != Durability::transient)
+        detail::reject("a reply is transient: its requester waits");
     return {detail::checked_name(name), durability};
 }
 

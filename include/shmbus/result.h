@@ -4,6 +4,10 @@
 // A set-up that fails throws SetupError, which says what was tried, on what, what the system
 // answered and what helps. After set-up no function of this library throws.
 //
+// A program may be compiled with -fno-exceptions and -fno-rtti. A set-up that fails then ends it
+// with the text of the SetupError, and so does value() where there is none; that of a Result<void>
+// still fails a handler alone, but skips the destructors of its locals. Ask has_value() instead.
+//
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 

@@ -6,12 +6,14 @@
 #include <shmbus/bus.h>
 
 #include <cstring>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 namespace [[gnu::visibility("default")]] shmbus {
 namespace testing {
+
+// Throws std::invalid_argument; here, so that this compiles without exceptions as well.
+[[noreturn, gnu::visibility("default")]] void not_as_asked(const std::string& why);
 
 // One message that a handler sent, published or replied.
 struct Recorded {
@@ -23,10 +25,10 @@ struct Recorded {
     // The message as a T; throws std::invalid_argument when it is of another type.
     template <Message T>
     [[nodiscard]] T as() const {
-        if (type != descriptor_of<T>.name) throw std::invalid_argument("this is a " + type);
+        if (type != descriptor_of<T>.name) not_as_asked("this is a " + type);
         T value{};
         if constexpr (InPlace<T>) std::memcpy(&value, bytes.data(), sizeof(T));
-        else if (!Codec<T>::decode(bytes, value)) throw std::invalid_argument("not decodable");
+        else if (!Codec<T>::decode(bytes, value)) not_as_asked("not decodable");
         return value;
     }
 };
@@ -36,7 +38,7 @@ struct Recorded {
 //     RecordingContext context;
 //     handler(PlaceOrder{.order_id = 7}, context);
 //     CHECK(context.replied().at(0).as<OrderAccepted>().order_id == 7);
-class RecordingContext : private detail::Outbox {
+class RecordingContext final : private detail::Outbox {
 public:
     // `envelope` describes the incoming message; give it a reply_to to allow replies.
     explicit RecordingContext(Envelope envelope = default_envelope());

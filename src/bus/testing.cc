@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <stdexcept>
 #include <system_error>
 
 #include "base/death_cause.h"
@@ -17,6 +18,8 @@
 #include <unistd.h>
 
 namespace shmbus::testing {
+
+void not_as_asked(const std::string& why) { throw std::invalid_argument(why); }
 
 RecordingContext::RecordingContext(Envelope envelope) : envelope_(envelope), context_(*this) {}
 RecordingContext::~RecordingContext() = default;

@@ -95,5 +95,9 @@ refused 'a type with pointers needs a codec' 'specialise shmbus::Codec' \
     'static_cast<void>(bus.send(Texts{}));'
 refused 'a bad name is refused' 'a message name is made of' '' \
     'inline constexpr auto bad = shmbus::command("two words", shmbus::transient);'
+refused 'a durable reply is refused' 'a reply is transient' '' \
+    'inline constexpr auto bad = shmbus::reply("m.x", shmbus::durable);'
+refused 'a bad name of a field is refused' "a field's name is made of" '' \
+    'inline constexpr auto bad = shmbus::field<&Plain::value>("two words");'
 refused 'nobody forgets what a message survives' 'too few arguments|no matching function' '' \
     'inline constexpr auto forgetful = shmbus::command("m.x");'

@@ -53,12 +53,33 @@ bare_line() {
     "$1" -std=c++20 "$stage/theirs/shop.cc" -o "$stage/shop-$1" \
         $(pkg-config --define-variable=prefix="$prefix" --cflags --libs shmbus)
 }
+# Each installed header alone, strictly, as programs are compiled that have no exceptions.
+each_header_without_exceptions() {
+    local header
+    for header in "$prefix"/include/shmbus/*.h; do
+        printf '#include <shmbus/%s>\n' "$(basename "$header")" |
+            "$1" -std=c++20 -fno-exceptions -fno-rtti -Wall -Wextra -Wpedantic -Wconversion \
+                -Wshadow -Wold-style-cast -Wnon-virtual-dtor -Werror -x c++ \
+                -I "$prefix/include" -fsyntax-only - || return 1
+    done
+}
+sed '/try {/,/^    return 1;/c\    return reply \&\& reply->order_id == 7 ? 0 : 1;' \
+    "$stage/theirs/shop.cc" >"$stage/theirs/plain.cc"
+program_without_exceptions() {
+    # shellcheck disable=SC2046  # flags are words
+    "$1" -std=c++20 -fno-exceptions -fno-rtti "$stage/theirs/plain.cc" -o "$stage/plain-$1" \
+        $(pkg-config --define-variable=prefix="$prefix" --cflags --libs shmbus) &&
+        LD_LIBRARY_PATH="$prefix/lib" timeout 60 "$stage/plain-$1"
+}
 ran=0
 for compiler in g++ clang++; do
     if command -v "$compiler" >/dev/null; then
         check "a bare compiler line builds a program ($compiler)" bare_line "$compiler" &&
             check "that program runs and finds the installed daemon ($compiler)" \
                 env LD_LIBRARY_PATH="$prefix/lib" timeout 60 "$stage/shop-$compiler" && ran=1
+        check "each header compiles alone without exceptions and RTTI ($compiler)" \
+            each_header_without_exceptions "$compiler" &&
+            check "so does a program, and runs ($compiler)" program_without_exceptions "$compiler"
     else
         skip "a bare compiler line builds a program ($compiler)" "there is no $compiler"
     fi
