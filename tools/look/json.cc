@@ -198,8 +198,9 @@ template <class T>
             {"is_there", journal.is_there},
             {"is_readable", journal.is_readable},
             {"is_in_use", journal.is_in_use},
-            {"condition",
-             journal.is_in_use ? Json(name_of_condition(journal.condition)) : Json(nullptr)},
+            {"condition", journal.is_in_use          ? Json(name_of_condition(journal.condition))
+                          : journal.is_not_taken_up() ? Json(not_taken_up)
+                                                      : Json(nullptr)},
             {"segments", journal.segments},
             {"checkpoints", journal.checkpoints},
             {"bytes", journal.bytes},

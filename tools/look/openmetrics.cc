@@ -385,9 +385,11 @@ private:
             one("shmbus_journal_bytes", "Bytes of all files of the journal.", journal.bytes);
             one("shmbus_journal_segments", "Its segments.", journal.segments);
         }
+        if (!journal.is_in_use && !journal.is_not_taken_up()) return;
+        one("shmbus_journal_in_service",
+            "0 if its disk is full, it has stopped or it could not be taken up.",
+            journal.is_in_use && journal.condition == 0 ? 1 : 0);
         if (!journal.is_in_use) return;
-        one("shmbus_journal_in_service", "0 if its disk is full or it has stopped.",
-            journal.condition == 0 ? 1 : 0);
         one("shmbus_journal_lag_messages", "Durable messages sent and not yet on disk.",
             journal.lag);
         text_.counter("shmbus_journal_written_bytes", "Bytes written to the journal.");

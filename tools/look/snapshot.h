@@ -262,6 +262,9 @@ struct Journal {
     std::uint32_t checkpoints = 0;
     std::uint64_t bytes = 0;     // of all its files
     bool is_in_use = false;      // the bus has an endpoint for it
+    // Nor is it, though there is one: a daemon takes up what is there when it starts, and what it
+    // could not take up has no endpoint if it does not say which there are.
+    [[nodiscard]] bool is_not_taken_up() const noexcept { return !is_in_use && is_left(); }
     std::uint8_t condition = 0;  // 0 in service, 1 its disk is full, 2 stopped
     std::uint64_t lag = 0;       // durable messages sent and not yet on disk
     OptionalNumber lag_ns;       // how long the oldest of them waits
@@ -320,5 +323,7 @@ struct Snapshot {
 [[nodiscard]] const char* name_of_type_kind(std::uint8_t kind) noexcept;
 [[nodiscard]] const char* name_of_when_full(std::uint8_t policy) noexcept;
 [[nodiscard]] const char* name_of_condition(std::uint8_t condition) noexcept;
+// Journal::is_not_taken_up() as such a name.
+inline constexpr const char* not_taken_up = "not taken up";
 
 }  // namespace shmbus::look

@@ -182,6 +182,11 @@ constexpr std::size_t lines_around = summary_lines + 1;
                            rate(rates.out_per_s), rate(rates.redelivered_per_s))},
               {count_text(static_cast<double>(failed)), failed > 0 ? Style::bad : Style::plain}};
     const look::Journal& journal = model.now.journal;
+    if (journal.is_not_taken_up()) {
+        line.push_back({"   Journal "});
+        line.push_back({look::not_taken_up, Style::bad});
+        return line;
+    }
     if (!journal.is_in_use) {
         line.push_back({"   Journal not in use", Style::dim});
         return line;

@@ -198,10 +198,14 @@ Page draw_journal(const Model& model, Size) {
         say("", "there is none: it is made for the first durable type", Style::dim);
         return page;
     }
-    say("condition", journal.is_in_use ? look::name_of_condition(journal.condition) : "not in use",
-        !journal.is_in_use       ? Style::dim
-        : journal.condition == 0 ? Style::good
-                                 : Style::bad);
+    if (journal.is_not_taken_up())
+        say("condition", "not taken up by the daemon: see its log", Style::bad);
+    else
+        say("condition",
+            journal.is_in_use ? look::name_of_condition(journal.condition) : "not in use",
+            !journal.is_in_use       ? Style::dim
+            : journal.condition == 0 ? Style::good
+                                     : Style::bad);
     if (journal.is_readable)
         say("files", fmt::format("{} in {} segments and {} checkpoints", bytes_text(journal.bytes),
                                  journal.segments, journal.checkpoints));

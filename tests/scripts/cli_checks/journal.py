@@ -247,12 +247,19 @@ def not_taken_up(stage):
         require(said.status == 2 and "is not taken up" in said.out, said)
         for env in ({}, elsewhere):
             require("is not taken up" in bus.run("doctor", env=env).out, "doctor")
+            said = seen_by_top(bus, env)
+            require((said["condition"], said["path"]) == ("not taken up", str(bus.journal)), said)
+            said = run_top(bus, env, "-b").stdout
+            require("Journal not taken up" in said, said)
+            said = bus.good("metrics", env=env)
+            require('shmbus_journal_in_service{bus="shop"} 0' in said, said)
         bus.stop()
         superblock.write_bytes(whole)
         shutil.rmtree(bus.place)
         bus.start()
         require(bus.run("check", "journal").status == 0, "accepted")
         require("is not taken up" not in bus.run("doctor").out, "doctor, accepted")
+        require(seen_by_top(bus, {})["condition"] == "in service", "accepted")
 
 
 def one_that_is_gone(stage):
