@@ -16,6 +16,7 @@
 #include <shmbus/message.h>
 
 #include "daemon/journal_meter.h"
+#include "daemon/journal_owner.h"
 #include "daemon/kept_rows.h"
 #include "daemon/step.h"
 
@@ -141,6 +142,8 @@ void Durable::gone() const {
 
 void Durable::take_back_rows(Service& service) {
     auto& tables = state_.tables();
+    if (is_on_disk_)
+        require_own_journal(service.journal.ledger(), state_, service.storage->path_of(""));
     // The clock may have been set back: a lane under an id that the journal knows would be taken
     // for read as far as that one was. Those of another boot that led elsewhere it does not know,
     // but the ids of what was sent for their messages are made from theirs.
@@ -216,6 +219,7 @@ void Durable::open_service() {
     static_cast<void>(state_.tables().take_changes());
     for (const DirectoryWriter::Changed row : kept_rows(state_.tables()))
         pending_rows_.insert(row);
+    owner_pending_ = is_on_disk_;
     service_ = std::move(service);
     drop_gone(*service_);
     ++bell_number_;
@@ -334,6 +338,13 @@ bool Durable::concerns_durable(DirectoryWriter::Changed row) const {
 }
 
 Outcome Durable::keep_pending() {
+    // First of all: whoever finds a row there finds whose it is.
+    if (owner_pending_) {
+        const Outcome outcome =
+            keep_owner(service_->journal, state_, service_->storage->path_of(""));
+        if (outcome != Outcome::ok) return outcome;
+        owner_pending_ = false;
+    }
     for (auto row = pending_rows_.begin(); row != pending_rows_.end();) {
         const Outcome outcome = keep_row(service_->journal, state_, *row);
         if (outcome == Outcome::batch_full) {

@@ -118,6 +118,7 @@ private:
     MakeStorage make_storage_;
     std::unique_ptr<Service> service_;
     std::set<directory::DirectoryWriter::Changed> pending_rows_;
+    bool owner_pending_ = false;  // as they are: for the next batch
     std::string trouble_;
     Condition condition_ = Condition::in_service;
     bool is_on_disk_ = true;

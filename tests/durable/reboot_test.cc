@@ -285,7 +285,7 @@ TEST_CASE("the journal keeps one description of a type, the last, however often 
     const shmbus::journal::Journal journal(storage);
     std::vector<std::string> told;
     for (const auto& [key, bytes] : journal.ledger().items)
-        if (key.type >= shmbus::directory::table_count)
+        if (key.type == 256)  // fields, see kept_rows.cc
             told.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     CHECK(told == std::vector<std::string>{"serial u8 0 1\n"});
 }

@@ -417,6 +417,55 @@ TEST_CASE("a journal that went away, or went to another user, stops durable mess
     CHECK(worker.in_order);
 }
 
+namespace {
+// Why the journal of this bus cannot be had; empty: it takes messages.
+std::string refusal_of(const ServedBus& served) {
+    Bus bus = served.open();
+    bus.declare_endpoint<Work>("worker");
+    const Result<Receipt> sent = bus.send(Work{2, 4});
+    return sent ? std::string() : sent.error().text();
+}
+}  // namespace
+
+TEST_CASE("a journal that another bus has is not taken up, and nothing of that bus is lost") {
+    ServedBus first;
+    ServedBus second;
+    second.config.journal = first.journal();
+    first.serve();
+    {
+        Bus bus = first.open();
+        bus.declare_endpoint<Work>("worker");
+        send_numbers(bus, 1, 1);
+    }
+    first.kill_daemon();
+    const std::string away = first.directory() + ".away";
+    SUBCASE("while that bus is there") {
+        second.serve();
+        CHECK(refusal_of(second).find("it is that of the bus in " + first.directory()) !=
+              std::string::npos);
+        second.kill_daemon();
+        first.serve();
+        CHECK(refusal_of(first).empty());
+    }
+    SUBCASE("where that bus has taken it up meanwhile") {
+        std::filesystem::rename(first.directory(), away);
+        second.serve();
+        CHECK(refusal_of(second).empty());
+        second.kill_daemon();
+        std::filesystem::rename(away, first.directory());
+        first.serve();
+        CHECK(refusal_of(first).find("it is that of the bus in " + second.directory()) !=
+              std::string::npos);
+        first.kill_daemon();
+        second.serve();
+    }
+    ServedBus& its = first.daemon() != 0 ? first : second;
+    Bus bus = its.open();
+    Counting worker(bus);
+    CHECK(handle_until(worker.endpoint, [&] { return worker.work_done == 2; }));
+    CHECK(worker.in_order);
+}
+
 TEST_CASE("what a killed process had sent is not thrown away while the daemon has no descriptor") {
     ServedBus served;
     served.serve();
