@@ -12,6 +12,7 @@
 #include <shmbus/message.h>
 #include <shmbus/result.h>
 
+#include "lane/inbox_file.h"
 #include "lane/lane_file.h"
 
 namespace shmbus::daemon {
@@ -61,7 +62,42 @@ State::State(Home home, const Config& config, Log log)
       tables_(home_.take_up_directory(config_)),
       inboxes_(home_),
       pages_(home_) {
+    require_own_layout();
     reconcile();
+}
+
+// The directory may be one that this version reads, and inboxes and lanes not: to us they would be
+// damaged, and what nobody can read is cleared away. One of ours, and the others are damaged.
+void State::require_own_layout() const {
+    std::string found;
+    const auto is_ours = [&](auto&& read) {
+        try {
+            read();
+            return true;
+        } catch (const lane::OtherLayout& error) {
+            found = error.tried();
+        } catch (const SetupError&) {  // damaged, missing, or not to be had now
+        }
+        return false;
+    };
+    for (std::uint32_t index = 1; index < tables_.used<EndpointRow>(); ++index) {
+        const EndpointRow& row = tables_.row<EndpointRow>(index);
+        if (row.state != RowState::free && is_ours([&] {
+                static_cast<void>(
+                    lane::read_inbox_identity(inboxes_.open(index, row.generation)));
+            }))
+            return;
+    }
+    for (const LaneRow& row : tables_.rows<LaneRow>())
+        if (row.state != RowState::free && is_ours([&] {
+                static_cast<void>(lane::read_lane_identity(base::File::open_at(
+                    home_.lanes().fd(), wire::lane_file(row.id), base::Access::read_only)));
+            }))
+            return;
+    if (!found.empty())
+        throw SetupError{"taking up a bus of another version: " + found, home_.path(), 0,
+                         "use the version of shmbus that made it; if no process uses this bus any "
+                         "more, remove its directory"};
 }
 
 const EndpointRow& State::endpoint(std::uint32_t index, std::uint32_t generation) const {

@@ -124,6 +124,7 @@ private:
     };
     [[nodiscard]] std::vector<GoingLane> going(const std::vector<std::uint32_t>& rows);
     void remove_files(const std::vector<GoingLane>& lanes);
+    void require_own_layout() const;
     void reconcile();
     void reconcile_inbox(std::uint32_t endpoint);
 

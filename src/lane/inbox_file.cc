@@ -67,10 +67,11 @@ InboxIdentity read_inbox_identity(const base::File& file) {
         reject(file, "this is no finished inbox file",
                "it was left half made by a death or is not ours; the daemon removes it");
     if (identity.major != layout_major)
-        reject(file,
-               "its layout is version " + std::to_string(identity.major) + ", this program's is " +
-                   std::to_string(layout_major),
-               "use programs built with one version of shmbus on one bus");
+        throw OtherLayout("opening an inbox: its layout is version " +
+                              std::to_string(identity.major) + ", this program's is " +
+                              std::to_string(layout_major),
+                          base::path_of(file.fd()), EPROTO,
+                          "use programs built with one version of shmbus on one bus");
     if (file.facts().bytes != inbox_file_bytes)
         reject(file, "its length is " + std::to_string(file.facts().bytes) + " bytes, not " +
                          std::to_string(inbox_file_bytes),

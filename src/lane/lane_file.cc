@@ -78,10 +78,11 @@ LaneIdentity read_lane_identity(const base::File& file) {
                "it was left half made by a death or is not ours; the daemon removes it");
     }
     if (identity.major != layout_major) {
-        refuse(file,
-               "its layout is version " + std::to_string(identity.major) + ", this program's is " +
-                   std::to_string(layout_major),
-               "use programs built with one version of shmbus on one bus");
+        throw OtherLayout("opening a lane: its layout is version " +
+                              std::to_string(identity.major) + ", this program's is " +
+                              std::to_string(layout_major),
+                          base::path_of(file.fd()), EPROTO,
+                          "use programs built with one version of shmbus on one bus");
     }
     if (!is_lane_capacity(identity.capacity) || identity.salt >> 63 != 1 ||
         file.facts().bytes != data_at + identity.capacity) {

@@ -13,7 +13,14 @@
 #include <optional>
 #include <string>
 
+#include <shmbus/result.h>
+
 namespace shmbus::lane {
+
+// A lane or an inbox that another version made: sound, for all that this one can tell.
+struct OtherLayout : SetupError {
+    using SetupError::SetupError;
+};
 
 struct LaneSpec {
     std::uint64_t lane_id = 0;
@@ -42,7 +49,8 @@ inline constexpr std::uint64_t most_capacity = std::uint64_t{1} << 32;
 [[nodiscard]] base::File create_lane_file(int lanes_directory, const LaneSpec& spec);
 
 // Reads and checks the identity page: magic, version, readiness, that the file is a regular one
-// of exactly the length that its capacity asks for. Throws SetupError saying what was found.
+// of exactly the length that its capacity asks for. Throws SetupError saying what was found, of
+// another version OtherLayout.
 [[nodiscard]] LaneIdentity read_lane_identity(const base::File& file);
 
 // Mapped parts of a lane and the flag that says that its file was cut short under us.

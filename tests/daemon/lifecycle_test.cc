@@ -2,6 +2,8 @@
 //
 // SPDX-License-Identifier: BSL-1.0
 #include <csignal>
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -17,10 +19,12 @@
 
 #include "daemon/fixture.h"
 #include "directory/layout.h"
+#include "lane/layout.h"
 
 using namespace std::chrono_literals;
 using test::Daemon;
 using test::Folder;
+using test::Process;
 
 namespace {
 
@@ -28,6 +32,14 @@ void make_bus_with_directory_file(const Folder& folder, const std::string& bytes
     REQUIRE(::mkdir(folder.bus().c_str(), 0700) == 0);
     std::ofstream file(folder.bus() + "/directory", std::ios::binary);
     file << bytes;
+}
+
+// As a version with another layout made it.
+void change_layout(const std::string& path, std::size_t at) {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    const std::uint32_t other = shmbus::lane::layout_major - 1;
+    file.seekp(static_cast<std::streamoff>(at));
+    file.write(reinterpret_cast<const char*>(&other), sizeof(other));
 }
 
 std::string bytes_of(const std::string& path) {
@@ -148,6 +160,37 @@ TEST_CASE("a directory file of another version, or a stranger's, is refused and 
         CHECK(daemon.trouble().find("taking up the directory") != std::string::npos);
         CHECK(daemon.process().end() == EX_DATAERR);
         CHECK(bytes_of(folder.bus() + "/directory") == bytes);
+    }
+}
+
+TEST_CASE("a bus whose lanes another version made is refused, and left untouched") {
+    namespace lane = shmbus::lane;
+    const Folder folder;
+    auto daemon = std::make_unique<Daemon>(folder.bus());
+    // Whose lanes would go if nobody could read them.
+    Process sender = test::fork_child([&] {
+        auto session = test::join(folder.bus());
+        const auto orders = session->create_endpoint("orders").value();
+        static_cast<void>(session->open_lane(orders.index, orders.generation, 0).value());
+        static_cast<void>(session->create_endpoint("bills").value());
+        static_cast<void>(session.release());  // does not leave
+    });
+    daemon->process().kill();
+    sender.kill();
+    const std::vector<std::string> files = test::files_of_bus(folder.bus());
+    for (const auto& file : std::filesystem::directory_iterator(folder.bus() + "/lanes"))
+        change_layout(file.path(), offsetof(lane::LaneIdentity, major));
+    change_layout(folder.bus() + "/inboxes/1.1", offsetof(lane::InboxIdentity, major));
+    SUBCASE("all of them") {
+        change_layout(folder.bus() + "/inboxes/2.1", offsetof(lane::InboxIdentity, major));
+        daemon = std::make_unique<Daemon>(folder.bus());
+        CHECK(daemon->trouble().find("taking up a bus of another version") != std::string::npos);
+        CHECK(daemon->process().end() == EX_DATAERR);
+        CHECK(test::files_of_bus(folder.bus()) == files);
+    }
+    SUBCASE("one of ours among them: the others were written over") {
+        daemon = std::make_unique<Daemon>(folder.bus());
+        CHECK(daemon->trouble() == "");
     }
 }
 
