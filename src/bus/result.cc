@@ -145,9 +145,32 @@ void Result<void>::value() const {
 
 namespace detail {
 
-Refusal& fresh_refusal() noexcept {
+namespace {
+
+// Thread-local: set by this thread's details when they go.
+thread_local constinit bool details_are_gone = false;
+
+struct ThreadRefusal : Refusal {
+    ~ThreadRefusal() { details_are_gone = true; }
+};
+
+Refusal& this_threads_refusal() noexcept {
+    if (details_are_gone) {
+        // For what is refused to destructors of statics and of other thread-local objects. Never
+        // destroyed.
+        static thread_local constinit Refusal* late = nullptr;
+        if (late == nullptr) late = new Refusal;
+        return *late;
+    }
     // Thread-local: an Error stays two words, and the details need no owner.
-    static thread_local Refusal details;
+    static thread_local ThreadRefusal details;
+    return details;
+}
+
+}  // namespace
+
+Refusal& fresh_refusal() noexcept {
+    Refusal& details = this_threads_refusal();
     details.endpoint = {};
     details.holder_pid = 0;
     details.message = {};

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <numeric>
+#include <string>
 #include <thread>
 
 #include "bus/inside.h"
@@ -24,6 +25,20 @@ struct SendsLast {
         for (std::uint64_t number = 1; sent != nullptr && number <= 3; ++number)
             if (bus->send(Order{number, {}})) ++*sent;
     }
+};
+
+// Is refused when its thread ends, likewise.
+struct IsRefusedLast {
+    shmbus::Bus* bus = nullptr;
+    std::string* said = nullptr;
+    ~IsRefusedLast() {
+        for (int time = 0; said != nullptr && time < 3; ++time) {
+            const auto sent = bus->send(Order{}, {.destination = nobody});
+            if (!sent) *said += sent.error().details()->reason;
+        }
+    }
+    // So long that it takes memory.
+    static constexpr const char* nobody = "an-endpoint-of-a-long-name-that-nobody-has-ever-made";
 };
 
 }  // namespace
@@ -49,6 +64,23 @@ TEST_CASE("what is sent by a destructor at the end of its thread is sent") {
     endpoint.on<Order>([&](const Order&) { ++handled; });
     poll_all(endpoint);
     CHECK(handled == 80);
+}
+
+TEST_CASE("what is refused to a destructor at the end of its thread is told to it") {
+    shmbus::testing::TemporaryBus temporary;
+    shmbus::Bus& bus = temporary.bus();
+    const std::string nobody = IsRefusedLast::nobody;
+    for (int thread = 0; thread < 20; ++thread) {
+        std::string said;
+        std::thread([&] {
+            // Thread-local, since it is to go behind what is made later in the thread.
+            static thread_local IsRefusedLast last;
+            last.bus = &bus;
+            last.said = &said;
+            CHECK_FALSE(bus.send(Order{}, {.destination = nobody}));
+        }).join();
+        CHECK(said == nobody + nobody + nobody);
+    }
 }
 
 TEST_CASE("a command reaches the endpoint that handles it") {
