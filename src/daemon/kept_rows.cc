@@ -41,16 +41,39 @@ template <class Row>
 }
 
 template <class Row>
+[[nodiscard]] journal::Outcome put_row(journal::Journal& journal, journal::ItemKey key,
+                                       const Row& row) {
+    const std::vector<std::byte>* const known = item_of(journal.ledger(), key);
+    const auto bytes = std::as_bytes(std::span(&row, 1));
+    if (known != nullptr && std::ranges::equal(*known, bytes)) return journal::Outcome::ok;
+    return journal.put(key, bytes);
+}
+
+[[nodiscard]] bool is_free_row(const std::vector<std::byte>& bytes) {
+    EndpointRow row;
+    if (bytes.size() != sizeof(row)) return false;
+    std::memcpy(&row, bytes.data(), sizeof(row));
+    return row.state == RowState::free;
+}
+
+template <class Row>
 [[nodiscard]] journal::Outcome keep(journal::Journal& journal, const DirectoryWriter& tables,
                                     std::uint32_t index) {
     const Row& row = tables.row<Row>(index);
     const journal::ItemKey key{static_cast<std::uint16_t>(Row::table), index};
+    if (is_kept(row)) return put_row(journal, key, row);
     const std::vector<std::byte>* const known = item_of(journal.ledger(), key);
-    const auto bytes = std::as_bytes(std::span(&row, 1));
-    if (!is_kept(row))
-        return known == nullptr ? journal::Outcome::ok : journal.erase(key);
-    if (known != nullptr && std::ranges::equal(*known, bytes)) return journal::Outcome::ok;
-    return journal.put(key, bytes);
+    if (known == nullptr) return journal::Outcome::ok;
+    if constexpr (std::is_same_v<Row, EndpointRow>) {
+        // Only how often it was given out: what failed there names it for as long as it lies
+        // somewhere. A private one that has it by now is not named after a reboot.
+        if (row.state != RowState::free && is_free_row(*known)) return journal::Outcome::ok;
+        EndpointRow gone{};
+        gone.generation = row.generation;
+        return put_row(journal, key, gone);
+    } else {
+        return journal.erase(key);
+    }
 }
 
 [[nodiscard]] journal::Outcome keep_fields(journal::Journal& journal, State& state,

@@ -6,7 +6,8 @@
 // each row of a type, which the next text of that type replaces. So the quota of types bounds them,
 // at wire::most_field_text each; a type's row stays as long as the bus, and its text with it.
 // Private endpoints are not kept: they end with their process. Numbers that the journal knows are
-// not given out again, whether their endpoints come back or not.
+// not given out again, whether their endpoints come back or not; so of an endpoint that was removed
+// its number stays.
 //
 // SPDX-License-Identifier: BSL-1.0
 #pragma once

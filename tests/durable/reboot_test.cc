@@ -24,6 +24,8 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "bus/locate.h"
+#include "bus/session.h"
 #include "flaky_storage.h"
 #include "journal/journal.h"
 #include "lane/layout.h"
@@ -560,6 +562,26 @@ TEST_CASE("no endpoint gets a number that the journal knows, whoever had it befo
         REQUIRE(there);
         CHECK(there->row.generation > generation);
     }
+}
+
+TEST_CASE("the number of an endpoint that was removed is nobody's after a reboot") {
+    ServedBus served;
+    leave_a_journal(served);
+    served.serve();
+    shmbus::detail::SessionOptions options;
+    options.process_name = "maker";
+    options.start_daemon = false;
+    shmbus::detail::Session session(shmbus::detail::locate_bus(served.directory() + "/"), options);
+    const auto gone = session.create_endpoint("gone", {}).value();
+    REQUIRE(session.remove_endpoint(gone));
+    session.leave();
+    served.wipe_memory();
+    served.serve();
+    Bus bus = served.open();
+    bus.declare_endpoint("next");
+    const auto there = served.rows().endpoint(gone.index);
+    REQUIRE(there);
+    CHECK(there->row.generation > gone.generation);
 }
 
 TEST_CASE("what is sent again under the same id is dropped, also after a reboot") {
