@@ -51,13 +51,10 @@ void make_root(const std::string& root, std::optional<gid_t> group) {
 void choose_journal(const CommandLine& line, const detail::BusLocation& location,
                     daemon::Config& config) {
     if (!line.journal.empty()) config.journal = line.journal;
-    if (config.journal.empty()) config.journal = detail::environment("SHMBUS_JOURNAL");
-    if (!config.journal.empty()) {
-        config.journal = std::filesystem::absolute(config.journal).string();
-        return;
-    }
-    config.journal = detail::usual_journal(location);
-    if (config.journal.starts_with(location.directory + "/"))
+    const bool is_told = !config.journal.empty() || !detail::environment("SHMBUS_JOURNAL").empty();
+    if (config.journal.empty()) config.journal = detail::journal_here(location);
+    config.journal = std::filesystem::absolute(config.journal).string();
+    if (!is_told && config.journal.starts_with(location.directory + "/"))
         config.journal_segment_bytes = std::min<std::uint64_t>(config.journal_segment_bytes,
                                                                std::uint64_t{1} << 20);
 }

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <span>
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -90,9 +91,38 @@ std::string usual_journal(const BusLocation& location) {
     return state + "/shmbus/" + std::filesystem::path(location.directory).filename().string();
 }
 
+namespace {
+
+// Where a daemon of the bus wrote down that its journal lies; empty when none did, somebody else may
+// have, or it was one of the bus that this one is a copy of.
+std::string noted_journal(const BusLocation& location) {
+    try {
+        const base::File folder = base::File::open_directory(location.directory);
+        const auto note = base::File::open_if_there(folder.fd(), wire::journal_place_file,
+                                                    base::Access::read_only);
+        if (!note) return {};
+        const base::FileFacts facts = note->facts();
+        if (!facts.is_regular || facts.owner != folder.facts().owner || (facts.mode & 0022U) != 0)
+            return {};
+        std::string text(wire::most_journal_place_bytes, '\0');
+        text.resize(note->read_all(std::as_writable_bytes(std::span(text)), 0));
+        const std::size_t end = text.find('\n');
+        if (end == std::string::npos || text.back() != '\n') return {};
+        const std::string path = text.substr(end + 1, text.size() - end - 2);
+        const bool is_ours = text == wire::journal_place_text(location.directory, path);
+        return is_ours && path.starts_with('/') ? path : std::string();
+    } catch (const SetupError&) {
+        return {};  // no such bus, or not ours to read
+    }
+}
+
+}  // namespace
+
 std::string journal_here(const BusLocation& location) {
     const std::string wanted = environment("SHMBUS_JOURNAL");
-    return wanted.empty() ? usual_journal(location) : wanted;
+    if (!wanted.empty()) return wanted;
+    const std::string noted = noted_journal(location);
+    return noted.empty() ? usual_journal(location) : noted;
 }
 
 BusLocation locate_bus(std::string_view name) {

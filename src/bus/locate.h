@@ -36,7 +36,8 @@ struct BusLocation {
 // Where the journal of a bus lies unless somebody says otherwise: where programs keep their state,
 // for a bus in its usual place; else inside its directory.
 [[nodiscard]] std::string usual_journal(const BusLocation& location);
-// The same, or where the environment says: as for a daemon that is started in it.
+// Where the environment says, else where a daemon of the bus has had it, else the usual place: as
+// for a daemon that is started in this environment.
 [[nodiscard]] std::string journal_here(const BusLocation& location);
 
 // An environment variable, or "" when it is not set or this process has more rights than its

@@ -101,6 +101,8 @@ Durable::Durable(State& state, MakeStorage storage)
     wanted_ = state.tables().is_kept() || make_storage_ || is_there(path) || has_durable_type();
     is_on_disk_ = !make_storage_;
     if (is_on_disk_) make_storage_ = [path] { return storage_on_disk(path); };
+    // A bus that has one keeps to that until this one is taken up.
+    if (is_on_disk_ && !state.tables().is_kept()) note_journal(path);
     // What an earlier daemon has told stands there until something else is told.
     if (const std::uint32_t index = find_journal_row(); index != 0)
         condition_ = static_cast<Condition>(state.tables().row<EndpointRow>(index).condition);
@@ -188,6 +190,15 @@ void Durable::drop_gone(Service& service) {
             static_cast<void>(service.journal.lane_gone(lane));
 }
 
+// Without the note the journal serves as well.
+void Durable::note_journal(const std::string& path) const {
+    try {
+        state_.home().note_journal(path);
+    } catch (const SetupError& error) {
+        state_.log(LogLevel::warning, error.what());
+    }
+}
+
 void Durable::open_service() {
     journal::Options options;
     options.segment_bytes = state_.config().journal_segment_bytes;
@@ -214,6 +225,7 @@ void Durable::open_service() {
     step("rows taken back");
     state_.tables().commit();
     step("rows committed");
+    if (is_on_disk_) note_journal(service->storage->path_of(""));
     service->intake.emplace(state_, at.endpoint, at.generation);
     service->meter = std::make_unique<JournalMeter>(state_, at.endpoint, at.generation);
     static_cast<void>(state_.tables().take_changes());

@@ -92,6 +92,7 @@ private:
     void open_service();
     void try_to_open() noexcept;
     void take_back_rows(Service& service);
+    void note_journal(const std::string& path) const;
     void drop_gone(Service& service);
     // Its row, or 0.
     [[nodiscard]] std::uint32_t find_journal_row() const;

@@ -149,13 +149,18 @@ std::size_t Home::sweep(const directory::DirectoryWriter& tables) const {
     return removed;
 }
 
-void Home::describe_type(const std::string& file, std::string_view text) const {
+void Home::write_in_one_step(const base::File& folder, const std::string& file,
+                             std::string_view text) const {
     const std::string fresh = file + ".new";
     // Left behind by a daemon that was killed below.
-    base::unlink_at(types_.fd(), fresh);
-    const base::File made = base::File::create_at(types_.fd(), fresh, shown_mode(), group_);
+    base::unlink_at(folder.fd(), fresh);
+    const base::File made = base::File::create_at(folder.fd(), fresh, shown_mode(), group_);
     made.write_all(std::as_bytes(std::span(text)), 0);
-    base::rename_at(types_.fd(), fresh, file);
+    base::rename_at(folder.fd(), fresh, file);
+}
+
+void Home::describe_type(const std::string& file, std::string_view text) const {
+    write_in_one_step(types_, file, text);
 }
 
 std::string Home::description_of_type(const std::string& file) const {
@@ -168,6 +173,10 @@ std::string Home::description_of_type(const std::string& file) const {
     } catch (const SetupError&) {
         return {};  // no descriptor is left, or a stranger's: no reason to end the service
     }
+}
+
+void Home::note_journal(const std::string& path) const {
+    write_in_one_step(directory_, wire::journal_place_file, wire::journal_place_text(path_, path));
 }
 
 void Home::remove() noexcept {
@@ -184,6 +193,7 @@ void Home::remove() noexcept {
             static_cast<void>(::unlinkat(directory_.fd(), name, AT_REMOVEDIR));
         }
         base::unlink_at(directory_.fd(), wire::page_ahead_file);
+        base::unlink_at(directory_.fd(), wire::journal_place_file);
         base::unlink_at(directory_.fd(), wire::daemon_log_file);
         base::unlink_at(directory_.fd(), wire::old_daemon_log_file);
         base::unlink_at(directory_.fd(), wire::daemon_lock_file);

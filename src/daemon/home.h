@@ -48,6 +48,9 @@ public:
     void describe_type(const std::string& file, std::string_view text) const;
     // What stands there; empty when nothing does, or it cannot be read now.
     [[nodiscard]] std::string description_of_type(const std::string& file) const;
+    // Writes down where the journal of the bus lies, for tools and for a daemon that is not told.
+    // Throws SetupError.
+    void note_journal(const std::string& path) const;
     // Removes files of participants, inboxes, lanes and types that no row knows: a daemon was
     // killed between making a file and naming it, or between forgetting a row and removing its
     // file. Returns how many.
@@ -56,6 +59,9 @@ public:
     void remove() noexcept;
 
 private:
+    void write_in_one_step(const base::File& folder, const std::string& file,
+                           std::string_view text) const;
+
     std::string path_;
     std::optional<gid_t> group_;
     base::File directory_;

@@ -9,6 +9,7 @@
 //   inboxes/<index>.<generation>        one file per endpoint
 //   lanes/<16 hexadecimal digits>       one file per lane
 //   types/<index>.<generation>          how the fields of a type read, where somebody said so
+//   journal.place                       where its journal lies
 //
 // Names that people give never become part of a path: files are numbered, names stand in tables.
 //
@@ -29,6 +30,7 @@ inline constexpr const char* socket_file = "control.sock";
 inline constexpr const char* daemon_lock_file = "daemon.lock";
 inline constexpr const char* daemon_log_file = "daemon.log";
 inline constexpr const char* old_daemon_log_file = "daemon.1.log";
+inline constexpr const char* journal_place_file = "journal.place";
 inline constexpr const char* participants_folder = "participants";
 inline constexpr const char* inboxes_folder = "inboxes";
 inline constexpr const char* lanes_folder = "lanes";
@@ -39,6 +41,14 @@ inline constexpr std::uint64_t participant_page_bytes = 4096;
 inline constexpr std::uint64_t life_mark_at = 0;
 // One that is nobody's yet, in the directory of the bus.
 inline constexpr const char* page_ahead_file = "participant.ahead";
+
+// What stands in journal.place: two lines, of which the first tells a copy of a bus, whose journal
+// that is not.
+[[nodiscard]] inline std::string journal_place_text(std::string_view bus,
+                                                    std::string_view journal) {
+    return std::string(bus) + "\n" + std::string(journal) + "\n";
+}
+inline constexpr std::size_t most_journal_place_bytes = 2 * 4096 + 2;
 
 // A row of a table together with how often that row has been given out: {generation:32, index:32}.
 // Generations begin at 1, so 0 means "nobody".

@@ -20,6 +20,7 @@
 #include "daemon/fixture.h"
 #include "directory/layout.h"
 #include "lane/layout.h"
+#include "wire/names.h"
 
 using namespace std::chrono_literals;
 using test::Daemon;
@@ -192,6 +193,27 @@ TEST_CASE("a bus whose lanes another version made is refused, and left untouched
         daemon = std::make_unique<Daemon>(folder.bus());
         CHECK(daemon->trouble() == "");
     }
+}
+
+TEST_CASE("a daemon that is not told where the journal lies finds it where the last one had it") {
+    const Folder folder;
+    const std::string elsewhere = folder.path() + "/elsewhere";
+    const std::string note = folder.bus() + "/" + shmbus::wire::journal_place_file;
+    auto daemon = std::make_unique<Daemon>(
+        folder.bus(), std::vector<std::string>{"--journal", elsewhere});
+    REQUIRE(test::join(folder.bus())->journal());
+    CHECK(bytes_of(note) == folder.bus() + "\n" + elsewhere + "\n");
+    daemon->process().kill();
+    daemon = std::make_unique<Daemon>(folder.bus());
+    CHECK(test::join(folder.bus())->journal());
+    CHECK_FALSE(std::filesystem::exists(folder.bus() + "/journal"));
+    daemon->process().kill();
+    // Anybody may have written it.
+    REQUIRE(::chmod(note.c_str(), 0666) == 0);
+    daemon = std::make_unique<Daemon>(folder.bus());
+    const auto refused = test::join(folder.bus())->journal();
+    CHECK_FALSE(refused);
+    CHECK(refused.error().text().find("it is gone") != std::string::npos);
 }
 
 TEST_CASE("a directory file that was cut off is refused with its size") {

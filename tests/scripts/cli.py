@@ -116,6 +116,7 @@ CHECKS = [
     ("a restore that is cut off leaves nothing that is believed", journal.restore),
     ("what a journal has lost is named, and accepted as a whole or not at all", journal.losses),
     ("a journal that could not be taken up is told of", journal.not_taken_up),
+    ("a journal is found wherever its daemon has it, or had it", journal.where_it_lies),
     ("why durable messages are refused is told in one line", journal.one_that_is_gone),
     ("doctor and check tell what is wrong", health.health),
     ("another user is told that it may not", health.other_users),

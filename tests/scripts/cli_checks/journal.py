@@ -6,13 +6,14 @@ import csv
 import fcntl
 import io
 import json
+import os
 import shutil
 import signal
 import subprocess
 import threading
 
 from cli_checks.bus import Bus, prepare
-from cli_checks.ground import LIMIT, TOOL, eventually, require, valid
+from cli_checks.ground import BUILD, LIMIT, TOOL, eventually, require, valid
 
 
 def journal(stage):
@@ -214,6 +215,18 @@ def losses(stage):
                 f"kill {bus.daemon.pid}" in text, text)
 
 
+def run_top(bus, env, how):
+    return subprocess.run([BUILD / "tools/top/shm-top", how, "-n", "1"], capture_output=True,
+                          text=True, timeout=LIMIT, env=dict(bus.environment, **env))
+
+
+def seen_by_top(bus, env):
+    """The journal as shm-top has it."""
+    said = run_top(bus, env, "--json")
+    require(said.returncode == 0, said.stderr)
+    return json.loads(said.stdout)["journal"]
+
+
 def not_taken_up(stage):
     """After a reboot with a journal that cannot be taken up that is told, wherever it lies."""
     with prepare(Bus(stage)) as bus:
@@ -260,6 +273,54 @@ def not_taken_up(stage):
         require(bus.run("check", "journal").status == 0, "accepted")
         require("is not taken up" not in bus.run("doctor").out, "doctor, accepted")
         require(seen_by_top(bus, {})["condition"] == "in service", "accepted")
+
+
+def where_it_lies(stage):
+    """Who cannot see what the daemon has open is told by its bus, also when it is gone."""
+    with Bus(stage) as bus:
+        bus.environment["SHMBUS_JOURNAL"] = ""
+        own = bus.folder / "a path of its own"
+        nobody = {"user": 65534, "group": 65534, "extra_groups": []}
+        is_root = os.geteuid() == 0
+        if is_root:
+            bus.config.write_text('group = 65534\n')
+            for folder in (stage, bus.folder, bus.folder / "buses"):
+                folder.chmod(0o755)
+        bus.start(["--journal", str(own)])
+        bus.good("type", "add", "deed", "command", "--durable")
+        bus.good("endpoint", "create", "work")
+        bus.good("send", "deed", "--to", "work", "--data", "x")
+        if is_root:
+            require(str(own) in bus.bad(77, "journal", "verify", **nobody), "a member of its group")
+        bus.stop(signal.SIGKILL)
+        require(bus.json("env")["journal_directory"] == str(own), bus.json("env"))
+        require(bus.json("journal", "stat")["waiting"] == {"work": 1}, "its journal")
+        require(str(own) in bus.run("doctor").out, "doctor")
+        require(seen_by_top(bus, {})["path"] == str(own), "shm-top")
+        # Another one, which is a copy, has not.
+        copy = bus.place.parent / "copy"
+        shutil.copytree(bus.place, copy, ignore=lambda _, names: {"control.sock"} & set(names))
+        require(bus.json("--bus", str(copy), "env")["journal_directory"] != str(own), "a copy")
+        # What somebody else puts there is not believed; nor what is no such word.
+        word = bus.place / "journal.place"
+        text = word.read_text()
+        if is_root:
+            os.chown(word, 65534, 65534)
+            require(bus.json("env")["journal_directory"] != str(own), "a stranger's word")
+            os.chown(word, 0, 0)
+        for wrong in ("", "\n", text[:-1], text + "x", "x" * 10000):
+            word.write_text(wrong)
+            require(bus.json("env")["journal_directory"] != str(own), wrong[:100])
+        # Each that takes the journal up says where; one that looks for it elsewhere does not.
+        bus.start(["--journal", str(own)])
+        require(word.read_text() == text, word.read_text())
+        bus.stop(signal.SIGKILL)
+        bus.start(["--journal", str(own) + "2"])
+        require(word.read_text() == text, word.read_text())
+        bus.stop(signal.SIGKILL)
+        bus.start()
+        bus.good("send", "deed", "--to", "work", "--data", "y")
+        require(bus.json("journal", "stat")["waiting"] == {"work": 2}, "its journal again")
 
 
 def one_that_is_gone(stage):
