@@ -165,9 +165,22 @@ void say_that_others_wait(LifeMark& mark) noexcept {
     mark.futex_word.fetch_or(FUTEX_WAITERS, std::memory_order_relaxed);
 }
 
+// At this thread's end the kernel looks through a list that the C library has told it of when the
+// thread began, without a word where that was refused.
+[[nodiscard]] bool kernel_hears_of_our_end() noexcept {
+    void* list = nullptr;
+    std::size_t bytes = 0;
+    // Refused as well: then nobody can tell.
+    return ::syscall(SYS_get_robust_list, 0, &list, &bytes) != 0 || list != nullptr;
+}
+
 }  // namespace
 
 void Presence::hold_futex(const std::string& path) {
+    if (!kernel_hears_of_our_end())
+        throw SetupError{"holding the futex that shows this process to be alive", path, ENOSYS,
+                         "nobody would hear of its death; allow the set_robust_list system call in "
+                         "the process's sandbox"};
     pthread_mutexattr_t attributes;
     int error = ::pthread_mutexattr_init(&attributes);
     if (error == 0) error = ::pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
@@ -198,7 +211,8 @@ bool Presence::descriptor_is_ours() const noexcept {
 Presence::Hold Presence::rearm() noexcept {
     if (!file_ || ::getpid() != pid_) return Hold::fine;
     Hold hold = Hold::fine;
-    if (!holds_futex() && ::pthread_mutex_trylock(&mark().mutex) == EOWNERDEAD) {
+    if (!holds_futex() && kernel_hears_of_our_end() &&
+        ::pthread_mutex_trylock(&mark().mutex) == EOWNERDEAD) {
         // The mutex guards no data, so there is nothing to make consistent.
         check(::pthread_mutex_consistent(&mark().mutex) == 0, "a dead thread's mutex is taken");
         say_that_others_wait(mark());

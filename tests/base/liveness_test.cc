@@ -7,6 +7,7 @@
 #include <fstream>
 #include <memory>
 #include <optional>
+#include <string>
 #include <thread>
 
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #include <shmbus/result.h>
 
 #include "support.h"
+#include "support/call_filter.h"
 
 using namespace shmbus::base;
 using namespace shmbus::test;
@@ -175,6 +177,26 @@ TEST_CASE("the end of the thread that held the futex is no death, and another th
     child.kill_now();
     CHECK(wait(*word, limit) == WaitEnd::changed);
     CHECK(dies_for(witness));
+}
+
+TEST_CASE("where the kernel would not hear of its death nobody shows himself alive") {
+    const TemporaryDirectory directory;
+    static_cast<void>(directory.make("someone", page_bytes()));
+    Child child([&] {
+        filter_call(SYS_set_robust_list, SECCOMP_RET_ERRNO | ENOSYS);
+        int found = 1;
+        // The C library asks for it when a thread begins.
+        std::thread([&] {
+            try {
+                static_cast<void>(show(directory));
+            } catch (const shmbus::SetupError& error) {
+                if (std::string(error.what()).find("set_robust_list") != std::string::npos)
+                    found = 0;
+            }
+        }).join();
+        return found;
+    });
+    CHECK(exited_with(child.reap(), 0));
 }
 
 TEST_CASE("a process that closes all its descriptors is not dead, notices, and locks again") {
