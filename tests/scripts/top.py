@@ -764,6 +764,11 @@ def check_refusals(stage):
     for words in (("-b", "-n", "-1"), ("--json", "--csv", "-n", "1"),
                   ("-b", "-n", "1", "--endpoint", "sales")):
         equal(stage.top(*words).returncode, 64, f"status of {words}")
+    with open("/dev/full", "wb") as full:
+        said = subprocess.run(stage.top_words("-b", "-n", "1"), stdout=full, text=True,
+                              stderr=subprocess.PIPE, check=False)
+    equal((said.returncode, said.stderr.startswith("shm-top: standard output took not all")),
+          (74, True), "output that fails is told of")
     for wrong in ("0", "99ms", "1d"):
         equal(stage.top("-d", wrong).returncode, 64, f"status of an interval of {wrong}")
     equal(stage.top("--json", "-n", "2", "-d", "100ms").returncode, 0, "100ms")

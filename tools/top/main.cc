@@ -160,7 +160,10 @@ int print(const CommandLine& line, look::Looker& looker, top::Model& model) {
         else
             text = top::batch_text(model, {line.columns, line.is_quiet, line.has_time}) +
                    (line.is_quiet ? "" : "\n");
-        if (!put(text)) return errno == EPIPE ? EX_OK : EX_IOERR;
+        if (put(text)) continue;
+        if (errno == EPIPE) return EX_OK;
+        throw Trouble(Exit::io,
+                      "standard output took not all of it: " + shmbus::tools::system_words(errno));
     }
     return EX_OK;
 }
@@ -306,6 +309,8 @@ int main(int count, char** words) {
         return say(Trouble(Exit::usage, error.what(), "", "shm-top --help"));
     } catch (const look::NoBus& error) {
         return say(trouble_of(error, Exit::unavailable));
+    } catch (const Trouble& trouble) {
+        return say(trouble);
     } catch (const top::NoTerminal& error) {
         return say(trouble_of(error, Exit::usage));
     } catch (const SetupError& error) {
