@@ -30,6 +30,8 @@ CHECKS = [
     ("every error code is explained", words.every_code_is_explained),
     ("every verb and every status stands in the manual page and in the completion",
      words.every_verb_is_documented),
+    ("every option stands in the manual page of its program, and of its verb",
+     words.every_option_is_documented),
     ("bash completes commands, options and names", words.completion_in_bash),
     ("manual pages are well formed", words.manual_pages),
     ("at a terminal it asks, has colours and opens an editor", words.terminals),

@@ -251,6 +251,55 @@ def at_a_terminal(bus, *words, types="", env=None):
     return child.wait(LIMIT), said.decode()
 
 
+def options_in(text):
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
+
+
+def entries_of(page):
+    """What stands behind each .TP, by its first line."""
+    page = re.sub(r"\\f[A-Z]", "", page.replace("\\-", "-"))
+    found = {}
+    for entry in re.split(r"^\.TP\n", page, flags=re.M)[1:]:
+        head, _, text = re.split(r"^\.S[HS] ", entry, flags=re.M)[0].partition("\n")
+        head = re.sub(r"^\.[A-Z]+ ", "", head).replace('"', "")
+        found[head] = head + "\n" + text
+    return found
+
+
+def every_option_is_documented(stage):
+    """Each option of each program stands in its page, at its verb, and no other does."""
+    page = (ROOT / "tools/man/shmbus.1").read_text()
+    entries = entries_of(page)
+    # Said once for all of them.
+    everywhere = options_in(subprocess.run([TOOL, "--help"], capture_output=True, text=True).stdout)
+    bodies = {"--data", "--hex", "--file", "--fields"}
+    with Bus(stage) as bus:
+        verbs = []
+        for noun in commands_of(bus.good("--help")):
+            below = commands_of(bus.good(noun, "--help"))
+            verbs += [[noun, verb] for verb in below] or [[noun]]
+        for verb in verbs:
+            words = " ".join(verb)
+            text = "".join(entry for head, entry in entries.items()
+                           if re.match(re.escape(words) + r"(?![\w-])", head))
+            there = options_in(bus.good(*verb, "--help").split("Exit statuses")[0]) - {"--help"}
+            told = options_in(text)
+            if words in ("publish", "move"):  # as the one before it
+                continue
+            missing = there - told - (bodies if {"--data", "--hex"} <= there else set())
+            require(not missing, f"{words}: {missing} not in shmbus.1")
+            noun = options_in(bus.good(verb[0], "--help"))
+            wrong = told - there - everywhere - noun
+            require(not wrong, f"{words}: {wrong} in shmbus.1 only")
+    for program, name in (("shmbus", "man/shmbus.1"), ("shmbusd", "man/shmbusd.8"),
+                          ("top/shm-top", "top/shm-top.1")):
+        help_text = subprocess.run([BUILD / "tools" / program, "--help"], capture_output=True,
+                                   text=True).stdout
+        told = options_in((ROOT / "tools" / name).read_text().replace("\\-", "-"))
+        missing = options_in(help_text) - told - {"--help"}
+        require(not missing, f"{program}: {missing} not in {name}")
+
+
 def every_verb_is_documented(stage):
     page = (ROOT / "tools/man/shmbus.1").read_text().replace("\\-", "-")
     with Bus(stage) as bus:
