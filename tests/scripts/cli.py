@@ -55,6 +55,7 @@ CHECKS = [
     ("messages of a megabyte go wherever small ones go", taking.large_messages),
     ("so do large ones that nobody sees, on disk behind others", taking.large_on_disk),
     ("what could not be sent on or written is not counted as a death", taking.failure_is_no_death),
+    ("what a killed get may have printed comes again, marked", taking.taken_again),
     ("output that fails loses nothing and says so; a broken pipe is silent",
      taking.output_that_fails),
     ("times are understood with their units, and nothing else is", sending.durations),

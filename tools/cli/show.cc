@@ -27,14 +27,28 @@ Show::Show(const Common& common, const OpenBus& bus, const ShowLine& line)
         rows_.emplace(common, "", std::vector<std::string>{"id", "type", "bytes", "hex"});
 }
 
+void Show::print_json(const Json& message) const {
+    print_line(message.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+void Show::taken(const SeenMessage& message, bool is_again) {
+    if (common_.is_json() && !line_.raw && !line_.hex) {
+        Json object = json_of(message, bus_);
+        object["redelivered"] = is_again;
+        return print_json(object);
+    }
+    if (is_again)
+        std::fprintf(stderr, "shmbus: %s comes again: a process that had taken it has died\n",
+                     message.id.text().c_str());
+    (*this)(message);
+}
+
 void Show::operator()(const SeenMessage& message) {
     if (line_.raw)
         return print({reinterpret_cast<const char*>(message.payload.data()),
                       message.payload.size()});
     if (line_.hex) return print_line(hex_of(message.payload));
-    if (common_.is_json())
-        return print_line(json_of(message, bus_).dump(-1, ' ', false,
-                                                      Json::error_handler_t::replace));
+    if (common_.is_json()) return print_json(json_of(message, bus_));
     const std::string type = bus_.name_of_type(message.meta.type);
     if (rows_)
         return rows_->print({message.id.text(), type, message.payload.size(),

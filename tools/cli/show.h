@@ -23,10 +23,14 @@ public:
     // CSV has its heading also when no message follows.
     Show(const Common& common, const OpenBus& bus, const ShowLine& line);
     void operator()(const SeenMessage& message);
+    // One that was taken out; again, after whoever took it before died and may have shown it.
+    void taken(const SeenMessage& message, bool is_again);
     // So many came and were overwritten before they could be shown.
     void missed(std::uint64_t count) const;
 
 private:
+    void print_json(const Json& message) const;
+
     const Common& common_;
     const OpenBus& bus_;
     const ShowLine& line_;

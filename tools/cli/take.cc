@@ -78,8 +78,8 @@ void get(const Common& common, const TakeLine& line) {
     Stock stock(member, member.bus().endpoint(line.from));
     Show show(common, member.bus(), line.show);
     const auto every = [](const SeenMessage&) { return true; };
-    const auto print_it = [&](const SeenMessage& message, bool) {
-        show(message);
+    const auto print_it = [&](const SeenMessage& message, bool is_again) {
+        show.taken(message, is_again);
         flush_output();
     };
     // One at a time: what is not printed yet is not in our hands.

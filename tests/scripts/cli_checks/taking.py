@@ -109,6 +109,28 @@ def failure_is_no_death(stage):
         require(said == "kept 1\n", f"text and attempt: {said}")
 
 
+def taken_again(stage):
+    """What a killed get may have printed comes again, and says so."""
+    with prepare(Bus(stage)) as bus:
+        bus.good("send", "job", "--to", "work", "--data", "x" * 100_000, "--count", "2")
+        # Nobody reads it: it has printed some of it, and waits.
+        killed = bus.spawn("--json", "get", "work", "--yes", "-n", "2", stderr=subprocess.DEVNULL)
+        eventually(lambda: killed.stdout.read(1) == "{", "a message that is printed")
+        require(bus.row("work")["in_hand"] == 1, bus.row("work"))
+        killed.kill()
+        killed.wait(LIMIT)
+        again, first = bus.lines("get", "work", "--yes", "-n", "2")
+        require((again["redelivered"], first["redelivered"]) == (True, False), "marked")
+        bus.good("send", "job", "--to", "work", "--data", "x" * 100_000)
+        killed = bus.spawn("get", "work", "--yes", "--raw", stderr=subprocess.DEVNULL)
+        eventually(lambda: killed.stdout.read(1) == "x", "its bytes")
+        killed.kill()
+        killed.wait(LIMIT)
+        said = bus.run("get", "work", "--yes", "--raw")
+        require(said.status == 0 and said.out == "x" * 100_000 and "comes again" in said.err,
+                said.err)
+
+
 def output_that_fails(stage):
     with prepare(Bus(stage)) as bus:
         bus.good("send", "job", "--to", "work", "--data", "kept")
