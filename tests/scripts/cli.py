@@ -122,6 +122,7 @@ CHECKS = [
     ("a journal is found wherever its daemon has it, or had it", journal.where_it_lies),
     ("why durable messages are refused is told in one line", journal.one_that_is_gone),
     ("doctor and check tell what is wrong", health.health),
+    ("what doctor says helps", health.what_doctor_says_helps),
     ("another user is told that it may not", health.other_users),
     ("ten thousand endpoints are listed", endpoints.many_endpoints),
     ("what waits on disk is in the depth, and is purged with the rest", endpoints.backlog_on_disk),

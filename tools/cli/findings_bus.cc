@@ -74,7 +74,7 @@ void look_at_processes(const Common& common, const OpenBus& bus, const look::Sna
     if (!stopped.empty())
         into.push_back({Grade::failure, "processes",
                         "stopped by a signal or a debugger, with all that they hold: " +
-                            some_of(stopped), "kill -CONT PID, or kill PID", {}});
+                            some_of(stopped), "kill -CONT PID, or kill -KILL PID", {}});
     if (!dead.empty()) {
         Finding finding{Grade::warning, "processes",
                         "dead, and not all that they left is cleared away: " + some_of(dead),
@@ -112,7 +112,28 @@ void look_at_files(const Common& common, const OpenBus& bus, bool has_daemon, Fi
                     }});
 }
 
-void look_at_endpoints(const look::Snapshot& seen, Findings& into) {
+// Whoever is told to do something on the bus is to find a place there.
+[[nodiscard]] bool look_at_places(const OpenBus& bus, Findings& into) {
+    const directory::Table table = directory::Table::participants;
+    // Row 0 is nobody's.
+    const std::size_t places =
+        bus.reader().identity().rows[static_cast<std::size_t>(table)] - std::size_t{1};
+    if (bus.participants().size() < places) return true;
+    into.push_back({Grade::failure, "processes",
+                    fmt::format("no other can join: all {} places of the bus are taken", places),
+                    "end one of those that shmbus process ls shows; a bus that is made anew has as "
+                    "many as [tables] in the daemon's configuration says", {}});
+    return false;
+}
+
+// What helps where messages wait for nobody.
+[[nodiscard]] const char* way_out(bool has_daemon, bool has_place) noexcept {
+    if (!has_place) return "start the receiver, or shmbus endpoint purge NAME, when one can join";
+    if (has_daemon) return "start the receiver; or shmbus endpoint purge NAME";
+    return "start the receiver; or shmbus run, and shmbus endpoint purge NAME beside it";
+}
+
+void look_at_endpoints(const look::Snapshot& seen, const char* for_waiting, Findings& into) {
     std::vector<std::string> damaged;
     std::vector<std::string> full;
     std::vector<std::string> waiting;
@@ -125,6 +146,8 @@ void look_at_endpoints(const look::Snapshot& seen, Findings& into) {
                 damaged.push_back("lane " + wire::lane_file(lane.id) + " into " + one.name);
             if (lane.wants_room) full.push_back(one.name);
         }
+        if (one.sight == look::Sight::damaged)
+            continue;  // nothing can be taken out of it
         if (one.kind == directory::EndpointKind::error)
             failed += one.depth();
         else if (one.waiting() != 0 && one.owner == 0 &&
@@ -142,7 +165,7 @@ void look_at_endpoints(const look::Snapshot& seen, Findings& into) {
     if (!waiting.empty())
         into.push_back({Grade::warning, "queues",
                         "messages wait where no living process listens: " + some_of(waiting),
-                        "start the receiver; or shmbus endpoint purge NAME", {}});
+                        for_waiting, {}});
     if (failed != 0)
         into.push_back({Grade::warning, "failed", fmt::format("{} messages failed", failed),
                         "shmbus failed ls --group-by reason", {}});
@@ -157,7 +180,8 @@ void look_at_bus(const Common& common, const OpenBus& bus, Findings& into) {
     const bool has_daemon = look_at_daemon(bus, into);
     look_at_processes(common, bus, seen, has_daemon, into);
     look_at_files(common, bus, has_daemon, into);
-    look_at_endpoints(seen, into);
+    const bool has_place = look_at_places(bus, into);
+    look_at_endpoints(seen, way_out(has_daemon, has_place), into);
 }
 
 }  // namespace shmbus::cli

@@ -9,7 +9,7 @@ import signal
 import unittest
 
 from cli_checks.bus import Bus, fail_some, prepare
-from cli_checks.ground import eventually, require, valid
+from cli_checks.ground import LIMIT, eventually, require, valid
 
 
 def health(stage):
@@ -58,6 +58,39 @@ def health(stage):
         said = bus.run("doctor", "--fix", env={"SHMBUS_START_DAEMON": "1"})
         require("fixed: files" in said.out, said)
         eventually(lambda: not (lane.parent / "00000000000000ff").exists(), "a file that is gone")
+
+
+def what_doctor_says_helps(stage):
+    """Done as it stands there, it does."""
+    with Bus(stage, config="[tables]\nparticipants = 4\n") as bus:
+        prepare(bus)
+        bus.good("send", "job", "--to", "other", "--data", "x")
+        require("try: start the receiver; or shmbus endpoint purge NAME\n" in bus.good("doctor"),
+                "one can join")
+        servers = [bus.spawn("serve", "work", "--type", "job", "--command", "cat")
+                   for _ in range(3)]
+        eventually(lambda: bus.row("work")["consumers"] == 3, "three of three")
+        bus.bad(75, "endpoint", "purge", "other", "--yes")
+        said = bus.run("doctor")
+        require(said.status == 69 and "all 3 places of the bus are taken" in said.out and
+                "end one of those" in said.out and "when one can join" in said.out, said)
+        # A signal that ends others waits until who is stopped goes on.
+        servers[0].send_signal(signal.SIGSTOP)
+        eventually(lambda: "kill -CONT PID, or kill -KILL PID" in bus.run("doctor").out, "stopped")
+        servers[0].send_signal(signal.SIGKILL)
+        servers[0].wait(LIMIT)
+        eventually(lambda: bus.run("doctor").status == 0, "a place is free")
+        require("1 messages" in bus.good("endpoint", "purge", "other", "--yes"), "purged")
+        bus.good("send", "job", "--to", "other", "--data", "x")
+        for server in servers[1:]:
+            server.kill()
+            server.wait(LIMIT)
+        bus.stop()
+        said = bus.run("doctor").out
+        require("shmbus run, and shmbus endpoint purge NAME beside it" in said, said)
+        bus.bad(69, "endpoint", "purge", "other", "--yes")
+        bus.start()
+        bus.good("endpoint", "purge", "other", "--yes")
 
 
 def other_users(stage):
