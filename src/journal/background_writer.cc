@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "journal/background_writer.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -14,6 +15,11 @@
 
 namespace shmbus::journal {
 
+bool goes_through_cache(int fd, int error) noexcept {
+    const int flags = error == EINVAL ? ::fcntl(fd, F_GETFL) : -1;
+    return flags >= 0 && (flags & O_DIRECT) != 0 && ::fcntl(fd, F_SETFL, flags & ~O_DIRECT) == 0;
+}
+
 namespace {
 
 // Writes all of it, waiting.
@@ -24,6 +30,7 @@ namespace {
         // Ends: every answer but an interruption leaves the loop.
         do moved = ::pwrite(fd, from, bytes, static_cast<off_t>(offset));
         while (moved < 0 && errno == EINTR);
+        if (moved < 0 && goes_through_cache(fd, errno)) continue;
         if (moved < 0) return errno;
         if (moved == 0) return EIO;
         from += moved;
@@ -35,11 +42,15 @@ namespace {
 
 // What became of a piece; the rest of a short one is written here.
 [[nodiscard]] int end_of(const iocb& piece, std::int64_t answer) noexcept {
+    const int fd = static_cast<int>(piece.aio_fildes);
+    if (answer == -EINVAL) {  // once more, whichever of them was told first
+        static_cast<void>(goes_through_cache(fd, EINVAL));
+        answer = 0;
+    }
     if (answer < 0) return static_cast<int>(-answer);
     const auto moved = static_cast<std::uint64_t>(answer);
     if (moved >= piece.aio_nbytes) return 0;
-    return write_now(static_cast<int>(piece.aio_fildes),
-                     reinterpret_cast<const std::byte*>(piece.aio_buf) + moved,
+    return write_now(fd, reinterpret_cast<const std::byte*>(piece.aio_buf) + moved,
                      piece.aio_nbytes - moved,
                      static_cast<std::uint64_t>(piece.aio_offset) + moved);
 }

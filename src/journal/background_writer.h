@@ -17,6 +17,11 @@
 
 namespace shmbus::journal {
 
+// A file system may open a file with O_DIRECT and then refuse a write that is aligned, of which
+// nothing is written. From here on this descriptor goes through the cache: true, and the write may
+// be tried again.
+[[nodiscard]] bool goes_through_cache(int fd, int error) noexcept;
+
 class BackgroundWriter {
 public:
     static constexpr std::size_t block = 4096;

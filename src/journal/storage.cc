@@ -91,10 +91,16 @@ public:
         if (direct_ && offset % direct_block == 0 && from.size() >= direct_block) {
             const std::size_t bytes = std::min(from.size() / direct_block * direct_block,
                                                most_direct);
-            if (const std::byte* const aligned = bounce_->filled_with(from.first(bytes)))
+            const std::byte* const aligned = bounce_->filled_with(from.first(bytes));
+            const auto write_it = [&] {
                 return moved_by([&] {
                     return ::pwrite(direct_.fd(), aligned, bytes, static_cast<off_t>(offset));
                 });
+            };
+            if (aligned != nullptr) {
+                const Moved moved = write_it();
+                return goes_through_cache(direct_.fd(), moved.error) ? write_it() : moved;
+            }
         }
         return moved_by([&] {
             return ::pwrite(file_.fd(), from.data(), from.size(), static_cast<off_t>(offset));

@@ -93,6 +93,24 @@ TEST_CASE("pieces that the kernel takes none of in the background are written al
     CHECK(holds(path, 5 * piece, filled(3 * large_page, 0)));
 }
 
+TEST_CASE("what is refused past the cache goes through it") {
+    const RealFolder folder;
+    const std::string path = folder.path + "/file";
+    const base::File file = open_direct(path);
+    // Nowhere but on file systems in memory may it begin there.
+    constexpr std::uint64_t crooked = 100;
+    std::uint32_t denied = 0;
+    SUBCASE("of pieces that are under way") {}
+    SUBCASE("of one that is written at once") { denied = __NR_io_submit; }
+    CHECK(in_child([&] {
+        if (denied != 0) test::filter_call(denied, SECCOMP_RET_ERRNO | EAGAIN);
+        BackgroundWriter writer;
+        writer.start(file.fd(), filled(3 * piece, 7), crooked);
+        return writer.finish();
+    }) == 0);
+    CHECK(holds(path, crooked, filled(3 * piece, 7)));
+}
+
 TEST_CASE("what the kernel may still read stays its own where it does not say what it has done") {
     const RealFolder folder;
     const std::string path = folder.path + "/file";
