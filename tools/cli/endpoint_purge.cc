@@ -37,8 +37,9 @@ void purge_endpoint(const Common& common, const std::string& name, const PurgeLi
     if (!stock.is_cut()) return;
     throw Trouble(Exit::try_later,
                   fmt::format("{} more wait on disk, and did not come", bus.on_disk(name)),
-                  "a process holds what stands before them, or the daemon has died",
-                  "shmbus endpoint show " + name + " shows who; shmbus check");
+                  "a process holds what stands before them, the memory of the bus has no room for "
+                  "a lane, or the daemon has died",
+                  "shmbus endpoint show " + name + " shows who; shmbus doctor");
 }
 
 }  // namespace shmbus::cli

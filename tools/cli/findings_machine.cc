@@ -44,6 +44,16 @@ constexpr std::uint64_t small_memory = 64 * mebibyte;
     return path.string();
 }
 
+// Where the file system of this place is mounted.
+[[nodiscard]] std::string mount_of(const std::string& place) {
+    std::filesystem::path path = place;
+    struct stat here {}, above {};
+    while (path.has_relative_path() && ::stat(path.c_str(), &here) == 0 &&
+           ::stat(path.parent_path().c_str(), &above) == 0 && here.st_dev == above.st_dev)
+        path = path.parent_path();
+    return path.string();
+}
+
 void look_at_memory(const std::string& bus_directory, Findings& into) {
     const std::string place = place_that_is_there(bus_directory);
     struct statfs facts {};
@@ -54,17 +64,22 @@ void look_at_memory(const std::string& bus_directory, Findings& into) {
     const auto block = static_cast<std::uint64_t>(facts.f_bsize);
     const std::uint64_t free = facts.f_bavail * block;
     const std::uint64_t all = facts.f_blocks * block;
+    const bool is_memory = facts.f_type == TMPFS_MAGIC || facts.f_type == RAMFS_MAGIC;
     const std::string text = fmt::format("{} of {} MiB are free where buses lie, in {}",
                                          free / mebibyte, all / mebibyte, place);
     if (free < least_memory)
         into.push_back({Grade::failure, "memory", text,
-                        "make it larger: mount -o remount,size=1G /dev/shm, docker run "
-                        "--shm-size=1g; or set SHMBUS_DIR to a larger place", {}});
+                        is_memory ? "make it larger: mount -o remount,size=1G " + mount_of(place) +
+                                        ", docker run --shm-size=1g; or set SHMBUS_DIR to a larger "
+                                        "place"
+                                  : "make room on " + mount_of(place) +
+                                        "; or set SHMBUS_DIR to a larger place",
+                        {}});
     else if (all <= small_memory)
         into.push_back({Grade::warning, "memory", text + ", which is the default of containers",
                         "docker run --shm-size=1g", {}});
     else into.push_back({Grade::good, "memory", text, "", {}});
-    if (facts.f_type != TMPFS_MAGIC && facts.f_type != RAMFS_MAGIC)
+    if (!is_memory)
         into.push_back({Grade::warning, "file system",
                         place + " is not in memory: the kernel writes its pages to a disk",
                         "set SHMBUS_DIR to a directory in a tmpfs, as /dev/shm is", {}});

@@ -64,8 +64,9 @@ void require_all(const Picked& picked, const std::string& endpoint) {
     throw Trouble(Exit::try_later,
                   "some messages that are meant wait on disk and were not reached",
                   "there is no room for them in the lane: another process holds what stands at "
-                  "its begin; or the daemon, which brings them, has died",
-                  "shmbus endpoint show " + endpoint);
+                  "its begin; or in the memory of the bus for a lane; or the daemon, which brings "
+                  "them, has died",
+                  "shmbus endpoint show " + endpoint + "; shmbus doctor");
 }
 
 }  // namespace shmbus::cli

@@ -60,9 +60,12 @@ class Bus:
         self.daemon.send_signal(how)
         self.daemon.wait(LIMIT)
 
-    def run(self, *words, stdin="", env=None, **more):
+    def run(self, *words, **more):
+        return self.run_program(TOOL, *words, **more)
+
+    def run_program(self, *words, stdin="", env=None, **more):
         variables = dict(self.environment, **(env or {}))
-        return Said(subprocess.run([TOOL, *words], input=stdin, capture_output=True, text=True,
+        return Said(subprocess.run(words, input=stdin, capture_output=True, text=True,
                                    timeout=LIMIT, env=variables, **more))
 
     def good(self, *words, **more):

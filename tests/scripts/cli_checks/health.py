@@ -9,7 +9,7 @@ import signal
 import unittest
 
 from cli_checks.bus import Bus, fail_some, prepare
-from cli_checks.ground import LIMIT, eventually, require, valid
+from cli_checks.ground import LIMIT, TOOL, eventually, require, valid
 
 
 def health(stage):
@@ -91,6 +91,21 @@ def what_doctor_says_helps(stage):
         bus.bad(69, "endpoint", "purge", "other", "--yes")
         bus.start()
         bus.good("endpoint", "purge", "other", "--yes")
+
+
+def full_memory(stage):
+    """What helps names the file system that is full, and makes it larger."""
+    with Bus(stage) as bus:
+        place = bus.folder / "small memory"
+        place.mkdir()
+        script = ('mount -t tmpfs -o size=8m none "$1" || exit 99\nshmbus="$2"\n'
+                  'SHMBUS_DIR="$1/buses" "$shmbus" --format csv doctor\n'
+                  'mount -o remount,size=1G "$1" && SHMBUS_DIR="$1/buses" "$shmbus" doctor\n')
+        said = bus.run_program("unshare", "-m", "sh", "-c", script, "sh", str(place), TOOL)
+        if said.status == 99 or "unshare" in said.err:
+            raise unittest.SkipTest("nothing may be mounted here")
+        require(f"mount -o remount,size=1G {place}" in said.out, said)
+        require("OK    memory" in said.out, said)
 
 
 def other_users(stage):

@@ -384,6 +384,20 @@ def terminals(stage):
         require(status == 65 and "8 bytes" in said and bus.depth("error") == 2, said)
 
 
+def manual_examples(stage):
+    """As they stand in the page, each time: nobody is there before its receiver in vain."""
+    page = (ROOT / "tools/man/shmbus.1").read_text().replace("\\-", "-")
+    first = re.search(r"^\.SH EXAMPLES\n.*?^\.RS\n(.*?)^\.RE$", page, re.M | re.S).group(1)
+    for _ in range(5):
+        with Bus(stage) as bus:
+            bus.start()
+            said = subprocess.run(["bash", "-ec", first + "kill $!"], capture_output=True,
+                                  text=True, timeout=LIMIT,
+                                  env=dict(bus.environment, TZ="UTC",
+                                           PATH=f"{BUILD}/tools:{os.environ['PATH']}"))
+            require(said.returncode == 0 and "UTC" in said.stdout.splitlines()[-1], said)
+
+
 def readme(stage):
     text = (ROOT / "README.md").read_text()
     block = re.search(r"<!-- script -->\n```sh\n(.*?)```", text, re.S).group(1)
