@@ -67,8 +67,8 @@ struct EndpointOptions {
     // More than 8 have work for all only while messages wait: a process holds 8 batches at most.
     unsigned handler_threads = 1;
     // Bytes of data of the lanes of those who send to this endpoint; a power of two of at least
-    // 4096. 0: the daemon's default_lane_bytes, 1 MiB unless it is configured otherwise. An endpoint
-    // that exists keeps what it was made with.
+    // 4096. 0: the daemon's default_lane_bytes, 1 MiB unless it is configured otherwise. An
+    // endpoint that exists keeps what it was made with.
     std::size_t lane_bytes = 0;
     // Attempts before a message whose handler throws goes to the error endpoint.
     unsigned attempts_when_throwing = 5;

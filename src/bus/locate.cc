@@ -93,8 +93,8 @@ std::string usual_journal(const BusLocation& location) {
 
 namespace {
 
-// Where a daemon of the bus wrote down that its journal lies; empty when none did, somebody else may
-// have, or it was one of the bus that this one is a copy of.
+// Where a daemon of the bus wrote down that its journal lies; empty when none did, somebody else
+// may have, or it was one of the bus that this one is a copy of.
 std::string noted_journal(const BusLocation& location) {
     try {
         const base::File folder = base::File::open_directory(location.directory);

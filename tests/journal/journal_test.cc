@@ -214,7 +214,7 @@ TEST_CASE("a write that was begun early and failed is no better than one that fa
     }
 }
 
-TEST_CASE("a journal that was not closed serves with the room that is left, and makes the rest then") {
+TEST_CASE("a journal that was not closed serves with the room that is left, and makes more then") {
     Bench bench;
     CHECK(bench.journal->status().spares == 2);
     bench.publish("before", {sales});

@@ -1,6 +1,7 @@
 // What of a bus may be wrong: its daemon, processes, files, messages. See findings.h.
 //
 // SPDX-License-Identifier: BSL-1.0
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <set>
@@ -118,7 +119,13 @@ void look_at_files(const Common& common, const OpenBus& bus, bool has_daemon, Fi
     // Row 0 is nobody's.
     const std::size_t places =
         bus.reader().identity().rows[static_cast<std::size_t>(table)] - std::size_t{1};
-    if (bus.participants().size() < places) return true;
+    const auto participants = bus.participants();
+    // Who has left lanes alone makes room for who joins.
+    const auto taken = static_cast<std::size_t>(
+        std::ranges::count_if(participants, [](const directory::Participant& one) {
+            return one.row.state != directory::RowState::leaving;
+        }));
+    if (taken < places) return true;
     into.push_back({Grade::failure, "processes",
                     fmt::format("no other can join: all {} places of the bus are taken", places),
                     "end one of those that shmbus process ls shows; a bus that is made anew has as "
