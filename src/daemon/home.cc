@@ -46,7 +46,9 @@ namespace {
     const std::string path = base::path_of(directory.fd(), wire::daemon_lock_file);
     if (!lock)
         throw SetupError{"opening the lock of the daemon", path, errno,
-                         "remove whatever stands there if no daemon runs for this bus"};
+                         errno == EROFS
+                             ? "a bus lies where it can be written: see SHMBUS_DIR"
+                             : "remove whatever stands there if no daemon runs for this bus"};
     lock.require_regular();
     if (::flock(lock.fd(), LOCK_EX | LOCK_NB) != 0) {
         if (errno == EWOULDBLOCK)

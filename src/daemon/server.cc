@@ -72,7 +72,8 @@ Server::Server(State& state, Durable& durable)
     sigset_t wanted;
     sigemptyset(&wanted);
     for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&wanted, number);
-    if (::pthread_sigmask(SIG_BLOCK, &wanted, nullptr) != 0) fail("blocking signals", "SIGTERM");
+    errno = ::pthread_sigmask(SIG_BLOCK, &wanted, nullptr);
+    if (errno != 0) fail("blocking signals", "SIGTERM");
     signals_ = base::File(::signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!signals_) fail("reading signals by descriptor", "signalfd(2)");
     epoll_ = base::File(::epoll_create1(EPOLL_CLOEXEC));

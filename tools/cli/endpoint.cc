@@ -11,6 +11,7 @@
 #include "cli/nouns.h"
 #include "cli/open_bus.h"
 #include "cli/trouble.h"
+#include "lane/lane_file.h"
 
 namespace shmbus::cli {
 
@@ -74,6 +75,9 @@ void create_endpoints(const Common& common, const EndpointLine& line) {
     if (line.names.size() > 1 && !line.handles.empty())
         throw Trouble(Exit::usage, "a command is handled by one endpoint, and here are several",
                       "", "shmbus endpoint create NAME --handles TYPE");
+    if (line.lane_bytes != 0 && !lane::is_lane_capacity(line.lane_bytes))
+        throw Trouble(Exit::usage, fmt::format("there are no lanes of {} bytes", line.lane_bytes),
+                      "", "a power of two from 4096 to 4294967296");
     const auto session = join(common);
     const auto commands = commands_of(OpenBus(common), line.handles);
     detail::EndpointSpec spec;

@@ -164,8 +164,9 @@ void look_at_endpoints(const look::Snapshot& seen, const char* for_waiting, Find
     if (!damaged.empty())
         into.push_back({Grade::failure, "files",
                         "damaged or cut short by a stranger: " + some_of(damaged),
-                        "find out who writes there; what they held may be lost, senders open other "
-                        "lanes by themselves", {}});
+                        "find out who writes there; what they held may be lost. Senders open other "
+                        "lanes by themselves; an inbox is made anew with its endpoint, behind "
+                        "shmbus endpoint rm NAME", {}});
     if (!full.empty())
         into.push_back({Grade::warning, "queues", "senders wait for room in: " + some_of(full),
                         "shmbus endpoint show NAME tells who holds what", {}});

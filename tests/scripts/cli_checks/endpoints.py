@@ -23,7 +23,7 @@ def endpoints(stage):
         require('"early" is there' in text and "[no_endpoint]" in text, text)
         bus.bad(64, "endpoint", "create", "bad name")
         bus.bad(64, "type", "add", "bad/name", "command")
-        bus.bad(75, "endpoint", "create", "odd", "--lane-bytes", "5000")
+        bus.bad(64, "endpoint", "create", "odd", "--lane-bytes", "5000")
         require(bus.good("endpoint", "ls", "-o", "endpoint,kind", "--format", "csv").splitlines()[0]
                 == "endpoint,kind", "columns")
         bus.bad(64, "endpoint", "ls", "-o", "bogus")
