@@ -65,7 +65,8 @@ InboxIdentity read_inbox_identity(const base::File& file) {
                "it was cut short: find out who did it, then give the bus another directory");
     if (identity.magic != inbox_magic || identity.ready != 1)
         reject(file, "this is no finished inbox file",
-               "somebody else wrote there; its endpoint can be removed (shmbus endpoint rm) and made anew");
+               "somebody else wrote there; shmbus endpoint rm removes its endpoint, which can be "
+               "made anew");
     if (identity.major != layout_major)
         throw OtherLayout("opening an inbox: its layout is version " +
                               std::to_string(identity.major) + ", this program's is " +
