@@ -30,7 +30,6 @@ struct Core {
     Ledger ledger;
     Report report;
     Place end;  // everything before it is durable
-    std::uint64_t opened_at_lsn = 0;
     Superblock superblock;
     SuperblockFile superblock_file;
     Spare current;                     // where batches go

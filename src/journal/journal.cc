@@ -144,7 +144,6 @@ void Journal::Inside::take_over(Recovered& recovered) {
     // that what comes now is told from what was known before.
     core.start_clock(core.ledger.seconds != 0 ? core.ledger.seconds + 1 : core.superblock.seconds);
     core.end = recovered.report.end;
-    core.opened_at_lsn = core.end.lsn;
     core.newest_segment = recovered.newest_segment;
     core.files.insert(recovered.files.begin(), recovered.files.end());
     core.checkpoints = recovered.checkpoints;
@@ -369,7 +368,6 @@ Next Journal::next(Endpoint endpoint, Delivery& delivery) {
     delivery.type = found.head.type;
     delivery.id = {found.head.first, found.head.second};
     delivery.payload = found.payload;
-    delivery.may_be_repeated = found.head.lsn <= core.opened_at_lsn;
     return Next::message;
 }
 

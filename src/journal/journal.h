@@ -84,7 +84,6 @@ struct Delivery {  // read back
     std::uint16_t type = 0;
     MessageId id;
     std::span<const std::byte> payload;  // until the next call on this journal
-    bool may_be_repeated = false;        // from before this start: may have been delivered
 };
 
 enum class Next : std::uint8_t { message, nothing, full, unreadable, damaged };

@@ -31,6 +31,7 @@ struct Bench {
     std::uint64_t now = 1'700'000'000;
     std::uint64_t uptime = 100;
     std::unique_ptr<Journal> journal;
+    std::uint64_t opened_at_lsn = 0;
 
     explicit Bench(const Options& how = Rig::small_options()) : options(how) {
         options.now_seconds = [this] { return now; };
@@ -40,6 +41,7 @@ struct Bench {
     void reopen() {
         journal.reset();
         journal = std::make_unique<Journal>(disk, options);
+        opened_at_lsn = journal->report().end.lsn;
     }
     Appended publish(const std::string& text, std::vector<Endpoint> to, MessageId id = {},
                      bool keep = false) {
@@ -51,7 +53,7 @@ struct Bench {
         return journal->publish(message);
     }
     void commit() { REQUIRE(journal->commit().outcome == Outcome::ok); }
-    // "text/redelivered" of the next message, or what came instead.
+    // The next message, " again" if it is from before this start; or what came instead.
     std::string next(Endpoint endpoint, std::uint64_t* lsn = nullptr) {
         Delivery delivery;
         switch (journal->next(endpoint, delivery)) {
@@ -69,7 +71,7 @@ struct Bench {
         if (lsn != nullptr) *lsn = delivery.lsn;
         const auto* const text = reinterpret_cast<const char*>(delivery.payload.data());
         return std::string(text, delivery.payload.size()) +
-               (delivery.may_be_repeated ? " again" : "");
+               (delivery.lsn <= opened_at_lsn ? " again" : "");
     }
     void settle(Endpoint endpoint, std::uint64_t lsn) {
         REQUIRE(journal->settle(endpoint, lsn) == Outcome::ok);
