@@ -98,6 +98,8 @@ namespace {
 std::string noted_journal(const BusLocation& location) {
     try {
         const base::File folder = base::File::open_directory(location.directory);
+        // Members of a group may put files there.
+        if ((folder.facts().mode & 0022U) != 0) return {};
         const auto note = base::File::open_if_there(folder.fd(), wire::journal_place_file,
                                                     base::Access::read_only);
         if (!note) return {};
@@ -109,7 +111,7 @@ std::string noted_journal(const BusLocation& location) {
         const std::size_t end = text.find('\n');
         if (end == std::string::npos || text.back() != '\n') return {};
         const std::string path = text.substr(end + 1, text.size() - end - 2);
-        const bool is_ours = text == wire::journal_place_text(location.directory, path);
+        const bool is_ours = text == wire::journal_place_text(base::path_of(folder.fd()), path);
         return is_ours && path.starts_with('/') ? path : std::string();
     } catch (const SetupError&) {
         return {};  // no such bus, or not ours to read

@@ -213,7 +213,13 @@ void Durable::open_service() {
     auto service = std::make_unique<Service>(make_storage_(), options);
     step("journal opened");
     // Damaged or not, it says which endpoints there are: messages that are left name them.
-    take_back_rows(*service);
+    try {
+        take_back_rows(*service);
+    } catch (const SetupError&) {
+        // Tried again each second, and what is not closed goes on in another segment.
+        service->journal.close();
+        throw;
+    }
     if (!service->journal.why_stopped().empty()) {
         // In its row it is told that the journal is out of service.
         static_cast<void>(journal_endpoint());

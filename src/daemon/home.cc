@@ -178,7 +178,8 @@ std::string Home::description_of_type(const std::string& file) const {
 }
 
 void Home::note_journal(const std::string& path) const {
-    write_in_one_step(directory_, wire::journal_place_file, wire::journal_place_text(path_, path));
+    write_in_one_step(directory_, wire::journal_place_file,
+                      wire::journal_place_text(base::path_of(directory_.fd()), path));
 }
 
 void Home::remove() noexcept {
@@ -195,6 +196,7 @@ void Home::remove() noexcept {
             static_cast<void>(::unlinkat(directory_.fd(), name, AT_REMOVEDIR));
         }
         base::unlink_at(directory_.fd(), wire::page_ahead_file);
+        base::unlink_at(directory_.fd(), std::string(wire::journal_place_file) + ".new");
         base::unlink_at(directory_.fd(), wire::journal_place_file);
         base::unlink_at(directory_.fd(), wire::daemon_log_file);
         base::unlink_at(directory_.fd(), wire::old_daemon_log_file);

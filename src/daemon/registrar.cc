@@ -378,7 +378,12 @@ void Registrar::remove_endpoint(Client& client, const wire::RemoveEndpointReques
     // What the daemon's own lanes carry is in the journal until it was handled.
     const std::string why =
         durable_.why_needed(wire::make_reference(request.endpoint, request.generation));
-    if (!why.empty()) refuse(ReplyCode::in_use, why);
+    if (!why.empty())
+        refuse(ReplyCode::in_use,
+               inbox ? why
+                     : why + "; nobody comes to them, for its inbox is damaged: stop all processes "
+                             "of the bus and remove its directory, and it comes back with the "
+                             "journal");
     if (!inbox)
         state_.log(LogLevel::warning, "endpoint '" + name +
                                           "' was removed, whose inbox was damaged; what waited in "

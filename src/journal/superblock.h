@@ -29,7 +29,7 @@ struct Superblock {
     std::uint64_t segment_bytes = 0;
     std::uint64_t newest_segment = 0;     // files up to this number have been made
     std::uint64_t newest_checkpoint = 0;  // generation; 0: none yet
-    std::uint64_t seconds = 0;            // since 1970, when it was written; for display
+    std::uint64_t seconds = 0;            // since 1970, when it was written
 };
 static_assert(sizeof(Superblock) == 96);
 

@@ -92,7 +92,7 @@ public:
         std::vector<std::string> wrong = account_->wrong();
         if (kills_ < plan_.kills) wrong.emplace_back("the time was up before all were killed");
         if (account_->on_disk() < plan_.kills) wrong.emplace_back("hardly anything was sent");
-        if (boots_ * 60 < plan_.kills) wrong.emplace_back("hardly any boots");
+        if (boots_ == 0) wrong.emplace_back("hardly any boots");
         wrong.insert(wrong.end(), strange_.begin(), strange_.end());
         return wrong;
     }
@@ -106,6 +106,7 @@ private:
     void start(pid_t& pid, F&& life) {
         const pid_t supervisor = ::getpid();
         pid = ::fork();
+        if (pid < 0) throw std::runtime_error("no process can be made");
         if (pid != 0) return;
         ::prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (::getppid() != supervisor) ::_exit(1);
@@ -153,6 +154,7 @@ private:
         const auto dice = dice_() % 100;
         const pid_t victim = dice % 4 == 0 ? daemon_ : living_[dice_() % roles.size()];
         if (dice >= 96) return boot();
+        if (victim <= 0) return;
         if (dice >= 84) {
             ::kill(victim, SIGSTOP);
             std::this_thread::sleep_for(std::chrono::milliseconds(dice_() % 60));

@@ -62,7 +62,7 @@ void add_metrics_commands(CLI::App& app, const Common& common) {
         "metrics", "Figures for Prometheus, printed or served; needs no daemon, disturbs nobody");
     require_said(command->add_option(
         "--journal", wanted->journal,
-        "Directory of the journal; default: $SHMBUS_JOURNAL, or its usual place"));
+        "Directory of the journal; default: $SHMBUS_JOURNAL, or where the daemon has it"));
     command->add_flag("--openmetrics", wanted->is_openmetrics,
                       "Print OpenMetrics and not the older format");
     require_said(command->add_option(
