@@ -40,6 +40,16 @@ void write_record(lane::Writer& writer) {
     writer.commit(claim, wire::Meta{8, 1, 0, 0}.word());
 }
 
+// A process that has sent so many records there, and waits to be killed.
+test::Process fork_sender(const Folder& folder, EndpointHandle endpoint, int records) {
+    return test::fork_child([&] {
+        auto* writing = test::join(folder.bus()).release();
+        const auto lane = writing->open_lane(endpoint.index);
+        lane::Writer writer(lane.value().lane);
+        for (int count = 0; count < records; ++count) write_record(writer);
+    });
+}
+
 std::unique_ptr<lane::Consumer> consume(detail::Session& session, EndpointHandle endpoint) {
     auto inbox = session.attach(endpoint).value();
     return std::make_unique<lane::Consumer>(
@@ -162,13 +172,7 @@ TEST_CASE("a dead writer's lane goes when its last message was taken and handled
     const auto session = test::join(folder.bus());
     const EndpointHandle endpoint =
         session->create_endpoint("orders", {.lane_bytes = 4096}).value();
-    test::Process child = test::fork_child([&] {
-        auto* writing = test::join(folder.bus()).release();
-        const auto lane = writing->open_lane(endpoint.index);
-        lane::Writer writer(lane.value().lane);
-        write_record(writer);
-        write_record(writer);
-    });
+    test::Process child = fork_sender(folder, endpoint, 2);
     child.kill();
     const auto lanes = [&] { return count_of(*session, &detail::BusStatus::lanes); };
     const auto participants = [&] { return count_of(*session, &detail::BusStatus::participants); };
@@ -203,12 +207,7 @@ TEST_CASE("an endpoint whose inbox was cut off can be removed, with what nobody 
     const auto session = test::join(folder.bus());
     const EndpointHandle endpoint =
         session->create_endpoint("orders", {.lane_bytes = 4096}).value();
-    test::Process sender = test::fork_child([&] {
-        auto* writing = test::join(folder.bus()).release();
-        const auto lane = writing->open_lane(endpoint.index);
-        lane::Writer writer(lane.value().lane);
-        write_record(writer);
-    });
+    test::Process sender = fork_sender(folder, endpoint, 1);
     const std::string inbox = folder.bus() + "/inboxes/" +
                               wire::numbered_file(endpoint.index, endpoint.generation);
     std::filesystem::resize_file(inbox, 100);
@@ -230,12 +229,7 @@ TEST_CASE("what each sweep cannot look at for want of descriptors is said once")
     std::vector<std::unique_ptr<detail::Session>> leaving;
     for (int count = 0; count < 6; ++count) leaving.push_back(test::join(folder.bus()));
     const auto participants = [&] { return count_of(*session, &detail::BusStatus::participants); };
-    test::Process sender = test::fork_child([&] {
-        auto* writing = test::join(folder.bus()).release();
-        const auto lane = writing->open_lane(endpoint.index);
-        lane::Writer writer(lane.value().lane);
-        write_record(writer);
-    });
+    test::Process sender = fork_sender(folder, endpoint, 1);
     // A sweep that finds somebody gone has looked at all the others' pages.
     test::join(folder.bus()).reset();
     REQUIRE(test::eventually([&] { return participants() == 8; }));
